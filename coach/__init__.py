@@ -1,0 +1,1 @@
+"""Aurum Coach: a self-hostable AI coach that knows your life."""

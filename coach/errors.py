@@ -1,0 +1,138 @@
+"""What can go wrong, from the coach's point of view.
+
+CoachError
+├── Refused                     the caller can do something about it
+│   ├── InvalidInput            names the field and what would be accepted
+│   ├── TooLarge                a body or frame past its documented size
+│   ├── Unauthenticated         no token, or one that does not hold
+│   ├── Forbidden               a good token of the wrong kind
+│   ├── NotFound                absent, or another user's: nobody can tell which
+│   ├── Conflict                contradicts what is stored
+│   ├── RateLimited             too fast; says when to come back
+│   └── QuotaExhausted          the month is used up; says when it resets
+├── Unavailable                 nobody did anything wrong; try again
+│   ├── ModelUnavailable
+│   ├── EmbedderUnavailable
+│   └── DatabaseUnavailable
+└── Misconfigured               the operator's: names the variable and gives an example
+
+No HTTP in here: ``http/problems.py`` gives each its status. ``slug`` is the stable end of the problem's ``type``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import ClassVar, NamedTuple
+
+
+class FieldError(NamedTuple):
+    """One field that was wrong. ``path`` is a JSON path such as ``messages[0].parts[1].text``."""
+
+    path: str
+    message: str
+
+
+class CoachError(Exception):
+    """Something went wrong."""
+
+    slug: ClassVar[str] = "internal-error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").split("\n", 1)[0])
+
+
+class Refused(CoachError):
+    """The request was refused."""
+
+    slug = "refused"
+
+
+class InvalidInput(Refused):
+    """Something in the request is not as documented."""
+
+    slug = "invalid-input"
+
+    def __init__(self, path: str, message: str, *more: FieldError) -> None:
+        self.errors: Sequence[FieldError] = (FieldError(path, message), *more)
+        super().__init__("; ".join(f"{e.path}: {e.message}" for e in self.errors))
+
+
+class TooLarge(Refused):
+    """The request is larger than allowed here."""
+
+    slug = "too-large"
+
+
+class Unauthenticated(Refused):
+    """A valid bearer token is needed."""
+
+    slug = "unauthenticated"
+
+
+class Forbidden(Refused):
+    """This token does not reach here."""
+
+    slug = "forbidden"
+
+
+class NotFound(Refused):
+    """There is no such thing."""
+
+    slug = "not-found"
+
+
+class Conflict(Refused):
+    """This contradicts what is stored."""
+
+    slug = "conflict"
+
+
+class RateLimited(Refused):
+    """Too many requests."""
+
+    slug = "rate-limited"
+
+    def __init__(self, retry_after: float, message: str | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class QuotaExhausted(Refused):
+    """This month's quota is used up."""
+
+    slug = "quota-exhausted"
+
+    def __init__(self, *, limit: int, used: int, resets_at: datetime) -> None:
+        self.limit, self.used, self.resets_at = limit, used, resets_at
+        super().__init__(f"All {limit} of this month's turns are used; the quota resets at {resets_at:%Y-%m-%d %H:%M} UTC.")
+
+
+class Unavailable(CoachError):
+    """Not available right now; try again."""
+
+    slug = "unavailable"
+
+
+class ModelUnavailable(Unavailable):
+    """The language model gave no usable answer; try again."""
+
+    slug = "model-unavailable"
+
+
+class EmbedderUnavailable(Unavailable):
+    """The embedder gave no usable answer; try again."""
+
+    slug = "embedder-unavailable"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database cannot be reached; try again."""
+
+    slug = "database-unavailable"
+
+
+class Misconfigured(CoachError):
+    """A setting is wrong."""
+
+    slug = "misconfigured"
