@@ -1,0 +1,42 @@
+-- What Supabase brings along: made only where the database does not have it.
+create schema if not exists auth;
+
+do $$
+begin
+    if to_regclass('auth.users') is null then
+        create table auth.users (
+            id uuid primary key default gen_random_uuid(),
+            email text,
+            created_at timestamptz not null default now()
+        );
+        alter table auth.users enable row level security;
+        grant select, insert, update, delete on auth.users to service_role;
+    end if;
+
+    if to_regprocedure('auth.jwt()') is null then
+        create function auth.jwt() returns jsonb
+        language sql stable
+        as $f$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $f$;
+    end if;
+
+    -- A sub that is no uuid is nobody, not an error: the pattern decides before the cast is tried.
+    if to_regprocedure('auth.uid()') is null then
+        create function auth.uid() returns uuid
+        language sql stable
+        as $f$
+            select case
+                when claims.sub ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then claims.sub::uuid
+            end
+            from (select nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub' as sub) claims
+        $f$;
+    end if;
+
+    if to_regprocedure('auth.role()') is null then
+        create function auth.role() returns text
+        language sql stable
+        as $f$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role' $f$;
+    end if;
+end
+$$;
+
+grant usage on schema auth to anon, authenticated, service_role;
