@@ -1,0 +1,100 @@
+"""The pool, and the ways into it: as a user, as the operator, as nobody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+from pgvector.psycopg import register_vector_async
+from psycopg import AsyncConnection, sql
+from psycopg.errors import OperationalError
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from coach.errors import DatabaseUnavailable
+
+Transaction = AsyncConnection[Any]
+"""A connection inside a transaction that its context manager commits, or rolls back on an error."""
+
+
+class Database:
+    """Connections to one PostgreSQL, handed out by the transaction.
+
+    Nothing is ever set on a session: behind a transaction pooler it belongs to others as well. Statements are not
+    prepared by name for the same reason (``prepare_threshold=None``).
+    """
+
+    def __init__(self, url: str, *, min_size: int = 1, max_size: int = 20) -> None:
+        self._url, self._min_size, self._max_size = url, min_size, max_size
+        self._pool: AsyncConnectionPool[Transaction] | None = None
+
+    async def open(self, *, wait: float = 10.0) -> None:
+        """Connect. Made here and not in the constructor: a pool belongs to the event loop that opens it.
+
+        :raises DatabaseUnavailable: no connection within ``wait`` seconds; says what the server or the network said.
+        """
+        self._pool = AsyncConnectionPool(
+            self._url,
+            min_size=self._min_size,
+            max_size=self._max_size,
+            kwargs={"prepare_threshold": None, "connect_timeout": max(2, int(wait))},
+            configure=_configure,
+            check=AsyncConnectionPool.check_connection,
+            timeout=wait,
+            open=False,
+            name="coach",
+        )
+        await _reachable(self._url, wait)
+        await self._pool.open(wait=True, timeout=wait)
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    @asynccontextmanager
+    async def as_user(self, user_id: UUID, *, role: LiteralString = "coach_session") -> AsyncIterator[Transaction]:
+        """A transaction of this user's: row level security shows and takes their rows only."""
+        claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
+        async with self.bare() as tx:
+            await tx.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+            await tx.execute(sql.SQL('set local "request.jwt.claims" = {}').format(sql.Literal(claims)))
+            yield tx
+
+    @asynccontextmanager
+    async def as_operator(self) -> AsyncIterator[Transaction]:
+        """A transaction past row level security, for the worker and the command line."""
+        async with self.bare() as tx:
+            await tx.execute("set local role service_role")
+            yield tx
+
+    @asynccontextmanager
+    async def bare(self) -> AsyncIterator[Transaction]:
+        """A transaction of the login role, which sees no rows at all."""
+        if self._pool is None:
+            raise DatabaseUnavailable("The database is not open.")
+        try:
+            async with self._pool.connection() as tx:
+                yield tx
+        except PoolTimeout as error:
+            raise DatabaseUnavailable("No database connection became free in time.") from error
+        except OperationalError as error:
+            raise DatabaseUnavailable(f"The database cannot be reached ({type(error).__name__}); try again.") from error
+
+
+async def _configure(connection: AsyncConnection[Any]) -> None:
+    await register_vector_async(connection)
+    await connection.rollback()
+
+
+async def _reachable(url: str, wait: float) -> None:
+    """Ask once directly: the pool would hide the reason behind its time-out."""
+    try:
+        connection = await AsyncConnection.connect(url, connect_timeout=max(2, int(wait)), prepare_threshold=None)
+    except psycopg.OperationalError as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DatabaseUnavailable(f"The database cannot be reached: {reason}") from error
+    await connection.close()

@@ -1,0 +1,132 @@
+"""Every COACH_ variable, one line of meaning each. ``.env`` is read; the environment wins."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from coach.errors import Misconfigured
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What an operator may set. Secrets are ``SecretStr``: they never show in a repr, an error or a log."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="COACH_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
+    )
+
+    home: Path = Field(default_factory=lambda: _default_home(), description="where the embedded database lives")
+    database_url: SecretStr | None = Field(None, description="PostgreSQL >= 15 with pgvector; left out: embedded")
+    database_direct_url: SecretStr | None = Field(None, description="for LISTEN behind a transaction pooler")
+    jwt_secret: SecretStr | None = Field(None, description="shared secret of HS256 tokens, 32 bytes or more")
+    jwks_url: str | None = Field(None, description="where ES256/RS256 keys are published")
+    jwt_issuer: str | None = Field(None, description="required `iss` of tokens")
+    jwt_audience: str = Field("authenticated", description="required `aud` of tokens")
+    openai_api_key: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("COACH_OPENAI_API_KEY", "OPENAI_API_KEY", "openai_api_key")
+    )
+    openai_base_url: str | None = Field(None, description="any OpenAI-compatible endpoint")
+    chat_model: str = Field("", description="model that answers; default gpt-4o-mini with a key, else offline")
+    fallback_models: Names = Field((), description="models to try next, comma separated")
+    embedding_model: str = Field("", description="default text-embedding-3-small with a key, else wordllama")
+    allowed_origins: Names = Field((), description="browser origins that may call, comma separated")
+    monthly_limit: int = Field(250, ge=0, le=1_000_000, description="turns a user has each month")
+    turn_timeout: float = Field(600.0, gt=0, le=86_400, description="seconds after which a turn is ended")
+    metrics_token: SecretStr | None = Field(None, description="bearer token of /metrics")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    drain_grace: float = Field(20.0, ge=0, le=3_600, description="seconds a shutdown lets running turns finish")
+    pool_size: int = Field(20, ge=2, le=500, description="database connections of one server process")
+
+    @field_validator("fallback_models", "allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"https?://[^/\s*]+", origin):
+                raise ValueError("each must be scheme://host[:port], without a path or a wildcard")
+        return value
+
+    @field_validator("database_url", "database_direct_url")
+    @classmethod
+    def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+            raise ValueError("must begin with postgresql://")
+        return value
+
+    @field_validator("jwks_url", "openai_base_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc):
+            raise ValueError("must be a http(s) URL")
+        return value
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _long_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < 32:
+            raise ValueError("must have at least 32 bytes")
+        return value
+
+    @property
+    def has_provider(self) -> bool:
+        return self.openai_api_key is not None or self.openai_base_url is not None
+
+    @property
+    def chat_model_name(self) -> str:
+        return self.chat_model or ("gpt-4o-mini" if self.has_provider else "offline")
+
+    @property
+    def embedding_model_name(self) -> str:
+        return self.embedding_model or ("text-embedding-3-small" if self.has_provider else "wordllama")
+
+
+EXAMPLES = {
+    "home": "/var/lib/aurum-coach",
+    "database_url": "postgresql://coach_server:…@db.internal/postgres",
+    "database_direct_url": "postgresql://coach_server:…@db.internal:5432/postgres",
+    "jwt_secret": "the output of: openssl rand -base64 48",
+    "jwks_url": "https://project.example/auth/v1/.well-known/jwks.json",
+    "openai_base_url": "http://127.0.0.1:11434/v1",
+    "fallback_models": "gpt-4o-mini,offline",
+    "allowed_origins": "https://app.example,http://localhost:5173",
+    "monthly_limit": "250",
+    "turn_timeout": "600",
+    "log_level": "info",
+    "drain_grace": "20",
+    "pool_size": "20",
+}
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process.
+
+    :raises Misconfigured: in one line: the variable, what was wrong, an example. Never the value: it may be a secret.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        field = str(first["loc"][0]).lower().removeprefix("coach_")
+        what = first["msg"].removeprefix("Value error, ")
+        example = f" Example: COACH_{field.upper()}={EXAMPLES[field]}" if field in EXAMPLES else ""
+        raise Misconfigured(f"COACH_{field.upper()}: {what}.{example}") from None
+
+
+def _default_home() -> Path:
+    """Per-user data, or as root a place of its own: the embedded server must never open up ``/root``."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/aurum-coach")
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "aurum-coach"

@@ -1,0 +1,111 @@
+"""A real PostgreSQL for every test that wants one: a fresh cluster a session, a database a module from a template."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection, sql
+
+from coach.database.embedded import EmbeddedServer
+from coach.database.pool import Database
+
+TIKTOKEN = Path(__file__).resolve().parents[2] / "shared" / "tiktoken"
+os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(TIKTOKEN))
+for variable in [name for name in os.environ if name.startswith(("COACH_", "OPENAI_"))]:
+    del os.environ[variable]  # the developer's own settings are not the tests'
+
+NewUser = Callable[[], Awaitable[UUID]]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[EmbeddedServer]:
+    """An embedded server of this session's own, without the fsyncs that a test run has no use for."""
+    home = Path(tempfile.mkdtemp(prefix="coach-"))
+    home.chmod(0o755)
+    options = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
+    with EmbeddedServer(home, options=options) as server:
+        yield server
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(cluster: EmbeddedServer) -> str:
+    """The name of a migrated database that others are copied from."""
+    import asyncio
+
+    from coach.database.migrations import migrate
+
+    create_database(cluster, "template_coach")
+    asyncio.run(migrate(cluster.url("template_coach")))
+    return "template_coach"
+
+
+@pytest.fixture(scope="module")
+def database_name(cluster: EmbeddedServer, template: str) -> Iterator[str]:
+    name = f"test_{uuid4().hex[:12]}"
+    create_database(cluster, name, template)
+    yield name
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+def create_database(cluster: EmbeddedServer, name: str, template: str = "template1") -> None:
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+
+
+@pytest.fixture(scope="module")
+def database_url(cluster: EmbeddedServer, database_name: str) -> str:
+    """As the server logs in."""
+    return cluster.url(database_name, role="coach_server")
+
+
+@pytest.fixture(scope="module")
+def worker_url(cluster: EmbeddedServer, database_name: str) -> str:
+    """As the worker logs in."""
+    return cluster.url(database_name, role="coach_worker")
+
+
+@pytest.fixture(scope="module")
+def owner_url(cluster: EmbeddedServer, database_name: str) -> str:
+    """As the migrating superuser, past row level security: for arranging and for looking behind the scenes."""
+    return cluster.url(database_name)
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def owner(owner_url: str) -> AsyncIterator[AsyncConnection[Any]]:
+    async with await AsyncConnection.connect(owner_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def new_user(owner: AsyncConnection[Any]) -> NewUser:
+    """``await new_user()``: a person with an account and a profile."""
+
+    async def make() -> UUID:
+        user_id = uuid4()
+        await owner.execute(
+            "insert into auth.users (id, email) values (%s, %s)", (user_id, f"{user_id.hex[:8]}@example.test")
+        )
+        await owner.execute("insert into user_profiles (id) values (%s) on conflict do nothing", (user_id,))
+        return user_id
+
+    return make
