@@ -23,7 +23,7 @@ class Settings(BaseSettings):
         env_prefix="COACH_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
     )
 
-    home: Path = Field(default_factory=lambda: _default_home(), description="where the embedded database lives")
+    home: Path = Field(default_factory=lambda: default_home(), description="where the embedded database lives")  # noqa: PLW0108 - defined below
     database_url: SecretStr | None = Field(None, description="PostgreSQL >= 15 with pgvector; left out: embedded")
     database_direct_url: SecretStr | None = Field(None, description="for LISTEN behind a transaction pooler")
     jwt_secret: SecretStr | None = Field(None, description="shared secret of HS256 tokens, 32 bytes or more")
@@ -124,7 +124,7 @@ def load_settings(**overrides: Any) -> Settings:
         raise Misconfigured(f"COACH_{field.upper()}: {what}.{example}") from None
 
 
-def _default_home() -> Path:
+def default_home() -> Path:
     """Per-user data, or as root a place of its own: the embedded server must never open up ``/root``."""
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return Path("/var/lib/aurum-coach")

@@ -86,7 +86,7 @@ class Database:
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:
-    await register_vector_async(connection)
+    await register_vector_async(connection)  # type: ignore[no-untyped-call]
     await connection.rollback()
 
 
