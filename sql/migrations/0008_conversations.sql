@@ -10,6 +10,46 @@ as $$
         || to_tsvector('pg_catalog.english', left(coalesce(p_body, ''), 100000))
 $$;
 
+-- Vectors that were there before they had a model beside them are the original design's.
+create function coach.label_vectors(p_table name, p_column name) returns void
+language plpgsql
+as $$
+begin
+    if to_regclass(format('public.%I', p_table)) is not null then
+        execute format('alter table public.%I add column if not exists embedding_model text', p_table);
+        execute format(
+            'update public.%I set embedding_model = ''text-embedding-ada-002'' where embedding_model is null and %I is not null',
+            p_table, p_column
+        );
+    end if;
+end
+$$;
+
+-- Several snippets of one entity become its chunks.
+create function coach.number_chunks(p_table name) returns void
+language plpgsql
+as $$
+begin
+    if to_regclass(format('public.%I', p_table)) is null then
+        return;
+    end if;
+    execute format('alter table public.%I add column if not exists chunk integer not null default 0', p_table);
+    execute format(
+        'update public.%1$I t
+        set chunk = numbered.chunk
+        from (
+            select ctid, row_number() over (
+                partition by user_id, domain_tag, entity_id, embedding_model
+                order by chunk, created_at, id
+            ) - 1 as chunk
+            from public.%1$I
+        ) numbered
+        where t.ctid = numbered.ctid and t.chunk <> numbered.chunk',
+        p_table
+    );
+end
+$$;
+
 create table coach.conversations (
     user_id uuid not null references auth.users (id) on delete cascade,
     id uuid not null default gen_random_uuid(),
@@ -54,6 +94,8 @@ create table coach.ai_conversation_memory (
     unique (user_id, conversation_id, client_id),
     check ((message_embedding is null) = (embedding_model is null))
 );
+select coach.halve_vectors('ai_conversation_memory', 'message_embedding');
+select coach.label_vectors('ai_conversation_memory', 'message_embedding');
 select coach.settle('ai_conversation_memory');
 select coach.link('public.ai_conversation_memory', 'conversation_id', 'public.conversations');
 select coach.link('public.ai_conversation_memory', 'parent_id', 'public.ai_conversation_memory');
@@ -77,6 +119,9 @@ create table coach.user_metadata_embeddings (
     primary key (user_id, id),
     unique (user_id, domain_tag, entity_id, chunk, embedding_model)
 );
+select coach.halve_vectors('user_metadata_embeddings', 'embedding');
+select coach.label_vectors('user_metadata_embeddings', 'embedding');
+select coach.number_chunks('user_metadata_embeddings');
 select coach.settle('user_metadata_embeddings');
 
 -- A second model's vectors wait here during a change of model.
@@ -142,5 +187,7 @@ grant select, insert, update, delete
         public.message_embeddings, public.turn_checkpoints
     to coach_session;
 
-revoke all on function coach.search_document(text, text) from public;
+revoke all on all functions in schema coach from public;
 grant execute on function coach.search_document(text, text) to authenticated, service_role;
+
+select coach.restore_dependents();
