@@ -1,0 +1,74 @@
+"""The default embedder: wordllama's 256 dimensions, out of the wheel, with numpy alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from coach.retrieval.base import DIMENSIONS, Vector
+from coach.retrieval.lift import lift
+
+NAME = "wordllama"
+INLINE_CHARACTERS = 8_000
+"""Up to here embedding takes well under a millisecond, less than handing it to a thread and back."""
+
+_loading = Lock()
+
+
+class WordllamaEmbedder:
+    """Means of word-piece vectors, lifted to the stored width. Loads (0.3 s) on first use; needs no network."""
+
+    model = NAME
+
+    async def embed_query(self, text: str) -> Vector:
+        rows = await self.embed_documents([text])
+        return rows.reshape(-1)
+
+    async def embed_documents(self, texts: Sequence[str]) -> Vector:
+        loaded = "_wordllama" in self.__dict__
+        if loaded and sum(map(len, texts)) <= INLINE_CHARACTERS:
+            return self._embed(texts)
+        return await asyncio.to_thread(self._embed, texts)
+
+    async def aclose(self) -> None:
+        """There is nothing to let go of."""
+
+    def _embed(self, texts: Sequence[str]) -> Vector:
+        if not texts:
+            return np.empty((0, DIMENSIONS), np.float32)
+        with _loading:
+            wordllama = self._wordllama
+        pieces = wordllama.embedding
+        # A lone surrogate is no text, and the tokenizer refuses it.
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        means = np.zeros((len(texts), pieces.shape[1]), np.float32)
+        for row, encoding in enumerate(wordllama.tokenizer.encode_batch(clean, add_special_tokens=False)):
+            if encoding.ids:
+                means[row] = pieces[encoding.ids].mean(axis=0)
+        return lift(means, NAME)
+
+    @cached_property
+    def _wordllama(self) -> Any:
+        import_quietly()
+        import wordllama
+
+        model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+        model.tokenizer.no_padding()
+        return model
+
+
+def import_quietly() -> None:
+    """Import wordllama, which calls ``logging.basicConfig`` on import, without letting it set up this process's log."""
+    root, occupied = logging.getLogger(), logging.NullHandler()
+    root.addHandler(occupied)
+    try:
+        import wordllama  # noqa: F401
+    finally:
+        root.removeHandler(occupied)
