@@ -47,6 +47,11 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     incognito: bool = False
     idempotency_key: str | None = None
 
+    @property
+    def answer_ids(self) -> tuple[str, ...]:
+        """The answers that the client holds, oldest first."""
+        return tuple(message_id for role, message_id in self.known_ids if role == "assistant")
+
 
 class _Message(Struct):
     role: Speaker

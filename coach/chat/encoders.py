@@ -1,0 +1,208 @@
+"""A turn's events as a client reads them: parts of the UI message stream v1, or one JSON object.
+
+The state machine is here and nowhere else: text is opened before its first delta and closed before any end, and every
+stream ends in exactly one of ``finish``, ``abort`` and ``error``, whatever the turn did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import aclosing, suppress
+from typing import Any
+
+import msgspec
+import structlog
+
+from coach.chat.events import (
+    ContextRead,
+    Event,
+    Failed,
+    Finished,
+    Interrupted,
+    QuotaTold,
+    SourceFound,
+    Started,
+    TextDelta,
+)
+from coach.errors import CoachError
+from coach.models.base import Usage
+from coach.retrieval.base import Source
+
+SILENCE = 15.0
+SNIPPET = 160
+PING = b": ping\n\n"
+DONE = b"data: [DONE]\n\n"
+SSE_HEADERS = {
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+    "x-vercel-ai-ui-message-stream": "v1",
+}
+
+log = structlog.get_logger(__name__)
+_json = msgspec.json.Encoder().encode
+_TEXT = "text"
+_DELTA = b'{"type":"text-delta","id":"text","delta":'
+
+Reader = AsyncIterable[Sequence[Event]]
+
+
+class UIMessageParts:
+    """Events to parts, each one JSON object in bytes. One encoder a reader: it remembers what is open."""
+
+    def __init__(self) -> None:
+        self._open = False
+        self.ended = False
+
+    def encode(self, event: Event) -> list[bytes]:
+        """The parts of one event; nothing after a terminal one."""
+        if self.ended:
+            return []
+        if isinstance(event, TextDelta):
+            delta = _DELTA + _json(event.text) + b"}"
+            if self._open:
+                return [delta]
+            self._open = True
+            return [_json({"type": "text-start", "id": _TEXT}), delta]
+        if isinstance(event, Finished | Interrupted | Failed):
+            self.ended = True
+            return [*self._close_text(), *(_json(part) for part in _ending(event))]
+        return [_json(_opening(event))]
+
+    def _close_text(self) -> list[bytes]:
+        if not self._open:
+            return []
+        self._open = False
+        return [_json({"type": "text-end", "id": _TEXT})]
+
+
+def _opening(event: Started | QuotaTold | ContextRead | SourceFound) -> dict[str, Any]:
+    match event:
+        case Started():
+            metadata = msgspec.structs.asdict(event)
+            return {"type": "start", "messageId": metadata.pop("message_id"), "messageMetadata": metadata}
+        case QuotaTold():
+            return {"type": "data-quota", "data": event, "transient": True}
+        case ContextRead():
+            return {"type": "data-context", "id": "context", "data": event.receipt}
+        case SourceFound():
+            return source_document(event.source)
+
+
+def _ending(event: Finished | Interrupted | Failed) -> list[dict[str, Any]]:
+    match event:
+        case Finished():
+            metadata = {
+                "usage": usage(event.usage),
+                "first_token_ms": event.first_token_ms,
+                "processing_time_ms": event.processing_time_ms,
+            }
+            return [{"type": "finish", "finishReason": event.reason, "messageMetadata": metadata}]
+        case Interrupted():
+            return [{"type": "message-metadata", "messageMetadata": {"status": "interrupted"}}, {"type": "abort"}]
+        case Failed():
+            problem = {"type": f"/problems/{event.slug}", "detail": event.detail}
+            return [
+                {"type": "message-metadata", "messageMetadata": {"status": "failed", "problem": problem}},
+                {"type": "error", "errorText": event.detail},
+            ]
+
+
+def usage(tokens: Usage) -> dict[str, int]:
+    return {
+        "input_tokens": tokens.input_tokens,
+        "output_tokens": tokens.output_tokens,
+        "total_tokens": tokens.total_tokens,
+    }
+
+
+def source_document(source: Source) -> dict[str, Any]:
+    """A source as a stock part; what is ours of it stands under ``coach``."""
+    ours = {
+        "domain": source.domain,
+        "id": source.id,
+        "snippet": snippet(source.text, SNIPPET),
+        "score": round(source.score, 4),
+        "updated_at": source.updated_at,
+    }
+    if source.conversation_id is not None:
+        ours |= {"conversation_id": source.conversation_id, "message_id": source.message_id}
+    return {
+        "type": "source-document",
+        "sourceId": source.source_id,
+        "mediaType": "text/plain",
+        "title": source.title,
+        "providerMetadata": {"coach": ours},
+    }
+
+
+def snippet(text: str, limit: int) -> str:
+    """The beginning of ``text``, cut at a word where one ends near."""
+    flat = " ".join(text[: limit * 4].split())
+    if len(flat) <= limit:
+        return flat
+    cut = flat[: limit - 1]
+    head, _, tail = cut.rpartition(" ")
+    return (head if head and len(tail) < limit // 3 else cut) + "…"
+
+
+async def sse(reader: Reader, *, silence: float = SILENCE) -> AsyncGenerator[bytes, None]:
+    """The stream of ``POST /api/chat``, one write a batch. A reader that closes this only detaches from the turn."""
+    parts = UIMessageParts()
+    async with aclosing(ended_properly(reader)) as batches, aclosing(with_silences(batches, silence)) as told:
+        async for batch in told:
+            if batch is None:
+                yield PING
+            else:
+                yield b"".join(b"data: " + part + b"\n\n" for event in batch for part in parts.encode(event))
+    yield DONE
+
+
+async def ended_properly(reader: Reader) -> AsyncGenerator[Sequence[Event], None]:
+    """The reader's batches, and a failure where it breaks or falls silent without having ended."""
+    try:
+        async for batch in reader:
+            yield batch
+            if batch and isinstance(batch[-1], Finished | Interrupted | Failed):
+                return
+        failure = Failed("internal-error", "The answer ended without a result.")
+    except CoachError as error:
+        failure = Failed(error.slug, str(error))
+    except Exception:
+        # The headers are out: whatever it was, the client must still be told in the stream.
+        log.exception("reader_broke")
+        failure = Failed("internal-error", "Something went wrong here; it has been noted.")
+    yield [failure]
+
+
+async def with_silences(
+    batches: AsyncIterator[Sequence[Event]], silence: float
+) -> AsyncGenerator[Sequence[Event] | None, None]:
+    """The batches, and ``None`` after each ``silence`` seconds without one."""
+    pending: asyncio.Task[Sequence[Event]] | None = None
+    try:
+        while True:
+            pending = pending or asyncio.ensure_future(_next(batches))
+            if not pending.done():
+                await asyncio.wait([pending], timeout=silence)
+            if not pending.done():
+                yield None
+                continue
+            done, pending = pending, None
+            batch = done.result()
+            if not batch:
+                return
+            yield batch
+    finally:
+        if pending is not None:
+            pending.cancel()
+            with suppress(asyncio.CancelledError):
+                await pending
+
+
+async def _next(batches: AsyncIterator[Sequence[Event]]) -> Sequence[Event]:
+    """The next batch that holds something, or an empty one at the end: a task cannot raise StopAsyncIteration."""
+    async for batch in batches:
+        if batch:
+            return batch
+    return ()
