@@ -28,6 +28,9 @@ class ModelOptions(Struct, frozen=True, omit_defaults=True):
     seed: int | None = None
 
 
+AS_THE_MODEL_LIKES = ModelOptions()
+
+
 class Usage(Struct, frozen=True):
     """Tokens of one call. ``counted`` is true where the provider sent none and we counted."""
 
@@ -57,8 +60,8 @@ class Completion(Struct, frozen=True):
 class ChatModel(Protocol):
     """A language model that streams.
 
-    ``stream`` yields ``Delta`` after ``Delta`` and then exactly one ``Completion``. It raises ``ModelUnavailable`` where
-    no (further) usable answer came; its message may be shown to the user, so it names no secret and no address.
+    ``stream`` yields ``Delta`` after ``Delta`` and then exactly one ``Completion``. It raises ``ModelUnavailable``
+    where no (further) usable answer came; its message may be shown to the user, so it names no secret and no address.
     Closing the generator closes the upstream connection.
     """
 
@@ -71,7 +74,7 @@ class ChatModel(Protocol):
         """How many tokens a prompt and its answer may have together."""
 
     def stream(
-        self, messages: Sequence[ChatMessage], options: ModelOptions = ModelOptions()
+        self, messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES
     ) -> AsyncGenerator[Delta | Completion, None]: ...
 
     def count_tokens(self, text: str) -> int:

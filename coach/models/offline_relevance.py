@@ -1,0 +1,70 @@
+"""Which sentences of a prompt bear on its question: shared words, the rarer the heavier."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+
+from coach.models.offline_reading import Excerpt, Reading
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
+_CITATION = re.compile(r"\[(\d+)\]")
+_ENDINGS = ("ations", "ation", "ings", "ing", "edly", "ies", "ied", "ers", "er", "es", "ed", "ly", "s", "e")
+_COMMON = """
+    a about after again all also am an and any are as at be because been before being but by can could did do does
+    doing don't for from get give go had has have having he her here him his how i i'm i've if in into is it it's its
+    just know let like make me more most my need no not now of off on one or our out over please really say she should
+    so some still tell than that that's the their them then there these they thing things think this those to too up us
+    very want was we were what what's when where which who why will with would you your
+"""
+_STOP = frozenset(_COMMON.split())
+LONGEST_QUOTE = 220
+
+
+def words(text: str) -> list[str]:
+    """The words of ``text`` that carry meaning, cut to a rough stem."""
+    return [_stem(word) for word in _WORD.findall(text.lower()) if word not in _STOP]
+
+
+def _stem(word: str) -> str:
+    word = re.split("['’]", word, maxsplit=1)[0]
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word
+
+
+def relevant_excerpts(reading: Reading) -> list[Excerpt]:
+    """The sources that share words with the question, best first; ties keep the order of retrieval."""
+    asked = set(words(reading.question))
+    bags = [Counter(words(f"{s.title} {s.title} {s.text}")) for s in reading.sources]
+    seen_in = Counter(word for bag in bags for word in bag.keys() & asked)
+    weight = {word: math.log(1 + len(bags) / count) for word, count in seen_in.items()}
+    scores = [sum(weight[w] * (1 + math.log(bag[w])) for w in sorted(bag.keys() & asked)) for bag in bags]
+    ranked = sorted(range(len(bags)), key=lambda i: (-scores[i], i))
+    return [reading.sources[i] for i in ranked if scores[i] > 0]
+
+
+def relevant_state(reading: Reading) -> list[str]:
+    """The live facts that share words with the question, in their own order."""
+    asked = set(words(reading.question))
+    return [line for line in reading.state if asked & set(words(line))]
+
+
+def best_sentences(excerpt: Excerpt, question: str, limit: int) -> list[str]:
+    """The ``limit`` sentences of a source that answer best, as they stand there and in their order."""
+    asked = set(words(question))
+    sentences = [s.strip() for s in _SENTENCE_END.split(excerpt.text) if s and _WORD.search(s)]
+    sentences = [s for s in sentences if s.rstrip(".").lower() != excerpt.title.rstrip(".").lower()]
+    ranked = sorted(range(len(sentences)), key=lambda i: (-len(asked & set(words(sentences[i]))), i))
+    return [quotable(sentences[i]) for i in sorted(ranked[:limit])]
+
+
+def quotable(sentence: str) -> str:
+    """Short enough to read, and without anything that could be taken for a citation of ours."""
+    sentence = _CITATION.sub(r"(\1)", " ".join(sentence.split())).replace("“", "‘").replace("”", "’")
+    if len(sentence) <= LONGEST_QUOTE:
+        return sentence
+    return sentence[:LONGEST_QUOTE].rsplit(" ", 1)[0].rstrip(",;:") + " …"
