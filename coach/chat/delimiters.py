@@ -1,0 +1,26 @@
+"""How retrieved text stands in a prompt: as data, between delimiters that it cannot forge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from coach.retrieval.base import Source
+
+
+def escape(text: str) -> str:
+    """Nothing in ``text`` can open or close a delimiter afterwards."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def render_source(number: int, source: Source) -> str:
+    """One source as the model reads it; ``[number]`` in the answer cites it."""
+    title = escape(source.title).replace('"', "&quot;").replace("\n", " ")
+    head = f'<source n="{number}" kind="{source.domain}" title="{title}" date="{source.updated_at:%Y-%m-%d}">'
+    return f"{head}\n{escape(source.text)}\n</source>"
+
+
+def render_question(now: str, state: Sequence[str], sources: Sequence[str], question: str) -> str:
+    """The user-role message of a turn. ``sources`` are rendered already; ``state`` are plain lines."""
+    lines = ["<context>", f"<now>{escape(now)}</now>", "<state>", *map(escape, state), "</state>"]
+    lines += ["<sources>", *sources, "</sources>", "</context>", "", "<question>", escape(question), "</question>"]
+    return "\n".join(lines)

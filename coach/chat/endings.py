@@ -1,0 +1,93 @@
+"""How a turn ends: what its rows say, and the terminal event that its readers see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import stamina
+import structlog
+
+from coach.chat.events import Failed, Finished, Interrupted, Terminal
+from coach.chat.figures import check
+from coach.chat.ledger import Opened
+from coach.chat.settling import Ending, close
+from coach.database.pool import Database
+from coach.errors import CoachError, DatabaseUnavailable
+from coach.models.base import Usage
+
+if TYPE_CHECKING:
+    from coach.chat.turns import RunningTurn
+
+_log = structlog.get_logger(__name__)
+
+STORE_FOR = 8.0
+"""Seconds for which storing an ending is tried; afterwards the text of the last checkpoint has to do."""
+
+
+def complete(running: RunningTurn) -> tuple[Ending, Terminal]:
+    """The model has finished and said something."""
+    answer = running.answer
+    usage, spent = answer.usage or Usage(0, 0, counted=True), answer.elapsed_ms
+    ending = Ending(status="complete", finish_reason=answer.reason, used=True, **_facts(running))
+    return ending, Finished(answer.reason, usage, answer.first_token_ms or spent, spent)
+
+
+def interrupted(running: RunningTurn, reason: str) -> tuple[Ending, Terminal]:
+    """Somebody stopped it. Its unit counts if anything was said."""
+    ending = Ending(status="interrupted", error=reason, used=bool(running.answer.text), **_facts(running))
+    return ending, Interrupted(reason)
+
+
+def failed(running: RunningTurn, error: CoachError) -> tuple[Ending, Terminal]:
+    """No whole answer came. Its unit counts if a part of it did."""
+    problem = (error.slug, str(error))
+    facts = _facts(running)
+    facts["context"] = facts["context"] | {"problem": problem}
+    ending = Ending(status="failed", error=str(error), used=bool(running.answer.text), **facts)
+    return ending, Failed(*problem)
+
+
+async def store(db: Database, turn: Opened, ending: Ending, event: Terminal, clock: Callable[[], datetime]) -> Terminal:
+    """Write the ending, and return the event that is true afterwards."""
+    try:
+        async for attempt in stamina.retry_context(on=DatabaseUnavailable, attempts=None, timeout=STORE_FOR):
+            with attempt:
+                closed = await close(db, turn.reservation, ending, clock())
+    except DatabaseUnavailable as error:
+        _log.error("ending_not_stored", turn=str(turn.answer_id), status=ending.status)
+        return Failed(error.slug, "The answer could not be stored; what was saved of it will be there.")
+    return event if closed else Interrupted("The server was away for too long; the turn was closed meanwhile.")
+
+
+def _facts(running: RunningTurn) -> dict[str, Any]:
+    """What is known of a turn however it ends."""
+    answer, completion = running.answer, running.answer.completion
+    return {
+        "text": answer.text,
+        "model": completion.model if completion else running.turn.model,
+        "input_tokens": completion.usage.input_tokens if completion else None,
+        "output_tokens": completion.usage.output_tokens if completion else None,
+        "first_token_ms": answer.first_token_ms,
+        "processing_ms": answer.elapsed_ms,
+        "context": running.stored_context() or {},
+        "details": _details(running),
+    }
+
+
+def _details(running: RunningTurn) -> dict[str, Any]:
+    """``feature_details``: no content, only figures about it."""
+    details: dict[str, Any] = {"model": running.turn.model}
+    if running.answer.completion:
+        details |= {
+            "finish_reason": running.answer.completion.reason,
+            "tokens_counted": running.answer.completion.usage.counted,
+        }
+    if prompt := running.prompt:
+        receipt = prompt.receipt
+        details["retrieval"] = {"sources": len(prompt.sources), "stale": receipt.stale, "ms": receipt.retrieval_ms}
+        held = check(running.answer.text, prompt.given, len(prompt.sources))
+        if not held.holds:
+            details["unsupported"] = {"figures": held.figures, "citations": held.citations}
+    return details

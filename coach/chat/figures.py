@@ -1,0 +1,45 @@
+"""Checks what an answer claims against what it was given: its figures, and its citations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+_CITATION = re.compile(r"\[(\d{1,3})\]")
+_LIST_NUMBER = re.compile(r"^\s*\d{1,2}[.)]\s", re.MULTILINE)
+_FIGURE = re.compile(r"(?<![\w.])\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?<![\w.])\d+(?:\.\d+)?")
+
+
+class Check(Struct, frozen=True):
+    """What did not hold: figures found in no row given to the model, citations of sources that do not exist."""
+
+    figures: tuple[str, ...] = ()
+    citations: tuple[int, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        return not (self.figures or self.citations)
+
+
+def check(answer: str, given: Iterable[str], sources: int) -> Check:
+    """Compare ``answer`` with the texts it was ``given`` and its number of ``sources``.
+
+    A figure holds when it stands in any of the texts, as a number: ``0.80`` equals ``0.8``, ``1,200`` equals ``1200``,
+    and ``62`` is taken for ``0.62``, since people say a share in percent. One and two are words as often as figures.
+    """
+    known = {number for text in given for number in _numbers(text)}
+    known |= {round(number * 100, 6) for number in known if 0 <= number <= 1} | {0.0, 1.0, 2.0}
+    claimed = _CITATION.sub("", _LIST_NUMBER.sub("", answer))
+    figures = tuple(dict.fromkeys(m for m in _FIGURE.findall(claimed) if _value(m) not in known))
+    cited = {int(number) for number in _CITATION.findall(answer)}
+    return Check(figures, tuple(sorted(number for number in cited if not 1 <= number <= sources)))
+
+
+def _numbers(text: str) -> Iterable[float]:
+    return map(_value, _FIGURE.findall(text))
+
+
+def _value(figure: str) -> float:
+    return round(float(figure.replace(",", "")), 6)

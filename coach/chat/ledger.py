@@ -1,0 +1,256 @@
+"""What a turn writes when it begins, in one transaction. How it ends is in ``chat/settling.py``.
+
+Both lock in one order: quota month, conversation, messages, interaction. Two orders deadlocked 137 of 160 transactions
+in a trial.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from datetime import date, datetime, timedelta
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+from psycopg.types.json import Jsonb
+
+from coach.chat import quota
+from coach.chat.events import QuotaTold
+from coach.chat.meaning import Answer, Ask, Busy, Meaning, Replay, interpret
+from coach.chat.schemas import ChatRequest
+from coach.database.pool import Database, Transaction
+from coach.database.queries import load
+from coach.errors import Conflict
+
+_sql = load("chat")
+
+KEY_LIFETIME = timedelta(hours=24)
+"""How long an Idempotency-Key is remembered."""
+
+OWNER = f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Reservation(Struct, frozen=True):
+    """The rows of a turn that has begun, and the unit it holds: what ending it needs to know."""
+
+    user_id: UUID
+    conversation_id: UUID
+    answer_id: UUID
+    interaction_id: UUID
+    month: date
+    limit: int
+
+
+class Opened(Struct, frozen=True):
+    """A turn that may run: its question is stored, its unit reserved. Keys are ids on the wire."""
+
+    reservation: Reservation
+    conversation_key: str
+    question_id: UUID
+    question_key: str
+    answer_key: str
+    feature: str
+    model: str
+    prompt: str
+    text: str
+    quota: QuotaTold
+    timezone: ZoneInfo
+    incognito: bool
+    started: datetime
+
+    @property
+    def user_id(self) -> UUID:
+        return self.reservation.user_id
+
+    @property
+    def conversation_id(self) -> UUID:
+        return self.reservation.conversation_id
+
+    @property
+    def answer_id(self) -> UUID:
+        return self.reservation.answer_id
+
+
+class Ledger:
+    """Opens and closes turns in the database. ``monthly_limit`` holds for users without a limit of their own."""
+
+    def __init__(self, db: Database, monthly_limit: int) -> None:
+        self._db, self._monthly_limit = db, monthly_limit
+
+    async def open(
+        self, user_id: UUID, request: ChatRequest, *, model: str, prompt: str, now: datetime
+    ) -> Opened | Replay | Busy:
+        """Store the question and reserve its unit, or say which answer to show instead.
+
+        :raises QuotaExhausted: before anything is stored.
+        :raises Conflict: the message id or the idempotency key stands for something else.
+        """
+        async with self._db.as_user(user_id) as tx:
+            limit, zone = await _sql.people_settings(tx, user_id=user_id, default_limit=self._monthly_limit)
+            meaning = await self._meaning(tx, user_id, request, now)
+            if isinstance(meaning, Replay):
+                return meaning
+            reserved = await quota.reserve(tx, user_id, limit, now)
+            conversation = await _sql.open_conversation(
+                tx,
+                user_id=user_id,
+                id=uuid4(),
+                client_id=request.conversation_id,
+                title=_title(request.text),
+                feature=request.feature,
+                incognito=request.incognito,
+                now=now,
+            )
+            # Asked again under the lock: of twenty equal requests one opens, the others find its answer.
+            again = await self._meaning(tx, user_id, request, now, conversation[:2])
+            running = [] if isinstance(again, Replay) else await self._running(tx, user_id, conversation[0])
+            if isinstance(again, Replay) or running:
+                await tx.rollback()
+                return again if isinstance(again, Replay) else Busy(running[0])
+            turn = Opened(
+                reservation=Reservation(user_id, conversation[0], uuid4(), uuid4(), quota.month_of(now), limit),
+                conversation_key=request.conversation_id,
+                question_id=again.question_id if isinstance(again, Answer) else uuid4(),
+                question_key=again.question_key if isinstance(again, Answer) else _question_key(request, again),
+                answer_key=_new_key(),
+                feature=request.feature,
+                model=model,
+                prompt=prompt,
+                text=request.text,
+                quota=reserved,
+                timezone=ZoneInfo(zone),
+                incognito=conversation[2],
+                started=now,
+            )
+            await self._write(tx, turn, again, request)
+            return turn
+
+    async def _write(self, tx: Transaction, turn: Opened, meaning: Meaning, request: ChatRequest) -> None:
+        user, now = turn.user_id, turn.started
+        if isinstance(meaning, Ask):
+            await _sql.add_question(
+                tx,
+                user_id=user,
+                id=turn.question_id,
+                conversation_id=turn.conversation_id,
+                client_id=turn.question_key,
+                parent_id=meaning.parent_id,
+                revision_of=meaning.revision_of,
+                content=turn.text,
+                now=now,
+            )
+        await _sql.add_answer(
+            tx,
+            user_id=user,
+            id=turn.answer_id,
+            conversation_id=turn.conversation_id,
+            client_id=turn.answer_key,
+            parent_id=turn.question_id,
+            model=turn.model,
+            context=Jsonb({"trigger": request.trigger}),
+            now=now,
+        )
+        await _sql.point_conversation(tx, user_id=user, id=turn.conversation_id, message_id=turn.answer_id)
+        await _sql.add_checkpoint(tx, user_id=user, message_id=turn.answer_id, owner=OWNER, now=now)
+        await _sql.add_interaction(
+            tx,
+            user_id=user,
+            id=turn.reservation.interaction_id,
+            feature=turn.feature,
+            details=Jsonb(
+                {
+                    "conversation": turn.conversation_key,
+                    "prompt": turn.prompt,
+                    "trigger": request.trigger,
+                    "quota_limit": turn.reservation.limit,
+                }
+            ),
+            conversation_id=turn.conversation_id,
+            question_id=turn.question_id,
+            answer_id=turn.answer_id,
+            month=turn.reservation.month,
+            key=request.idempotency_key,
+            model=turn.model,
+            now=now,
+        )
+        if request.idempotency_key:
+            await _sql.remember_key(
+                tx,
+                user_id=user,
+                key=request.idempotency_key,
+                request_hash=_fingerprint(request),
+                conversation_id=turn.conversation_id,
+                message_id=turn.answer_id,
+                now=now,
+            )
+
+    async def quota(self, user_id: UUID, now: datetime) -> QuotaTold:
+        """This month's figures for a user."""
+        async with self._db.as_user(user_id) as tx:
+            limit, _ = await _sql.people_settings(tx, user_id=user_id, default_limit=self._monthly_limit)
+            return await quota.current(tx, user_id, limit, now)
+
+    async def request_stop(self, user_id: UUID, conversation_key: str) -> list[UUID]:
+        """Ask whatever process runs a turn of this conversation to stop it; returns the answers concerned."""
+        async with self._db.as_user(user_id) as tx:
+            conversation = await _sql.conversation(tx, user_id=user_id, client_id=conversation_key)
+            if conversation is None:
+                return []
+            rows = _sql.request_stop(tx, user_id=user_id, conversation_id=conversation[0])
+            return [row[0] async for row in rows]
+
+    async def _meaning(
+        self,
+        tx: Transaction,
+        user_id: UUID,
+        request: ChatRequest,
+        now: datetime,
+        conversation: tuple[UUID, UUID | None] | None = None,
+    ) -> Meaning:
+        if request.idempotency_key and (found := await self._by_key(tx, user_id, request, now)):
+            return found
+        if conversation is None:
+            row = await _sql.conversation(tx, user_id=user_id, client_id=request.conversation_id)
+            if row is None:
+                return Ask(None)
+            conversation = row[:2]
+        return await interpret(tx, user_id, request, *conversation)
+
+    async def _by_key(self, tx: Transaction, user_id: UUID, request: ChatRequest, now: datetime) -> Meaning | None:
+        row = await _sql.idempotent(tx, user_id=user_id, key=request.idempotency_key, since=now - KEY_LIFETIME)
+        if row is None:
+            return None
+        if row[0] != _fingerprint(request):
+            raise Conflict("This Idempotency-Key was used for another request.")
+        answer = await _sql.answer_by_id(tx, user_id=user_id, id=row[2])
+        if answer is None or answer[2] == "failed":
+            return None
+        return Replay(answer[0])
+
+    async def _running(self, tx: Transaction, user_id: UUID, conversation_id: UUID) -> list[UUID]:
+        rows = _sql.running_answers(tx, user_id=user_id, conversation_id=conversation_id)
+        return [row[0] async for row in rows]
+
+
+def _title(text: str) -> str:
+    """A conversation's first name: the beginning of its first question, cut at a word."""
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:60].rsplit(" ", 1)[0] + " …"
+
+
+def _new_key() -> str:
+    return f"msg_{uuid4().hex}"
+
+
+def _question_key(request: ChatRequest, meaning: Meaning) -> str:
+    """An edit gets an id of the server's, since its own is the first revision's."""
+    edited = isinstance(meaning, Ask) and meaning.revision_of is not None
+    return _new_key() if edited or request.message_id is None else request.message_id
+
+
+def _fingerprint(request: ChatRequest) -> str:
+    """What must be equal for a key to mean the same request; not the conversation, which the server may have named."""
+    parts = (request.message_id or "", request.trigger, request.feature, request.text)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

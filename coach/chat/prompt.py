@@ -1,0 +1,170 @@
+"""What the model is asked: templates from ``prompts/``, composed within a token budget."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from coach.chat.delimiters import render_question, render_source
+from coach.errors import InvalidInput, Misconfigured
+from coach.models.base import ChatMessage, ModelOptions, Role
+from coach.resources import PROMPTS
+from coach.retrieval.base import Context, Receipt, Source
+
+STATE_TOKENS = 800
+SOURCE_TOKENS = 3_500
+HISTORY_TOKENS = 6_000
+"""Ceilings of the parts; a small model's parts shrink with its context."""
+
+CountTokens = Callable[[str], int]
+
+
+class FrontMatter(Struct, frozen=True, forbid_unknown_fields=True):
+    """The head of a prompt file."""
+
+    description: str
+    inputs: dict[str, str] = {}
+    model: ModelOptions = ModelOptions()
+
+
+class Template(Struct, frozen=True):
+    """A persona, rendered. It holds nothing of a user's, so it is rendered once."""
+
+    name: str
+    version: str
+    system: str
+    options: ModelOptions
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(self.system.encode()).hexdigest()[:16]
+
+
+class Prompt(Struct, frozen=True):
+    """What one turn sends, and what of its context found room."""
+
+    messages: tuple[ChatMessage, ...]
+    sources: tuple[Source, ...]
+    receipt: Receipt
+    options: ModelOptions
+
+    @property
+    def given(self) -> list[str]:
+        """Every text that the model may take a figure from."""
+        return [message.content for message in self.messages if message.role != "system"]
+
+
+class Prompts:
+    """The newest version of each prompt under a folder ``<name>/<version>.md``.
+
+    :raises Misconfigured: a file that cannot be read, naming it.
+    """
+
+    def __init__(self, folder: Path = PROMPTS) -> None:
+        self._templates = {path.name: _newest(path) for path in sorted(folder.iterdir()) if path.is_dir()}
+
+    def __getitem__(self, name: str) -> Template:
+        return self._templates[name]
+
+    def names(self) -> Iterable[str]:
+        return self._templates.keys()
+
+
+class Budget(Struct, frozen=True):
+    """How many tokens each part may take."""
+
+    state: int
+    sources: int
+    history: int
+
+    @classmethod
+    def split(cls, room: int) -> Budget:
+        """Share out what persona, question and answer leave of a model's context."""
+        state = min(STATE_TOKENS, room * 15 // 100)
+        sources = min(SOURCE_TOKENS, room * 50 // 100)
+        return cls(state, sources, min(HISTORY_TOKENS, room - state - sources))
+
+
+def room_for_context(template: Template, question: str, count: CountTokens, context_tokens: int) -> int:
+    """Tokens left beside persona, question and answer.
+
+    :raises InvalidInput: the question alone is too long for this model.
+    """
+    answer = template.options.max_tokens or min(1_500, context_tokens // 4)
+    room = context_tokens - answer - count(template.system) - count(question) - 200
+    if room < 0:
+        raise InvalidInput("messages", f"the message is too long for this model ({context_tokens:,} tokens in all).")
+    return room
+
+
+def compose(  # noqa: PLR0917 - one argument a part
+    template: Template,
+    context: Context,
+    history: Sequence[tuple[Role, str]],
+    question: str,
+    now: str,
+    count: CountTokens,
+    room: int,
+) -> Prompt:
+    """Put the parts together; ``history`` is newest first.
+
+    What does not fit is dropped whole, from the least relevant end: the last sources, the oldest messages.
+    """
+    budget = Budget.split(room)
+    state = _fitting(context.state.splitlines(), budget.state, count)
+    rendered = [render_source(n, source) for n, source in enumerate(context.sources, 1)]
+    texts = _fitting(rendered, budget.sources, count)
+    kept = context.sources[: len(texts)]
+    past = history[: len(_fitting([text for _, text in history], budget.history, count))]
+    messages = [ChatMessage("system", template.system)]
+    messages += [ChatMessage(role, text) for role, text in reversed(past)]
+    messages.append(ChatMessage("user", render_question(now, state, texts, question)))
+    receipt = msgspec.structs.replace(context.receipt, used=tuple(source.source_id for source in kept))
+    return Prompt(tuple(messages), kept, receipt, template.options)
+
+
+def _fitting(parts: Sequence[str], tokens: int, count: CountTokens) -> list[str]:
+    """As many of the first parts as fit together."""
+    kept: list[str] = []
+    for part in parts:
+        tokens -= count(part)
+        if tokens < 0:
+            break
+        kept.append(part)
+    return kept
+
+
+def _newest(folder: Path) -> Template:
+    try:
+        path = max(folder.glob("*.md"), key=lambda file: int(file.stem))
+    except ValueError:
+        raise Misconfigured(f"prompts/{folder.name}: needs files named <number>.md, for example 1.md.") from None
+    return _load(path)
+
+
+def _load(path: Path) -> Template:
+    import jinja2
+    import yaml
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    label = f"prompts/{path.parent.name}/{path.name}"
+    try:
+        _, head, body = path.read_text().split("---\n", 2)
+        front = msgspec.convert(yaml.safe_load(head), FrontMatter)
+        environment = ImmutableSandboxedEnvironment(
+            loader=jinja2.FileSystemLoader(path.parent.parent), undefined=jinja2.StrictUndefined, autoescape=False
+        )
+        values: dict[str, Any] = dict(front.inputs)
+        system = environment.from_string(body).render(values).strip()
+    except (ValueError, msgspec.ValidationError, jinja2.TemplateError, yaml.YAMLError) as error:
+        raise Misconfigured(f"{label}: {error}") from error
+    return Template(path.parent.name, path.stem, system, front.model)

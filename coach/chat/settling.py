@@ -1,0 +1,108 @@
+"""How a turn's rows are closed: the answer, the quota and the interaction in one transaction, once."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+from psycopg.types.json import Jsonb
+
+from coach.chat import quota
+from coach.chat.ledger import Reservation
+from coach.database.pool import Database, Transaction
+from coach.database.queries import load
+
+_sql = load("chat")
+
+ORPHANED_AFTER = timedelta(seconds=10)
+"""No heartbeat for so long: the process that ran the turn is gone."""
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """How a turn ended, for its rows. ``used`` says whether its unit of quota counts."""
+
+    status: str
+    text: str
+    used: bool
+    model: str
+    finish_reason: str | None = None
+    error: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    first_token_ms: int | None = None
+    processing_ms: int | None = None
+    context: dict[str, Any] = {}
+    details: dict[str, Any] = {}
+
+    @property
+    def interaction_status(self) -> str:
+        if self.status == "complete":
+            return "completed"
+        return self.status if self.used else "refunded"
+
+
+async def close(db: Database, held: Reservation, ending: Ending, now: datetime) -> bool:
+    """Store the answer, settle the quota, log the interaction: all or nothing.
+
+    Returns false where somebody else has closed the turn already, because its heartbeat had stopped for too long.
+    """
+    async with db.as_user(held.user_id) as tx:
+        return await _close(tx, held, ending, now)
+
+
+async def close_orphan(db: Database, user_id: UUID, answer_id: UUID, now: datetime) -> bool:
+    """End a turn whose process died, with the text of its last checkpoint. False: it is alive, or has ended."""
+    async with db.as_user(user_id) as tx:
+        row = await _sql.orphan(tx, user_id=user_id, message_id=answer_id, dead_since=now - ORPHANED_AFTER)
+        if row is None:
+            return False
+        text, context, conversation_id, interaction_id, month, limit, model = row
+        ending = Ending(
+            status="interrupted",
+            text=text,
+            used=bool(text),
+            model=model or "",
+            error="The server that ran this turn stopped.",
+            context=context or {},
+        )
+        held = Reservation(user_id, conversation_id, answer_id, interaction_id, month, limit)
+        return await _close(tx, held, ending, now)
+
+
+async def _close(tx: Transaction, held: Reservation, ending: Ending, now: datetime) -> bool:
+    user = held.user_id
+    month = await _sql.lock_quota_month(tx, user_id=user, month=held.month)
+    await _sql.touch_conversation(tx, user_id=user, id=held.conversation_id, now=now)
+    await _sql.close_answer(
+        tx,
+        user_id=user,
+        id=held.answer_id,
+        content=ending.text,
+        status=ending.status,
+        finish_reason=ending.finish_reason,
+        tokens=ending.output_tokens or 0,
+        model=ending.model,
+        context=Jsonb(ending.context),
+        now=now,
+    )
+    await _sql.drop_checkpoint(tx, user_id=user, message_id=held.answer_id)
+    closed: int = await _sql.close_interaction(
+        tx,
+        user_id=user,
+        id=held.interaction_id,
+        status=ending.interaction_status,
+        success=ending.status == "complete",
+        error=ending.error,
+        details=Jsonb(ending.details),
+        model=ending.model,
+        tokens=(ending.input_tokens or 0) + (ending.output_tokens or 0),
+        input_tokens=ending.input_tokens,
+        output_tokens=ending.output_tokens,
+        first_token_ms=ending.first_token_ms,
+        processing_ms=ending.processing_ms,
+    )
+    if closed and month is not None:
+        await quota.settle(tx, user, held.month, limit=held.limit, row=month, used=ending.used, now=now)
+    return bool(closed)

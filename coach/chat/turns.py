@@ -1,0 +1,289 @@
+"""Turns: from a question to a stored answer. A turn belongs to the server; its readers come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+
+from coach.chat.answer import Answer, Checkpoints
+from coach.chat.endings import complete, failed, interrupted, store
+from coach.chat.events import ContextRead, Event, QuotaTold, SourceFound, Started, TextDelta
+from coach.chat.ledger import Ledger, Opened
+from coach.chat.log import EventLog
+from coach.chat.meaning import Busy, Replay
+from coach.chat.memory import MessageMemory
+from coach.chat.prompt import Prompt, Prompts, compose, room_for_context
+from coach.chat.replay import Replays, StoredContext
+from coach.chat.schemas import ChatRequest
+from coach.chat.settling import close_orphan
+from coach.database.pool import Database
+from coach.database.queries import load
+from coach.errors import CoachError, Conflict, EmbedderUnavailable, InvalidInput, ModelUnavailable
+from coach.models.base import ChatModel, Completion, Delta, Role
+from coach.retrieval.base import Context, Embedder, Vector
+from coach.retrieval.context import Retriever
+
+_sql = load("chat")
+_log = structlog.get_logger(__name__)
+
+RESUMABLE_FOR = timedelta(minutes=5)
+HISTORY_DEPTH = 40
+SOURCES = 8
+
+# A turn of a process that died is closed after ten seconds without a heartbeat; nobody waits longer than that.
+INTERRUPT_ATTEMPTS, INTERRUPT_PAUSE = 60, 0.2
+
+Reader = AsyncGenerator[Sequence[Event], None]
+T = TypeVar("T")
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class RunningTurn:
+    """One turn in this process: its rows, its events, and the ways to end it early."""
+
+    def __init__(self, turn: Opened) -> None:
+        self.turn = turn
+        self.log = EventLog()
+        self.answer = Answer()
+        self.prompt: Prompt | None = None
+        self.stopped: str | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._limit: asyncio.Timeout | None = None
+
+    def stop(self, reason: str) -> None:
+        """End it at its next step; what was said so far is kept."""
+        self.stopped = self.stopped or reason
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    def within(self, seconds: float) -> asyncio.Timeout:
+        """The time limit of the whole turn; a stop moves it to now."""
+        self._limit = asyncio.timeout(0 if self.stopped else seconds)
+        return self._limit
+
+    def stored_context(self) -> dict[str, object] | None:
+        if self.prompt is None:
+            return None
+        return StoredContext(self.prompt.receipt, self.prompt.sources).plain()
+
+
+class Turns:
+    """Begins, resumes, stops and drains turns.
+
+    ``models`` are those that a request may choose, by name; the first is the default. ``clock`` gives an aware time.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        models: Mapping[str, ChatModel],
+        embedder: Embedder,
+        retriever: Retriever,
+        prompts: Prompts,
+        monthly_limit: int,
+        timeout: float,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._db, self._models, self._embedder, self._retriever = db, models, embedder, retriever
+        self._prompts, self._timeout, self._clock = prompts, timeout, clock
+        self.ledger = Ledger(db, monthly_limit)
+        self._replays = Replays(db, self.ledger, clock)
+        self._checkpoints = Checkpoints(db, clock)
+        self._memory = MessageMemory(db, embedder)
+        self._running: dict[UUID, RunningTurn] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self, running: RunningTurn, question: asyncio.Task[Vector | None]) -> None:
+        """Carry one turn from question to stored answer.
+
+        Publishes to the turn's log as it goes; the events, not the caller, are the result. Ends in exactly one terminal
+        event and one final state of the turn's rows, whatever happens upstream.
+        """
+        turn, answer = running.turn, running.answer
+        model = self._models[turn.model]
+        async with running.within(self._timeout), self._keep_checkpoints(running):
+            history = await self._history(turn)
+            context = await self._context(turn, await question, [id_ for id_, _, _ in history])
+            prompt = running.prompt = self._compose(turn, context, history)
+            running.log.publish(ContextRead(prompt.receipt), *map(SourceFound, prompt.sources))
+
+            async with aclosing(model.stream(prompt.messages, prompt.options)) as pieces:
+                async for piece in pieces:
+                    match piece:
+                        case Delta(text):
+                            answer.append(text)
+                            running.log.publish(TextDelta(text))
+                        case Completion():
+                            answer.completion = piece
+        if not answer.text:
+            raise ModelUnavailable("The model gave an empty answer; try again.")
+
+    async def _carry(self, running: RunningTurn, question: asyncio.Task[Vector | None]) -> None:
+        """Every way in which a turn can end, once."""
+        try:
+            await self.run(running, question)
+            ending, event = complete(running)
+        except TimeoutError:
+            if running.stopped is None:
+                ending, event = failed(running, ModelUnavailable(f"The turn took longer than {self._timeout:g} s."))
+            else:
+                ending, event = interrupted(running, running.stopped)
+        except CoachError as error:
+            ending, event = failed(running, error)
+        except Exception as error:  # noqa: BLE001 - a turn has to end, its unit be settled, whatever broke
+            # Without the message: a database error may quote the row, and logs hold no content.
+            frames = traceback.format_tb(error.__traceback__)
+            _log.error("turn_broke", turn=str(running.turn.answer_id), error=type(error).__name__, frames=frames)
+            ending, event = failed(running, CoachError("Something went wrong on our side; try again."))
+        finally:
+            question.cancel()
+        event = await store(self._db, running.turn, ending, event, self._clock)
+        running.log.publish(event)
+        self._running.pop(running.turn.answer_id, None)
+        await self._memory.remember(running.turn)
+
+    async def begin(self, user_id: UUID, request: ChatRequest) -> Reader:
+        """Start the turn that ``request`` asks for, or find the one that it repeats.
+
+        In a task of its own: a client that leaves now cancels the caller, and must not leave half a turn behind.
+
+        :raises Refused: quota, conflict, input; nothing is stored then.
+        :raises DatabaseUnavailable: nothing is stored then.
+        """
+        return await asyncio.shield(self._spawn(self._begin(user_id, request)))
+
+    async def _begin(self, user_id: UUID, request: ChatRequest) -> Reader:
+        model = self._chosen(request)
+        template = self._prompts[request.feature]
+        room_for_context(template, request.text, self._models[model].count_tokens, self._models[model].context_tokens)
+        question = self._spawn(self._embed(request.text))
+        opened: Opened | Replay | Busy | None = None
+        try:
+            for _ in range(INTERRUPT_ATTEMPTS):
+                opened = await self.ledger.open(user_id, request, model=model, prompt=template.label, now=self._clock())
+                if not isinstance(opened, Busy):
+                    break
+                await self._interrupt(user_id, opened.answer_id, request.conversation_id)
+        finally:
+            if not isinstance(opened, Opened):
+                question.cancel()
+        match opened:
+            case Opened():
+                return self._launch(opened, question)
+            case Replay(answer_id):
+                return self._reader(user_id, answer_id)
+            case _:
+                raise Conflict("Another turn of this conversation could not be interrupted; try again.")
+
+    def _launch(self, turn: Opened, question: asyncio.Task[Vector | None]) -> Reader:
+        running = self._running[turn.answer_id] = RunningTurn(turn)
+        label = self._prompts[turn.feature].label
+        keys = (turn.answer_key, turn.conversation_key, turn.question_key, str(turn.reservation.interaction_id))
+        running.log.publish(Started(*keys, turn.model, label), turn.quota)
+        running.task = self._spawn(self._carry(running, question))
+        return running.log.read()
+
+    def _reader(self, user_id: UUID, answer_id: UUID) -> Reader:
+        running = self._running.get(answer_id)
+        return running.log.read() if running else self._replays.follow(user_id, answer_id)
+
+    async def resume(self, user_id: UUID, conversation_key: str) -> Reader | None:
+        """The turn that runs in a conversation, or ended under five minutes ago, from its first event; else None."""
+        since = self._clock() - RESUMABLE_FOR
+        async with self._db.as_user(user_id) as tx:
+            row = await _sql.resumable_answer(tx, user_id=user_id, client_id=conversation_key, ended_since=since)
+        return self._reader(user_id, row[0]) if row else None
+
+    async def stop(self, user_id: UUID, conversation_key: str) -> None:
+        """Stop what runs in a conversation, wherever it runs; the partial answer is kept."""
+        for answer_id in await self.ledger.request_stop(user_id, conversation_key):
+            if running := self._running.get(answer_id):
+                running.stop("stopped")
+
+    async def quota(self, user_id: UUID) -> QuotaTold:
+        return await self.ledger.quota(user_id, self._clock())
+
+    @property
+    def running(self) -> int:
+        """How many turns this process carries."""
+        return len(self._running)
+
+    async def drain(self, grace: float) -> None:
+        """Let running turns finish for ``grace`` seconds, then interrupt and store the rest."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        for running in list(self._running.values()):
+            running.stop("shutdown")
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=10)
+
+    async def _interrupt(self, user_id: UUID, answer_id: UUID, conversation_key: str) -> None:
+        """Make room for a new turn: stop the running one here or elsewhere, or close it if its process died."""
+        if running := self._running.get(answer_id):
+            running.stop("superseded")
+            if running.task is not None:
+                await asyncio.wait([running.task], timeout=INTERRUPT_PAUSE * 10)
+            return
+        if await close_orphan(self._db, user_id, answer_id, self._clock()):
+            return
+        await self.ledger.request_stop(user_id, conversation_key)
+        await asyncio.sleep(INTERRUPT_PAUSE)
+
+    def _keep_checkpoints(self, running: RunningTurn) -> Any:
+        return self._checkpoints.keep(
+            running.turn, running.answer, running.stored_context, lambda: running.stop("stopped")
+        )
+
+    async def _embed(self, text: str) -> Vector | None:
+        """None where the embedder is away: the turn goes on with text search."""
+        try:
+            return await self._embedder.embed_query(text)
+        except EmbedderUnavailable as error:
+            _log.warning("question_not_embedded", error=type(error).__name__)
+            return None
+
+    async def _history(self, turn: Opened) -> list[tuple[UUID, Role, str]]:
+        """The branch that leads to this question, newest first."""
+        async with self._db.as_user(turn.user_id) as tx:
+            rows = _sql.history(tx, user_id=turn.user_id, question_id=turn.question_id, depth=HISTORY_DEPTH)
+            return [row async for row in rows]
+
+    async def _context(self, turn: Opened, vector: Vector | None, shown: Sequence[UUID]) -> Context:
+        """Combined context, without the messages that the prompt shows anyway."""
+        exclude = {turn.question_id, turn.answer_id, *shown}
+        return await self._retriever.combined_context(
+            self._db, turn.user_id, turn.text, vector, limit=SOURCES, exclude=exclude, now=self._clock()
+        )
+
+    def _compose(self, turn: Opened, context: Context, history: Sequence[tuple[UUID, Role, str]]) -> Prompt:
+        model, template = self._models[turn.model], self._prompts[turn.feature]
+        room = room_for_context(template, turn.text, model.count_tokens, model.context_tokens)
+        local = turn.started.astimezone(turn.timezone)
+        now = f"{local:%A %-d %B %Y, %H:%M} ({turn.timezone.key})"
+        past = [(role, text) for _, role, text in history]
+        return compose(template, context, past, turn.text, now, model.count_tokens, room)
+
+    def _chosen(self, request: ChatRequest) -> str:
+        if request.model is None:
+            return next(iter(self._models))
+        if request.model not in self._models:
+            raise InvalidInput("model", f"must be one of {', '.join(self._models)}.")
+        return request.model
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that is held on to: the event loop itself keeps weak references only."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

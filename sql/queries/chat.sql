@@ -1,0 +1,288 @@
+-- name: people_settings(user_id, default_limit)^
+-- A turn's first look. Primary keys.
+select
+    coalesce(l.monthly_limit, :default_limit::integer),
+    coalesce(p.timezone, 'UTC')
+from (select :user_id::uuid as user_id) u
+left join coach.ai_limits l on l.user_id = u.user_id
+left join user_profiles p on p.id = u.user_id;
+
+-- name: reserve_quota(user_id, month, monthly_limit)^
+-- Takes one unit, or returns no row where none is left. One statement: two servers cannot both take the last one.
+insert into ai_quota_months as q (user_id, month, used, reserved)
+select :user_id, :month, 0, 1
+where :monthly_limit::integer > 0
+on conflict (user_id, month) do update
+set reserved = q.reserved + 1
+where q.used + q.reserved < :monthly_limit::integer
+returning used + reserved;
+
+-- name: quota_month(user_id, month)^
+-- For showing, and for a refusal's figures. Primary key.
+select used, reserved
+from ai_quota_months
+where user_id = :user_id and month = :month;
+
+-- name: lock_quota_month(user_id, month)^
+-- Settling begins here: quota month, conversation, messages, interaction is the lock order everywhere.
+select used, warned
+from ai_quota_months
+where user_id = :user_id and month = :month
+for update;
+
+-- name: settle_quota(user_id, month, units, warned)!
+-- Turns a reservation into a used unit (units = 1) or gives it back (units = 0).
+update ai_quota_months
+set used = used + :units::integer, reserved = greatest(reserved - 1, 0), warned = :warned::smallint
+where user_id = :user_id and month = :month;
+
+-- name: log_quota_warning(user_id, kind, now)!
+-- Each threshold once a month: the caller holds the month's lock.
+insert into webhook_logs (user_id, webhook_type, table_name, triggered_at, status, processed_at)
+values (:user_id, :kind, 'ai_quota_months', :now, 'completed', :now);
+
+-- name: conversation(user_id, client_id)^
+-- Unique (user_id, client_id).
+select id, current_message_id, incognito
+from conversations
+where user_id = :user_id and client_id = :client_id;
+
+-- name: open_conversation(user_id, id, client_id, title, feature, incognito, now)^
+-- Makes it or locks it.
+insert into conversations as c (user_id, id, client_id, title, feature_type, incognito, created_at, updated_at)
+values (:user_id, :id, :client_id, :title, :feature, :incognito, :now, :now)
+on conflict (user_id, client_id) do update
+set updated_at = excluded.updated_at
+returning id, current_message_id, incognito;
+
+-- name: revisions_of(user_id, conversation_id, client_id)
+-- A message and its edited siblings, newest first. Unique (user_id, conversation_id, client_id), then the revision index.
+with hit as (
+    select coalesce(revision_of, id) as root
+    from ai_conversation_memory
+    where user_id = :user_id and conversation_id = :conversation_id and client_id = :client_id
+)
+select m.id, m.client_id, m.parent_id, m.message_role, m.message_content, hit.root
+from hit
+join ai_conversation_memory m
+    on m.user_id = :user_id and (m.id = hit.root or m.revision_of = hit.root)
+order by m.created_at desc, m.id desc;
+
+-- name: latest_answer(user_id, question_id)^
+-- The newest answer to a question. Index (user_id, parent_id).
+select id, client_id, status, context_window ->> 'trigger'
+from ai_conversation_memory
+where user_id = :user_id and parent_id = :question_id and message_role = 'assistant'
+order by created_at desc, id desc
+limit 1;
+
+-- name: answer_by_id(user_id, id)^
+-- Where an idempotency key leads. Primary key.
+select id, client_id, status, context_window ->> 'trigger', parent_id
+from ai_conversation_memory
+where user_id = :user_id and id = :id;
+
+-- name: last_known_answer(user_id, conversation_id, client_ids)^
+-- The last of the assistant messages that a client holds and we know. Unique (user_id, conversation_id, client_id).
+select m.id
+from unnest(:client_ids::text[]) with ordinality as held (client_id, position)
+join ai_conversation_memory m
+    on m.user_id = :user_id and m.conversation_id = :conversation_id and m.client_id = held.client_id
+where m.message_role = 'assistant'
+order by held.position desc
+limit 1;
+
+-- name: running_answers(user_id, conversation_id)
+-- Turns of this conversation that have not ended. Partial index on status.
+select m.id, m.parent_id, m.context_window ->> 'trigger', coalesce(c.heartbeat, m.created_at)
+from ai_conversation_memory m
+left join turn_checkpoints c on c.user_id = m.user_id and c.message_id = m.id
+where m.user_id = :user_id and m.conversation_id = :conversation_id and m.status = 'streaming';
+
+-- name: add_question(user_id, id, conversation_id, client_id, parent_id, revision_of, content, now)!
+insert into ai_conversation_memory (
+    user_id, id, conversation_id, client_id, parent_id, revision_of, conversation_date, message_role, message_content,
+    status, created_at, updated_at
+)
+values (
+    :user_id, :id, :conversation_id, :client_id, :parent_id, :revision_of, :now, 'user', :content, 'complete', :now, :now
+);
+
+-- name: add_answer(user_id, id, conversation_id, client_id, parent_id, model, context, now)!
+-- Empty until the turn ends; its text so far stands in turn_checkpoints.
+insert into ai_conversation_memory (
+    user_id, id, conversation_id, client_id, parent_id, conversation_date, message_role, message_content,
+    model_used, context_window, status, created_at, updated_at
+)
+values (
+    :user_id, :id, :conversation_id, :client_id, :parent_id, :now, 'assistant', '', :model, :context, 'streaming',
+    :now + interval '1 microsecond', :now
+);
+
+-- name: point_conversation(user_id, id, message_id)!
+-- The leaf that the conversation shows.
+update conversations
+set current_message_id = :message_id
+where user_id = :user_id and id = :id;
+
+-- name: add_checkpoint(user_id, message_id, owner, now)!
+insert into turn_checkpoints (user_id, message_id, owner, heartbeat)
+values (:user_id, :message_id, :owner, :now);
+
+-- name: checkpoint(user_id, message_id, content, context, now)^
+-- Every 500 ms or 2 KB of a running turn. Says whether somebody asked it to stop.
+update turn_checkpoints
+set content = :content, context = coalesce(:context, context), heartbeat = :now
+where user_id = :user_id and message_id = :message_id
+returning stop_requested;
+
+-- name: request_stop(user_id, conversation_id)
+-- Reaches the process that runs the turn with its next checkpoint.
+update turn_checkpoints c
+set stop_requested = true
+from ai_conversation_memory m
+where c.user_id = :user_id
+    and m.user_id = c.user_id
+    and m.id = c.message_id
+    and m.conversation_id = :conversation_id
+    and m.status = 'streaming'
+returning c.message_id;
+
+-- name: add_interaction(user_id, id, feature, details, conversation_id, question_id, answer_id, month, key, model, now)!
+insert into ai_interactions (
+    user_id, id, feature_type, feature_details, conversation_id, user_message_id, message_id, quota_month,
+    idempotency_key, model, status, success, created_at
+)
+values (
+    :user_id, :id, :feature, :details, :conversation_id, :question_id, :answer_id, :month, :key, :model, 'reserved',
+    false, :now
+);
+
+-- name: idempotent(user_id, key, since)^
+-- What an Idempotency-Key has led to. Primary key.
+select request_hash, conversation_id, message_id
+from idempotency_keys
+where user_id = :user_id and key = :key and created_at > :since;
+
+-- name: remember_key(user_id, key, request_hash, conversation_id, message_id, now)!
+insert into idempotency_keys (user_id, key, request_hash, conversation_id, message_id, created_at)
+values (:user_id, :key, :request_hash, :conversation_id, :message_id, :now)
+on conflict (user_id, key) do update
+set request_hash = excluded.request_hash,
+    conversation_id = excluded.conversation_id,
+    message_id = excluded.message_id,
+    created_at = excluded.created_at;
+
+-- name: touch_conversation(user_id, id, now)!
+update conversations
+set updated_at = :now
+where user_id = :user_id and id = :id;
+
+-- name: close_answer(user_id, id, content, status, finish_reason, tokens, model, context, now)!
+-- The answer's final state; only one ending counts.
+update ai_conversation_memory
+set message_content = :content,
+    status = :status,
+    finish_reason = :finish_reason,
+    tokens_used = :tokens,
+    model_used = :model,
+    context_window = context_window || :context,
+    updated_at = :now
+where user_id = :user_id and id = :id and status = 'streaming';
+
+-- name: drop_checkpoint(user_id, message_id)!
+delete from turn_checkpoints
+where user_id = :user_id and message_id = :message_id;
+
+-- name: close_interaction(user_id, id, status, success, error, details, model, tokens, input_tokens, output_tokens, first_token_ms, processing_ms)!
+-- Only while it is still reserved: a turn that the worker has closed as an orphan does not settle twice.
+update ai_interactions
+set status = :status,
+    success = :success,
+    error_message = :error,
+    feature_details = feature_details || :details,
+    model = :model,
+    tokens_used = :tokens,
+    input_tokens = :input_tokens,
+    output_tokens = :output_tokens,
+    first_token_ms = :first_token_ms,
+    processing_time_ms = :processing_ms
+where user_id = :user_id and id = :id and status = 'reserved';
+
+-- name: orphan(user_id, message_id, dead_since)^
+-- A turn whose process died: its text so far, for whoever closes it. Primary keys, index (user_id, message_id).
+select
+    c.content, c.context, m.conversation_id, i.id, i.quota_month, (i.feature_details ->> 'quota_limit')::integer, m.model_used
+from turn_checkpoints c
+join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.message_id
+join ai_interactions i on i.user_id = c.user_id and i.message_id = c.message_id
+where c.user_id = :user_id and c.message_id = :message_id and c.heartbeat < :dead_since and m.status = 'streaming';
+
+-- name: history(user_id, question_id, depth)
+-- The branch that leads to a question, newest first, without the question. Primary key at each step.
+with recursive branch as (
+    select m.id, m.parent_id, m.message_role, m.message_content, m.deleted, 0 as step
+    from ai_conversation_memory m
+    where m.user_id = :user_id and m.id = :question_id
+    union all
+    select m.id, m.parent_id, m.message_role, m.message_content, m.deleted, b.step + 1
+    from branch b
+    join ai_conversation_memory m on m.user_id = :user_id and m.id = b.parent_id
+    where b.step < :depth::integer
+)
+select id, message_role, message_content
+from branch
+where step > 0 and not deleted and message_content <> ''
+order by step;
+
+-- name: stored_turn(user_id, answer_id)^
+-- A turn as it stands, running or ended, for replaying it.
+select
+    a.client_id, v.client_id, q.client_id, a.status, a.finish_reason, a.context_window, a.updated_at,
+    case when a.status = 'streaming' then coalesce(c.content, '') else a.message_content end,
+    c.context, coalesce(c.heartbeat, a.created_at),
+    i.id, i.model, i.feature_details, i.error_message, i.input_tokens, i.output_tokens, i.first_token_ms,
+    i.processing_time_ms
+from ai_conversation_memory a
+join conversations v on v.user_id = a.user_id and v.id = a.conversation_id
+join ai_conversation_memory q on q.user_id = a.user_id and q.id = a.parent_id
+left join turn_checkpoints c on c.user_id = a.user_id and c.message_id = a.id
+left join ai_interactions i on i.user_id = a.user_id and i.message_id = a.id
+where a.user_id = :user_id and a.id = :answer_id;
+
+-- name: resumable_answer(user_id, client_id, ended_since)^
+-- The running turn of a conversation, else the one that ended last, if not long ago.
+select a.id
+from conversations v
+join ai_conversation_memory a on a.user_id = v.user_id and a.conversation_id = v.id
+where v.user_id = :user_id
+    and v.client_id = :client_id
+    and a.message_role = 'assistant'
+    and (a.status = 'streaming' or a.updated_at > :ended_since)
+order by a.status = 'streaming' desc, a.updated_at desc, a.id desc
+limit 1;
+
+-- name: messages_without_vector(user_id, ids)
+-- Both messages of a turn that has ended; nothing of an incognito conversation, nothing without consent.
+select m.id, m.message_content
+from ai_conversation_memory m
+join conversations v on v.user_id = m.user_id and v.id = m.conversation_id
+where m.user_id = :user_id
+    and m.id = any(:ids::uuid[])
+    and m.message_embedding is null
+    and m.message_content <> ''
+    and not m.deleted
+    and not v.incognito;
+
+-- name: consents_to_memory(user_id)^
+-- Held until the vectors are stored, so that none is written after a withdrawal. A missing row means yes.
+select record_rag_snippets
+from user_analytics_preferences
+where user_id = :user_id
+for share;
+
+-- name: store_vector(user_id, id, content, embedding, model)!
+-- Only for the text that was embedded.
+update ai_conversation_memory
+set message_embedding = :embedding, embedding_model = :model
+where user_id = :user_id and id = :id and message_content = :content and not deleted;
