@@ -50,6 +50,18 @@ begin
 end
 $$;
 
+-- Who said it and when are part of what is found: over the five LoCoMo conversations the date alone is worth .015 of R@10.
+-- Immutable, as a generated column needs: without TM, to_char knows English month names only.
+create function coach.message_document(p_author text, p_said_at timestamptz, p_content text) returns tsvector
+language sql immutable parallel safe
+set search_path = ''
+as $$
+    select coach.search_document(
+        '',
+        concat(to_char(p_said_at at time zone 'UTC', 'FMDD FMMonth YYYY'), ' ', p_author || ': ', p_content)
+    )
+$$;
+
 create table coach.conversations (
     user_id uuid not null references auth.users (id) on delete cascade,
     id uuid not null default gen_random_uuid(),
@@ -80,7 +92,9 @@ create table coach.ai_conversation_memory (
     message_embedding halfvec(1536),
     code bit(1536) generated always as (binary_quantize(message_embedding)::bit(1536)) stored,
     embedding_model text,
-    search tsvector generated always as (coach.search_document('', message_content)) stored,
+    search tsvector generated always as (
+        coach.message_document(author_name, conversation_date, message_content)
+    ) stored,
     context_window jsonb not null default '{}',
     tokens_used integer not null default 0,
     model_used text,
