@@ -196,7 +196,7 @@ begin
     end if;
     perform coach.set_aside_dependents('pg_class', target, number);
     for old in
-        select indexrelid::regclass as index
+        select indexrelid::regclass::text as index
         from pg_index
         join pg_class c on c.oid = indexrelid
         join pg_am on pg_am.oid = relam

@@ -1,3 +1,29 @@
+-- An app's events of no user belong to the system's log.
+do $$
+declare
+    moved bigint;
+begin
+    if to_regclass('public.webhook_logs') is null then
+        return;
+    end if;
+    with gone as (
+        delete from public.webhook_logs
+        where user_id is null
+        returning webhook_type, table_name, triggered_at, status, error_message, processed_at
+    )
+    insert into coach.system_log (webhook_type, table_name, triggered_at, status, error_message, processed_at)
+    select
+        webhook_type, table_name, coalesce(triggered_at, now()),
+        case when status in ('pending', 'queued', 'processing', 'completed', 'error') then status else 'completed' end,
+        error_message, processed_at
+    from gone;
+    get diagnostics moved = row_count;
+    if moved > 0 then
+        perform coach.report(format('public.webhook_logs: %s events of no user moved to coach.system_log', moved));
+    end if;
+end
+$$;
+
 -- The audit trail that users can read.
 create table coach.webhook_logs (
     user_id uuid not null references auth.users (id) on delete cascade,

