@@ -93,8 +93,8 @@ class RateLimited(Refused):
 
     slug = "rate-limited"
 
-    def __init__(self, retry_after: float, message: str | None = None) -> None:
-        self.retry_after = retry_after
+    def __init__(self, retry_after: float, message: str | None = None, *, per_minute: int | None = None) -> None:
+        self.retry_after, self.per_minute = retry_after, per_minute
         super().__init__(message)
 
 
@@ -105,7 +105,9 @@ class QuotaExhausted(Refused):
 
     def __init__(self, *, limit: int, used: int, resets_at: datetime) -> None:
         self.limit, self.used, self.resets_at = limit, used, resets_at
-        super().__init__(f"All {limit} of this month's turns are used; the quota resets at {resets_at:%Y-%m-%d %H:%M} UTC.")
+        super().__init__(
+            f"All {limit} of this month's turns are used; the quota resets at {resets_at:%Y-%m-%d %H:%M} UTC."
+        )
 
 
 class Unavailable(CoachError):

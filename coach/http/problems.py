@@ -73,13 +73,19 @@ def from_coach_error(request: Request[Any, Any, Any], error: CoachError) -> Resp
         body.limit, body.used, body.resets_at = error.limit, error.used, error.resets_at
         headers = {"Retry-After": str(_seconds_until(error.resets_at)), "x-should-retry": "false"}
     elif isinstance(error, RateLimited):
-        headers = {"Retry-After": str(math.ceil(error.retry_after)), **getattr(error, "headers", {})}
+        headers = _rate(error)
     elif isinstance(error, Unauthenticated):
         headers = {"WWW-Authenticate": _challenge(request, str(error))}
     elif isinstance(error, Unavailable):
         headers = {"Retry-After": "5"}
         log.warning("unavailable", slug=error.slug, detail=str(error))
     return respond(body, headers)
+
+
+def _rate(error: RateLimited) -> dict[str, str]:
+    seconds = str(max(1, math.ceil(error.retry_after)))
+    headers = {"Retry-After": seconds, "RateLimit-Remaining": "0", "RateLimit-Reset": seconds}
+    return headers if error.per_minute is None else headers | {"RateLimit-Limit": str(error.per_minute)}
 
 
 def _seconds_until(moment: datetime) -> int:
