@@ -202,6 +202,7 @@ grant select, insert, update, delete
     to coach_session;
 
 revoke all on all functions in schema coach from public;
-grant execute on function coach.search_document(text, text) to authenticated, service_role;
+grant execute on function coach.search_document(text, text), coach.message_document(text, timestamptz, text)
+    to authenticated, service_role;
 
 select coach.restore_dependents();
