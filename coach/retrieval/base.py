@@ -9,11 +9,18 @@ from typing import Literal, Protocol
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
+from pgvector.utils import HalfVector
 
 DIMENSIONS = 1536
 """Width of every stored vector; each embedder brings its own to it without changing a cosine."""
 
 Vector = NDArray[np.float32]
+
+
+def halfvec(vector: Vector) -> object:
+    """A vector as a statement's parameter; it travels in binary, a fifth of the text's time."""
+    return HalfVector(vector)  # type: ignore[no-untyped-call]
+
 
 DomainTag = Literal["pillar", "area", "project", "task", "journal_entry", "behavior_summary"]
 Domain = Literal["pillar", "area", "project", "task", "journal_entry", "behavior_summary", "conversation"]

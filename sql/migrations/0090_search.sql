@@ -105,7 +105,8 @@ $$;
 
 -- The combined context of a question, best first: what design.md calls "retrieve". Meaning and words are standardised
 -- over the candidates and averaged; a message is lifted by half of the best score among the two before and after it in
--- its thread, since an answer often does not repeat what it is about. Without a vector the words decide alone.
+-- its thread, since an answer often does not repeat what it is about. Without a vector the words decide alone. Nothing is
+-- retrieved without the consent record_rag_snippets.
 -- Row level security holds for every row that this returns: it runs as whoever calls.
 select coach.drop_functions('search_combined_context');
 create function public.search_combined_context(
@@ -130,17 +131,22 @@ returns table (
 )
 language sql stable
 begin atomic
-    with words as materialized (
+    with consent as materialized (
+        select user_has_consented(p_user_id, 'record_rag_snippets') as given
+    ),
+    words as materialized (
         select w.id, w.is_message, w.score
         from coach.rows_with_words(p_user_id, query_text, domain_tags, 200) w
+        where (select given from consent)
     ),
     found as materialized (
         select n.id, false as is_message
         from coach.nearest_facts(p_user_id, query_embedding, query_model, domain_tags) n
+        where (select given from consent)
         union
         select n.id, true
         from coach.nearest_messages(p_user_id, query_embedding, query_model) n
-        where domain_tags is null or 'conversation' = any (domain_tags)
+        where (select given from consent) and (domain_tags is null or 'conversation' = any (domain_tags))
         union
         select words.id, words.is_message
         from words
@@ -262,6 +268,7 @@ begin atomic
     from model
     cross join lateral coach.nearest_facts(p_user_id, query_embedding, model.name, domain_tags) nearest
     join public.user_metadata_embeddings e on e.user_id = p_user_id and e.id = nearest.id
+    where (select user_has_consented(p_user_id, 'record_rag_snippets'))
     order by similarity desc
     limit match_count;
 end;

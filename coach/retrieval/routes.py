@@ -1,0 +1,96 @@
+"""The combined retrieval alone, over HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import structlog
+from litestar import Router, get
+from litestar.params import Parameter
+from msgspec import UNSET, Struct, UnsetType
+
+from coach.chat.encoders import snippet
+from coach.database.pool import Database
+from coach.errors import EmbedderUnavailable, InvalidInput
+from coach.retrieval.base import Domain, Embedder, Receipt, Source, Vector
+from coach.retrieval.context import Retriever
+
+log = structlog.get_logger(__name__)
+
+SNIPPET = 1_000
+MAX_QUESTION = 2_000
+
+
+class Found(Struct):
+    """One row that bears on the question; of memory also where it was said."""
+
+    source_id: str
+    title: str
+    snippet: str
+    score: float
+    updated_at: datetime
+    conversation_id: str | UnsetType = UNSET
+    message_id: str | UnsetType = UNSET
+
+
+class SearchResult(Struct):
+    """Best first. ``context`` is the receipt: what was read, what a consent kept out."""
+
+    items: list[Found]
+    context: Receipt
+
+
+@get("/", summary="Search what the coach knows")
+async def search(
+    user_id: UUID,
+    db: Database,
+    embedder: Embedder,
+    retriever: Retriever,
+    q: Annotated[str, Parameter(description="The question, up to 2,000 characters.")],
+    domain: Annotated[Domain | None, Parameter(description="Only rows of this kind.")] = None,
+    limit: Annotated[int, Parameter(ge=1, le=200)] = 10,
+) -> SearchResult:
+    """By meaning and by words, over life data and past conversations."""
+    question = _question(q)
+    context = await retriever.combined_context(
+        db,
+        user_id,
+        question,
+        await _vector(embedder, question),
+        limit=limit,
+        domains=None if domain is None else frozenset((domain,)),
+    )
+    return SearchResult([_found(source) for source in context.sources], context.receipt)
+
+
+def _question(q: str) -> str:
+    if not q.strip() or len(q) > MAX_QUESTION:
+        raise InvalidInput("q", f"must have 1 to {MAX_QUESTION:,} characters.")
+    return q
+
+
+async def _vector(embedder: Embedder, question: str) -> Vector | None:
+    """None where the embedder is away: then the words decide alone, and the receipt says so."""
+    try:
+        return await embedder.embed_query(question)
+    except EmbedderUnavailable as error:
+        log.warning("question_not_embedded", error=type(error).__name__)
+        return None
+
+
+def _found(source: Source) -> Found:
+    found = Found(
+        source_id=source.source_id,
+        title=source.title,
+        snippet=snippet(source.text, SNIPPET),
+        score=round(source.score, 4),
+        updated_at=source.updated_at,
+    )
+    if source.conversation_id is not None:
+        found.conversation_id, found.message_id = source.conversation_id, source.message_id or UNSET
+    return found
+
+
+search_router = Router("/api/search", route_handlers=[search], tags=["Memory"])
