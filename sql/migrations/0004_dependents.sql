@@ -218,7 +218,9 @@ begin
         'alter table %1$s
             alter %2$I type halfvec(1536),
             alter %2$I set storage plain,
-            add code bit(1536) generated always as (binary_quantize(%2$I)::bit(1536)) stored',
+            add code bit(1536) generated always as (binary_quantize(%2$I)::bit(1536)) stored,
+            alter code set storage plain,
+            set (toast_tuple_target = 8160)',
         target, p_column
     );
     perform coach.report(format('public.%s: %s is halfvec(1536) now', p_table, p_column));

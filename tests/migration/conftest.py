@@ -26,11 +26,13 @@ ROWS: dict[str, LiteralString] = {
     "journal_entries": "insert into journal_entries (user_id, id, content) values (:user, :id, 'Tired.')",
     "conversations": "insert into conversations (user_id, id, client_id) values (:user, :id, 'knee')",
     "ai_conversation_memory": """
-        insert into ai_conversation_memory (user_id, id, conversation_id, client_id, message_role, message_content, status)
+        insert into ai_conversation_memory
+            (user_id, id, conversation_id, client_id, message_role, message_content, status)
         values (:user, :id, :id, 'm1', 'assistant', 'Rest', 'streaming')
     """,
     "user_metadata_embeddings": f"""
-        insert into user_metadata_embeddings (user_id, id, domain_tag, entity_id, text_snippet, embedding, embedding_model)
+        insert into user_metadata_embeddings
+            (user_id, id, domain_tag, entity_id, text_snippet, embedding, embedding_model)
         values (:user, :id, 'task', :id, 'Buy shoes', {VECTOR}, 'test')
     """,
     "message_embeddings": f"""
@@ -45,7 +47,9 @@ ROWS: dict[str, LiteralString] = {
     "ai_quota_months": """
         insert into ai_quota_months (user_id, month, reserved) values (:user, date_trunc('month', now()), 1)
     """,
-    "coaching_sessions": "insert into coaching_sessions (user_id, id, kind) values (:user, :id, 'grow')",
+    "coaching_sessions": """
+        insert into coaching_sessions (user_id, id, conversation_id, kind) values (:user, :id, :id, 'grow')
+    """,
     "commitments": "insert into commitments (user_id, id, session_id, title) values (:user, :id, :id, 'Run')",
     "nudges": "insert into nudges (user_id, id, kind, body) values (:user, :id, 'overdue', 'The MRI')",
     "recommendations": "insert into recommendations (user_id, id, kind) values (:user, :id, 'focus')",

@@ -253,7 +253,8 @@ async def test_views_show_the_users_own_rows(owner: Owner, owner_url: str, furni
     for user in (ann, ben):
         await owner.execute(
             """
-            update pillars set behavior_metrics = jsonb_build_array(jsonb_build_object('timestamp', now(), 'alignment_score', 1))
+            update pillars
+            set behavior_metrics = jsonb_build_array(jsonb_build_object('timestamp', now(), 'alignment_score', 1))
             where user_id = %s
             """,
             (user,),

@@ -40,6 +40,10 @@ def run(url: str, statement: str) -> list[tuple[object, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
+def database_of(url: str) -> str:
+    return str(psycopg.conninfo.conninfo_to_dict(url)["dbname"])
+
+
 async def test_a_second_run_is_a_no_op(empty: str) -> None:
     waiting = await pending(empty)
 
@@ -65,7 +69,7 @@ async def test_the_servers_own_login_can_see_what_is_pending(owner_url: str, dat
 
 
 async def test_the_servers_own_login_cannot_migrate(database_url: str) -> None:
-    with pytest.raises(Misconfigured, match="COACH_DATABASE_URL: .*coach_server is neither"):
+    with pytest.raises(Misconfigured, match=r"COACH_DATABASE_URL: .*coach_server is neither"):
         await migrate(database_url)
 
 
@@ -138,7 +142,10 @@ async def test_a_killed_holder_blocks_nobody(empty: str, folder: Path) -> None:
         await asyncio.sleep(0.05)
         killed = run(
             empty,
-            "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()",
+            """
+            select pg_terminate_backend(pid) from pg_stat_activity
+            where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()
+            """,
         )
     with pytest.raises(psycopg.OperationalError):
         await first
@@ -174,7 +181,7 @@ async def test_an_old_server_is_refused(empty: str, monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_server_without_pgvector_is_refused(empty: str) -> None:
-    run(empty, f"alter database {empty.split('/')[3].split('?')[0]} set extension_control_path = '/nowhere'")
+    run(empty, f"alter database {database_of(empty)} set extension_control_path = '/nowhere'")
 
     with pytest.raises(Misconfigured, match=r"COACH_DATABASE_URL: this server lacks the extension pgvector"):
         await migrate(empty)
@@ -187,7 +194,7 @@ async def test_an_old_pgvector_is_refused(empty: str, cluster: EmbeddedServer) -
     (extensions / "vector--0.7.4.sql").write_text("")
     for path in (extensions.parent, extensions, *extensions.iterdir()):
         path.chmod(0o755)
-    run(empty, f"alter database {empty.split('/')[3].split('?')[0]} set extension_control_path = '{extensions.parent}'")
+    run(empty, f"alter database {database_of(empty)} set extension_control_path = '{extensions.parent}'")
 
     with pytest.raises(Misconfigured, match=r"pgvector is 0\.7\.4; 0\.8 or newer is needed"):
         await migrate(empty)
