@@ -20,12 +20,21 @@ from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
 from litestar.types import ExceptionHandlersMap
 from msgspec import UNSET, Struct, UnsetType
 
-from coach.errors import CoachError, InvalidInput, QuotaExhausted, RateLimited, Unauthenticated, Unavailable
+from coach.errors import CoachError, InvalidInput, QuotaExhausted, RateLimited, Refused, Unauthenticated, Unavailable
 from coach.http.catalogue import Kind, kind_of
 from coach.telemetry import request_id
 
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
+
+
+class UnsupportedMediaType(Refused):
+    """Only JSON is read here."""
+
+    slug = "unsupported-media-type"
+
+    def __init__(self, sent: str) -> None:
+        super().__init__(f"Send the body with Content-Type: application/json; {sent[:60]!r} is not read here.")
 
 
 class FieldProblem(Struct):
@@ -133,6 +142,16 @@ def _framework_problem(error: HTTPException) -> tuple[str, str]:
         return "too-large", "The body is larger than accepted here."
     slug = _SLUGS.get(error.status_code, "refused")
     return slug, error.detail if isinstance(error, ClientException) else kind_of(slug).title
+
+
+def require_json(request: Request[Any, Any, Any]) -> None:
+    """Bodies are JSON; a form, which is what curl sends when not told otherwise, is refused by its name.
+
+    :raises UnsupportedMediaType: with what would do.
+    """
+    sent = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if sent != "application/json" and not sent.endswith("+json"):
+        raise UnsupportedMediaType(sent)
 
 
 def unexpected(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -44,6 +44,7 @@ class SearchResult(Struct):
 
 @get("/", summary="Search what the coach knows")
 async def search(
+    *,
     user_id: UUID,
     db: Database,
     embedder: Embedder,

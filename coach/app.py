@@ -1,0 +1,147 @@
+"""The application: the only place that wires things together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from functools import partial
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from litestar import Litestar, Request, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+
+from coach.chat.me_routes import me_router
+from coach.chat.prompt import Prompts
+from coach.chat.routes import chat_router
+from coach.chat.turns import Turns, utc_now
+from coach.database.migrations import migrations
+from coach.database.opening import opened
+from coach.database.pool import Database
+from coach.errors import InvalidInput, Misconfigured
+from coach.http.edge import Edge
+from coach.http.limits import OTHER_BODY, RateLimiter
+from coach.http.openapi import openapi_config
+from coach.http.problems import HANDLERS
+from coach.http.public import config, health_router
+from coach.http.static import HANDLERS as PAGES
+from coach.identity.guards import current_user, user_guard
+from coach.identity.jwks import JwksKeys
+from coach.identity.tokens import Verifier
+from coach.identity.users import Accounts
+from coach.models.base import ChatModel
+from coach.models.offline import OfflineModel
+from coach.resources import SQL
+from coach.retrieval.base import Embedder
+from coach.retrieval.context import Retriever
+from coach.retrieval.embedders import build_embedder
+from coach.retrieval.routes import search_router
+from coach.settings import Settings
+
+
+def build_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> Litestar:
+    """The ASGI application. Its lifespan opens the database, embedder, models and turns, and closes them again.
+
+    :raises Misconfigured: no way to check a token is configured.
+    """
+    if settings.jwt_secret is None and settings.jwks_url is None:
+        raise Misconfigured(
+            "COACH_JWT_SECRET: neither it nor COACH_JWKS_URL is set, so nobody could sign in. "
+            "Example: COACH_JWT_SECRET=$(openssl rand -base64 48)"
+        )
+    app = Litestar(
+        route_handlers=[*PAGES, config, health_router, _users_routes()],
+        exception_handlers=HANDLERS,
+        lifespan=[partial(_running, settings=settings, clock=clock)],
+        openapi_config=openapi_config(),
+        request_max_body_size=OTHER_BODY,
+        logging_config=None,
+        state=State({"settings": settings, "rate": RateLimiter()}),
+    )
+    # Around everything, the framework's own answers included: a 404 has a request id and a log line too.
+    app.asgi_handler = Edge(app.asgi_handler, settings.allowed_origins)
+    return app
+
+
+def _users_routes() -> Router:
+    """All that a signed-in person may reach."""
+    return Router(
+        "/",
+        route_handlers=[chat_router, me_router, search_router],
+        guards=[user_guard],
+        before_request=_refuse_broken_query,
+        dependencies={
+            "user_id": Provide(current_user),
+            "db": _from_state("db", Database),
+            "turns": _from_state("turns", Turns),
+            "embedder": _from_state("embedder", Embedder),
+            "retriever": _from_state("retriever", Retriever),
+        },
+    )
+
+
+def _from_state(name: str, kind: Any) -> Provide:
+    def provide(state: State) -> Any:
+        return state[name]
+
+    return Provide(provide, sync_to_thread=False)
+
+
+def _refuse_broken_query(request: Request[Any, Any, Any]) -> None:
+    """The framework would put replacement characters for what is not UTF-8, and PostgreSQL takes no NUL."""
+    try:
+        text = unquote_to_bytes(request.scope["query_string"]).decode()
+    except UnicodeDecodeError:
+        raise InvalidInput("query", "is not valid UTF-8.") from None
+    if "\0" in text:
+        raise InvalidInput("query", "must not contain a NUL character.")
+
+
+@asynccontextmanager
+async def _running(app: Litestar, *, settings: Settings, clock: Callable[[], datetime]) -> AsyncIterator[None]:
+    """Open in the order of need, close in reverse; the turns have been drained before (``coach/server.py``)."""
+    state = app.state
+    async with AsyncExitStack() as stack:
+        urls = await stack.enter_async_context(opened(settings))
+        state.db = db = Database(urls.server, max_size=settings.pool_size)
+        await db.open()
+        stack.push_async_callback(db.close)
+        state.migrations = tuple(migration.name for migration in migrations(SQL / "migrations"))
+        state.accounts = Accounts(db)
+        state.verifier = verifier(settings)
+        stack.push_async_callback(state.verifier.aclose)
+        state.embedder = embedder = build_embedder(settings)
+        stack.push_async_callback(embedder.aclose)
+        state.models = models = build_models(settings)
+        for model in models.values():
+            stack.push_async_callback(model.aclose)
+        state.retriever = Retriever(embedder)
+        state.turns = turns = Turns(
+            db,
+            models=models,
+            embedder=embedder,
+            retriever=state.retriever,
+            prompts=Prompts(),
+            monthly_limit=settings.monthly_limit,
+            timeout=settings.turn_timeout,
+            clock=clock,
+        )
+        # For servers other than ours, which do not drain: nothing may run on when the pool closes.
+        stack.push_async_callback(turns.drain, 0.0)
+        yield
+
+
+def verifier(settings: Settings) -> Verifier:
+    """Whatever is configured of shared secret and published keys."""
+    return Verifier(
+        secret=settings.jwt_secret.get_secret_value() if settings.jwt_secret else None,
+        keys=JwksKeys(settings.jwks_url) if settings.jwks_url else None,
+        audience=settings.jwt_audience,
+        issuer=settings.jwt_issuer,
+    )
+
+
+def build_models(settings: Settings) -> dict[str, ChatModel]:
+    return {"offline": OfflineModel()}

@@ -1,0 +1,20 @@
+"""The month's quota."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from litestar import Router, get
+
+from coach.chat.collected import Quota
+from coach.chat.turns import Turns
+
+
+@get("/quota", summary="This month's quota")
+async def quota(user_id: UUID, turns: Turns) -> Quota:
+    """Running turns count as used. Months are UTC calendar months."""
+    told = await turns.quota(user_id)
+    return Quota(told.limit, told.used, told.remaining, told.resets_at, told.warning)
+
+
+me_router = Router("/api/me", route_handlers=[quota], tags=["The user's own"])

@@ -1,0 +1,69 @@
+"""The database that the settings mean: one by URL, or the embedded one, made and migrated as needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+from msgspec import Struct
+from psycopg import AsyncConnection
+
+from coach.database.embedded import EmbeddedServer
+from coach.database.migrations import Report, migrate, pending
+from coach.errors import DatabaseUnavailable, Misconfigured
+from coach.settings import Settings
+
+NAME = "coach"
+
+
+class Urls(Struct, frozen=True):
+    """How each of us logs in. ``owner`` is None where only the operator can migrate."""
+
+    server: str
+    worker: str
+    owner: str | None
+
+    def __repr__(self) -> str:
+        return "Urls(…)"
+
+
+@asynccontextmanager
+async def opened(settings: Settings, report: Report = lambda line: None) -> AsyncIterator[Urls]:
+    """The database while inside, ready to be used.
+
+    :raises Misconfigured: a database of the operator's that is not migrated yet, or that cannot be used.
+    :raises DatabaseUnavailable: it does not answer.
+    """
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        if waiting := await pending(url):
+            raise Misconfigured(f"COACH_DATABASE_URL: {len(waiting)} migrations wait there; run: coach migrate")
+        yield Urls(server=url, worker=url, owner=None)
+        return
+    server = EmbeddedServer(settings.home)
+    await asyncio.to_thread(server.start)
+    try:
+        await _create(server.url("postgres"))
+        await migrate(server.url(NAME), report=report)
+        yield Urls(
+            server=server.url(NAME, role="coach_server"),
+            worker=server.url(NAME, role="coach_worker"),
+            owner=server.url(NAME),
+        )
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def _create(url: str) -> None:
+    """Make our database where it is missing; another process may be doing the same."""
+    try:
+        async with await AsyncConnection.connect(url, autocommit=True) as connection:
+            found = await connection.execute("select from pg_database where datname = %s", (NAME,))
+            if await found.fetchone() is None:
+                await connection.execute(f"create database {NAME}")
+    except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+        return
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"The embedded database cannot be reached ({type(error).__name__}).") from error

@@ -1,0 +1,105 @@
+"""What every request passes first and every response last: its id, its log line, security headers, CORS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
+
+from coach.telemetry import begin_request
+
+log = structlog.get_logger(__name__)
+
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_SECURITY = [
+    (b"content-security-policy", CONTENT_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+]
+_NO_STORE = (b"cache-control", b"no-store")
+_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_EXPOSED = b"x-request-id, retry-after, etag"
+_ALLOWED = {"authorization", "content-type", "idempotency-key", "if-match", "x-request-id", "x-conversation-id"}
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Edge:
+    """Wraps the whole application, so that nothing is answered past it."""
+
+    def __init__(self, app: ASGIApp, allowed_origins: Sequence[str] = ()) -> None:
+        self._app = app
+        self._origins = {origin.encode() for origin in allowed_origins}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        sent = dict[bytes, bytes](scope["headers"])
+        if scope["method"] == "HEAD":
+            # The server in front still knows, and sends no body.
+            scope = {**scope, "method": "GET"}
+        request_id = begin_request(sent.get(b"x-request-id")).encode()
+        added = [*_SECURITY, (b"x-request-id", request_id), *self._cors(sent.get(b"origin"))]
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _complete(message, added)
+            await send(message)
+
+        try:
+            if scope["method"] == "OPTIONS" and b"access-control-request-method" in sent:
+                await _preflight(sent, allowed=self._allows(sent.get(b"origin")), send=send_with_headers)
+            else:
+                await self._app(scope, receive, send_with_headers)
+        finally:
+            _log(scope, status, began)
+
+    def _allows(self, origin: bytes | None) -> bool:
+        return origin is not None and origin in self._origins
+
+    def _cors(self, origin: bytes | None) -> Headers:
+        if not self._origins:
+            return []
+        vary = (b"vary", b"Origin")
+        if origin is None or not self._allows(origin):
+            return [vary]
+        return [vary, (b"access-control-allow-origin", origin), (b"access-control-expose-headers", _EXPOSED)]
+
+
+def _complete(message: HTTPResponseStartEvent, added: Headers) -> None:
+    headers = [(name.lower(), value) for name, value in message["headers"]]
+    present = {name for name, _ in headers}
+    cached = () if b"cache-control" in present else (_NO_STORE,)
+    message["headers"] = [*headers, *(pair for pair in (*added, *cached) if pair[0] not in present)]
+
+
+async def _preflight(sent: dict[bytes, bytes], *, allowed: bool, send: Send) -> None:
+    """Answer a browser that asks whether it may ask."""
+    wanted = sent.get(b"access-control-request-headers", b"").decode("latin-1").lower().split(",")
+    granted = [name for name in map(str.strip, wanted) if name in _ALLOWED or name.startswith("x-stainless-")]
+    headers: Headers = [
+        (b"access-control-allow-methods", _METHODS),
+        (b"access-control-allow-headers", ", ".join(granted).encode("latin-1")),
+        (b"access-control-max-age", b"600"),
+    ]
+    await send({"type": "http.response.start", "status": 204, "headers": headers if allowed else []})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _log(scope: Scope, status: int, began: float) -> None:
+    """One line a request: where to, never what with. Probes ask every few seconds and would drown the rest."""
+    milliseconds = round((time.perf_counter() - began) * 1000)
+    write = log.debug if scope["path"].startswith("/health/") else log.info
+    write("request", method=scope.get("method"), path=scope["path"], status=status, ms=milliseconds)

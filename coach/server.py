@@ -1,0 +1,218 @@
+"""The server process: uvicorn with a drain of our own, and its siblings where several share the socket.
+
+The stock shutdown waits for connections only, then closes the pool: a turn whose reader left would lose its ending.
+Here, on the first signal: stop accepting, let turns finish for a while, interrupt and store the rest, close what is
+open, and only then the database. A second signal does not wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+import structlog
+import uvicorn
+
+from coach.errors import CoachError, Misconfigured
+from coach.settings import Settings
+from coach.telemetry import configure_logging
+
+log = structlog.get_logger(__name__)
+
+FLUSH = 5
+"""Seconds for the last bytes to reach slow readers once every turn has ended."""
+
+STARTUP_FAILED = 3
+HANDLED = (signal.SIGINT, signal.SIGTERM)
+RESTART_PAUSE = 1.0
+
+
+def serve(settings: Settings, host: str, port: int, workers: int = 1) -> int:
+    """Serve until a signal comes; the exit code.
+
+    :raises Misconfigured: the address cannot be listened on.
+    """
+    configure_logging(settings.log_level)
+    with listen(host, port) as listener:
+        if workers == 1:
+            return work(settings, listener)
+        return Siblings(settings, listener, workers).run()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Port 0 takes any free one."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise Misconfigured(
+            f"--host/--port: cannot listen on {host}:{port} ({error.strerror}). Try --port 0."
+        ) from None
+    listener.listen(2048)
+    listener.set_inheritable(True)
+    return listener
+
+
+def work(settings: Settings, listener: socket.socket, parent: int | None = None) -> int:
+    """One process that serves, until a signal comes or ``parent`` is gone. A wrong setting is one line, no traceback."""
+    try:
+        import uvloop
+
+        uvloop.run(_serve(settings, listener, parent))
+    except CoachError as error:
+        sys.stderr.write(f"{error}\n")
+        return STARTUP_FAILED
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+async def _serve(settings: Settings, listener: socket.socket, parent: int | None) -> None:
+    from coach.app import build_app
+
+    app = build_app(settings)
+    # Entered here and not by uvicorn: an error at the start arrives as itself, and the order of closing is ours.
+    async with app.lifespan():
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            http="httptools",
+            ws="websockets-sansio",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=FLUSH,
+        )
+        server = DrainingServer(config, app.state.turns.drain, settings.drain_grace, parent)
+        await server.serve(sockets=[listener])
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn, ending as the module's docstring says."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        drain: Callable[[float], Awaitable[None]],
+        grace: float,
+        parent: int | None = None,
+    ) -> None:
+        super().__init__(config)
+        self._drain, self._grace, self._parent = drain, grace, parent
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        log.info("serving", address=address_of(sockets[0]) if sockets else None, pid=os.getpid())
+
+    async def on_tick(self, counter: int) -> bool:
+        orphaned = self._parent is not None and os.getppid() != self._parent
+        return await super().on_tick(counter) or orphaned
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log.info("draining", grace=self._grace)
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._drained()
+        await super().shutdown(sockets=sockets)
+        log.info("stopped", pid=os.getpid())
+
+    async def _drained(self) -> None:
+        draining = asyncio.ensure_future(self._drain(self._grace))
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait([draining], timeout=0.1)
+        if self.force_exit:
+            draining.cancel()
+            with suppress(asyncio.CancelledError):
+                await draining
+        else:
+            await draining
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Unlike the stock one, do not raise the signal again at the end: a drained server has ended well."""
+        before = {which: signal.signal(which, self.handle_exit) for which in HANDLED}
+        try:
+            yield
+        finally:
+            for which, handler in before.items():
+                signal.signal(which, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+class Siblings:
+    """Several serving processes on one socket: signals are passed on, and one that dies is replaced.
+
+    They are forked before anything is imported that starts threads or an event loop.
+    """
+
+    def __init__(self, settings: Settings, listener: socket.socket, count: int) -> None:
+        self._settings, self._listener, self._count = settings, listener, count
+        self._children: dict[int, float] = {}
+        self._ending = False
+
+    def run(self) -> int:
+        for which in HANDLED:
+            signal.signal(which, self._pass_on)
+        for _ in range(self._count):
+            self._fork()
+        worst = 0
+        while self._children:
+            pid, status = os.wait()
+            began = self._children.pop(pid, None)
+            code = os.waitstatus_to_exitcode(status)
+            if self._ending:
+                worst = max(worst, code)
+            elif code == STARTUP_FAILED:
+                worst = code
+                self._pass_on(signal.SIGTERM, None)
+            else:
+                self._replace(pid, code, began or 0.0)
+        return worst
+
+    def _replace(self, pid: int, code: int, began: float) -> None:
+        log.error("server_process_died", pid=pid, code=code)
+        # One that dies at once would otherwise be forked as fast as the machine can.
+        time.sleep(max(0.0, RESTART_PAUSE - (time.monotonic() - began)))
+        if not self._ending:
+            self._fork()
+
+    def _fork(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        pid = os.fork()
+        if pid == 0:
+            # A group of its own: Ctrl-C would reach it twice, from the terminal and from us, and twice means at once.
+            os.setpgrp()
+            for which in HANDLED:
+                signal.signal(which, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+            # Straight out: the parent's handlers and open files are the parent's to close.
+            os._exit(work(self._settings, self._listener, parent=os.getppid()))
+        self._children[pid] = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+    def _pass_on(self, which: int, _frame: FrameType | None) -> None:
+        self._ending = True
+        for pid in list(self._children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, which)
+
+
+def address_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
