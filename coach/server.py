@@ -63,7 +63,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def work(settings: Settings, listener: socket.socket, parent: int | None = None) -> int:
-    """One process that serves, until a signal comes or ``parent`` is gone. A wrong setting is one line, no traceback."""
+    """One process that serves until a signal comes or ``parent`` is gone. A wrong setting is one line, no traceback."""
     try:
         import uvloop
 
