@@ -34,6 +34,7 @@ SNIPPET = 160
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
 SSE_HEADERS = {
+    "content-type": "text/event-stream",
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
     "x-vercel-ai-ui-message-stream": "v1",

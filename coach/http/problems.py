@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -111,16 +113,15 @@ def _challenge(request: Request[Any, Any, Any], detail: str) -> str:
 def from_validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
     """Litestar's own checks of parameters and typed bodies."""
     extra = error.extra if isinstance(error.extra, list) else []
-    found = [
-        FieldProblem(str(e.get("key") or e.get("source") or "body"), str(e.get("message", "")))
-        for e in extra
-        if isinstance(e, dict)
-    ]
+    found = [FieldProblem(str(e.get("key") or "body"), str(e.get("message", ""))) for e in extra if isinstance(e, dict)]
+    if missing := _MISSING.match(error.detail):
+        found = [FieldProblem(missing[1], "is required.")]
     body = problem("invalid-input", "; ".join(f"{e.path}: {e.message}" for e in found) or error.detail)
     body.errors = found or [FieldProblem("body", error.detail)]
     return respond(body)
 
 
+_MISSING = re.compile(r"Missing required \w+ parameter '(\w+)'")
 _SLUGS = {401: "unauthenticated", 403: "forbidden", 404: "not-found", 405: "method-not-allowed", 413: "too-large"}
 _SLUGS |= {415: "unsupported-media-type", 429: "rate-limited", 503: "unavailable"}
 
@@ -130,7 +131,19 @@ def from_framework(request: Request[Any, Any, Any], error: HTTPException) -> Res
     if error.status_code >= 500 and error.status_code not in _SLUGS:
         return unexpected(request, error)
     headers = {name: str(value) for name, value in (error.headers or {}).items()}
+    if isinstance(error, MethodNotAllowedException):
+        headers["Allow"] = ", ".join(_methods(request))
     return respond(problem(*_framework_problem(error)), headers)
+
+
+def _methods(request: Request[Any, Any, Any]) -> list[str]:
+    """What the address does take; the framework knows, and does not say."""
+    found = []
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        with suppress(MethodNotAllowedException):
+            request.app.asgi_router.handle_routing(path=request.scope["path"], method=method)
+            found.append(method)
+    return ["GET", "HEAD", *found[1:]] if found[:1] == ["GET"] else found
 
 
 def _framework_problem(error: HTTPException) -> tuple[str, str]:

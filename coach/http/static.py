@@ -14,7 +14,7 @@ from coach.errors import NotFound
 from coach.http.catalogue import KINDS, Kind
 
 FOLDER = Path(__file__).parent.parent / "static"
-TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 @cache

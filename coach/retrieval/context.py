@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from coach.database.pool import Database
-from coach.retrieval.base import Context, Embedder, Receipt, Vector
+from coach.retrieval.base import Context, Domain, Embedder, Receipt, Vector
 from coach.retrieval.search import Searcher
 
 
@@ -24,13 +24,16 @@ class Retriever:
         vector: Vector | None,
         *,
         limit: int = 8,
+        domains: Collection[Domain] | None = None,
         exclude: Collection[UUID] = (),
         now: datetime | None = None,
     ) -> Context:
         started = time.perf_counter()
         now = now or datetime.now(UTC)
         async with db.as_user(user_id) as tx:
-            sources = await self._searcher.search(tx, user_id, question, vector, limit=limit, exclude=exclude)
+            sources = await self._searcher.search(
+                tx, user_id, question, vector, limit=limit, domains=domains, exclude=exclude
+            )
         took = round((time.perf_counter() - started) * 1000)
         return Context(
             sources=tuple(sources),
