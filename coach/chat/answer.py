@@ -26,11 +26,11 @@ CHECKPOINT_BYTES = 2_048
 
 
 class Answer:
-    """Text so far. ``completion`` is there once the model has said how it ended."""
+    """Text so far. ``completion`` is there once the model has said how it ended; ``began`` is a ``monotonic`` time."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: float) -> None:
         self._pieces: list[str] = []
-        self._began = monotonic()
+        self._began = began
         self._unsaved = 0
         self.grown = asyncio.Event()
         self.first_token_ms: int | None = None

@@ -124,7 +124,9 @@ class Ledger:
                 incognito=conversation[2],
                 started=now,
             )
-            await self._write(tx, turn, again, request)
+            # One round trip for all of them: none needs another's result.
+            async with tx.pipeline():
+                await self._write(tx, turn, again, request)
             return turn
 
     async def _write(self, tx: Transaction, turn: Opened, meaning: Meaning, request: ChatRequest) -> None:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -51,10 +52,10 @@ def utc_now() -> datetime:
 class RunningTurn:
     """One turn in this process: its rows, its events, and the ways to end it early."""
 
-    def __init__(self, turn: Opened) -> None:
+    def __init__(self, turn: Opened, arrived: float) -> None:
         self.turn = turn
         self.log = EventLog()
-        self.answer = Answer()
+        self.answer = Answer(arrived)
         self.prompt: Prompt | None = None
         self.stopped: str | None = None
         self.task: asyncio.Task[None] | None = None
@@ -164,6 +165,7 @@ class Turns:
         return await asyncio.shield(self._spawn(self._begin(user_id, request)))
 
     async def _begin(self, user_id: UUID, request: ChatRequest) -> Reader:
+        arrived = monotonic()
         model = self._chosen(request)
         template = self._prompts[request.feature]
         room_for_context(template, request.text, self._models[model].count_tokens, self._models[model].context_tokens)
@@ -180,14 +182,15 @@ class Turns:
                 question.cancel()
         match opened:
             case Opened():
-                return self._launch(opened, question)
+                return self._launch(RunningTurn(opened, arrived), question)
             case Replay(answer_id):
                 return self._reader(user_id, answer_id)
             case _:
                 raise Conflict("Another turn of this conversation could not be interrupted; try again.")
 
-    def _launch(self, turn: Opened, question: asyncio.Task[Vector | None]) -> Reader:
-        running = self._running[turn.answer_id] = RunningTurn(turn)
+    def _launch(self, running: RunningTurn, question: asyncio.Task[Vector | None]) -> Reader:
+        turn = running.turn
+        self._running[turn.answer_id] = running
         label = self._prompts[turn.feature].label
         keys = (turn.answer_key, turn.conversation_key, turn.question_key, str(turn.reservation.interaction_id))
         running.log.publish(Started(*keys, turn.model, label), turn.quota)

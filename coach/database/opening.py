@@ -56,6 +56,21 @@ async def opened(settings: Settings, report: Report = lambda line: None) -> Asyn
         await asyncio.to_thread(server.stop)
 
 
+@asynccontextmanager
+async def owned(settings: Settings) -> AsyncIterator[str]:
+    """The database while inside, as its owner logs in, however far it is migrated: for migrating and examining it."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    server = EmbeddedServer(settings.home)
+    await asyncio.to_thread(server.start)
+    try:
+        await _create(server.url("postgres"))
+        yield server.url(NAME)
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
 async def _create(url: str) -> None:
     """Make our database where it is missing; another process may be doing the same."""
     try:

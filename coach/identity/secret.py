@@ -45,3 +45,8 @@ def _own_secret(home: Path) -> str:
         finally:
             fresh.unlink()
     return path.read_text()
+
+
+def with_secret(settings: Settings) -> Settings:
+    """The settings as a server needs them: with the secret that it checks tokens by, if there is one."""
+    return settings.model_copy(update={"jwt_secret": shared_secret(settings)})

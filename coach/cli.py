@@ -1,0 +1,159 @@
+"""The command line: names, options and examples. What a command does is in ``coach.commands``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from coach.errors import CoachError
+
+T = TypeVar("T")
+
+click.rich_click.USE_MARKDOWN = False
+click.rich_click.SHOW_ARGUMENTS = True
+click.rich_click.MAX_WIDTH = 100
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="aurum-coach", prog_name="coach")
+def cli() -> None:
+    """A coach that knows your life: your tasks, your journal, your conversations, on your own server.
+
+    Begin with `coach demo`. Everything is set by COACH_ variables; `coach doctor` tells what is set and what works.
+    """
+
+
+@cli.command(epilog="Example: coach demo --port 8080")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65_535))
+def demo(host: str, port: int) -> None:
+    """Start with a made-up person and a year of her life: no key, no server, no set-up."""
+    from coach.commands.demo import run
+
+    _run(run(host, port))
+
+
+@cli.command(epilog="Example: coach serve --host 0.0.0.0 --port 8000 --workers 2")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65_535))
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Server processes.")
+def serve(host: str, port: int, workers: int) -> None:
+    """Serve the API and the page. Ctrl-C or SIGTERM lets running turns finish first."""
+    from coach.commands.serve import run
+
+    run(host, port, workers)
+
+
+@cli.command(epilog="Example: coach migrate --check")
+@click.option("--check", is_flag=True, help="Only tell what is waiting; exit 1 if anything is.")
+def migrate(check: bool) -> None:
+    """Bring the database up to date, and tell what was done to what was there."""
+    from coach.commands.migrate import run
+
+    sys.exit(_run(run(check)))
+
+
+@cli.command(epilog="Example: coach token --create ann --ttl 30d")
+@click.option("--create", "name", required=True, metavar="NAME", help="The user; made if there is none.")
+@click.option("--role", default="authenticated", type=click.Choice(["authenticated", "service_role"]))
+@click.option("--ttl", default="8h", show_default=True, help="How long it holds: 90m, 8h, 30d.")
+def token(name: str, role: str, ttl: str) -> None:
+    """Make a token for a user, for trying things out. The token is the last word printed."""
+    from coach.commands.token import run
+
+    _run(run(name, role, ttl))
+
+
+@cli.command(epilog="Example: coach chat --as demo")
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="A running server.")
+@click.option("--as", "name", default="demo", show_default=True, metavar="NAME", help="Who you are there.")
+@click.option("--token", default=None, envvar="COACH_TOKEN", help="A token of yours, instead of --as.")
+@click.option("--feature", default="goal_coaching", show_default=True, help="What kind of answer.")
+@click.argument("question", required=False)
+def chat(url: str, name: str, token: str | None, feature: str, question: str | None) -> None:
+    """Talk to the coach in the terminal, or ask one QUESTION and leave."""
+    from coach.commands.chat import run
+
+    sys.exit(_run(run(url, name, token, feature, question)))
+
+
+@cli.command(epilog="Example: coach doctor --json")
+@_JSON
+def doctor(as_json: bool) -> None:
+    """Tell what is configured, what works, and what to do about the rest."""
+    from coach.commands.doctor import run
+
+    sys.exit(_run(run(as_json)))
+
+
+@cli.group(name="eval")
+def evaluate() -> None:
+    """Measure how good retrieval is."""
+
+
+@evaluate.command(epilog="Example: coach eval retrieval --min-hit 0.9")
+@click.option("--min-hit", default=0.0, type=click.FloatRange(0, 1), help="Exit 1 below this hit@10.")
+@_JSON
+def retrieval(min_hit: float, as_json: bool) -> None:
+    """Forty questions about the demo person, against the rows that answer them."""
+    from coach.commands.evaluate import demo_retrieval
+
+    sys.exit(_run(demo_retrieval(min_hit, as_json)))
+
+
+@evaluate.command(epilog="Example: coach eval locomo ../shared/locomo/locomo_dev.json --min-recall 0.6")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--min-recall", default=0.0, type=click.FloatRange(0, 1), help="Exit 1 below this R@10.")
+@_JSON
+def locomo(file: Path, min_recall: float, as_json: bool) -> None:
+    """Long conversations of the LoCoMo benchmark in FILE, loaded as users' past."""
+    from coach.commands.evaluate import locomo as run
+
+    sys.exit(_run(run(file, min_recall, as_json)))
+
+
+@cli.group()
+def bench() -> None:
+    """Measure speed, as ratios against something fair in the same run."""
+
+
+@bench.command(epilog="Example: coach bench vector --json")
+@click.option("--smoke", is_flag=True, help="Small and quick, to see that it runs.")
+@_JSON
+def vector(smoke: bool, as_json: bool) -> None:
+    """Our search against the plain query over the same rows."""
+    from coach.commands.bench import vector as run
+
+    _run(run(smoke, as_json))
+
+
+@bench.command(epilog="Example: coach bench turn --json")
+@click.option("--smoke", is_flag=True, help="Small and quick, to see that it runs.")
+@_JSON
+def turn(smoke: bool, as_json: bool) -> None:
+    """What the server adds to the model's own time, and turns a second."""
+    from coach.commands.bench import turn as run
+
+    _run(run(smoke, as_json))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+def main() -> None:
+    """The console script. What is the operator's to mend is one line, not a traceback."""
+    try:
+        cli()
+    except CoachError as error:
+        click.echo(f"coach: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
