@@ -190,6 +190,11 @@ async def _run(connection: Connection, migration: Migration) -> None:
     await connection.execute(await _search_path(connection))
     try:
         await connection.execute(migration.text.encode())
+    except psycopg.errors.InsufficientPrivilege as error:
+        said = " ".join(filter(None, (error.diag.message_primary, error.diag.message_hint)))
+        raise Misconfigured(
+            f"COACH_DATABASE_URL: this role may not do what migration {migration.name} needs: {said}"
+        ) from error
     except psycopg.Error as error:
         error.add_note(f"in sql/migrations/{migration.name}")
         raise

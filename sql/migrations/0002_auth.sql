@@ -36,7 +36,8 @@ begin
         language sql stable
         as $f$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role' $f$;
     end if;
+    if not has_schema_privilege('authenticated', 'auth', 'usage') then
+        grant usage on schema auth to anon, authenticated, service_role;
+    end if;
 end
 $$;
-
-grant usage on schema auth to anon, authenticated, service_role;

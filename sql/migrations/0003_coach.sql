@@ -75,13 +75,17 @@ create function coach.on_citus() returns boolean
 language sql stable
 as $$ select exists (select from pg_extension where extname = 'citus') $$;
 
--- Citus: users' tables lie by their owner, so that everything of one user is on one shard.
+-- Citus: users' tables lie by their owner, so that everything of one user is on one shard; what they all
+-- refer to is on every node.
 create function coach.place(p_table regclass, p_owner name default 'user_id') returns void
 language plpgsql
 as $$
 begin
     if not coach.on_citus() then
         return;
+    end if;
+    if not exists (select from pg_dist_partition where logicalrelid = 'auth.users'::regclass) then
+        perform create_reference_table('auth.users');
     end if;
     if not exists (select from pg_dist_partition where logicalrelid = p_table) then
         perform create_distributed_table(p_table, p_owner::text);

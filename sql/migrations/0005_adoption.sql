@@ -100,7 +100,13 @@ begin
         end if;
         if col.required and not col.has_required and (col.found = col.wanted or col.preset is null) then
             filled := 0;
-            if col.preset is not null then
+            if col.preset is null then
+                execute format('select count(*) from %s where %I is null', p_table, col.name) into filled;
+                if filled > 0 then
+                    perform coach.report(format('public.%s: %s is null in %s rows; it may stay so', p_table, col.name, filled));
+                    continue;
+                end if;
+            else
                 execute format('update %s set %I = default where %I is null', p_table, col.name, col.name);
                 get diagnostics filled = row_count;
             end if;

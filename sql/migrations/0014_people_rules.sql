@@ -44,7 +44,7 @@ begin
     delete from coach.usernames where user_id = new.id;
     insert into coach.usernames (username, user_id)
     select lower(new.username), new.id
-    where new.username is not null;
+    where new.username is not null and exists (select from auth.users where id = new.id);
     return null;
 end
 $$;

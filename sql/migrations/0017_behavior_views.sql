@@ -6,7 +6,8 @@ select coach.replace_public_view('daily_flow_metrics');
 select coach.replace_public_view('task_completion_patterns');
 select coach.drop_functions('refresh_behavior_views');
 
--- The user's own clock; a zone this server does not know (its data changed) counts as UTC instead of failing for all.
+-- The user's own clock. A zone this server does not know (its data changed), or a time at the end of all time that has no
+-- hour there, counts as UTC instead of failing for all.
 create function coach.local_time(p_moment timestamptz, p_timezone text) returns timestamp
 language plpgsql stable
 set search_path = ''
@@ -14,7 +15,7 @@ as $$
 begin
     return p_moment at time zone coalesce(p_timezone, 'UTC');
 exception
-    when invalid_parameter_value then
+    when data_exception then
         return p_moment at time zone 'UTC';
 end
 $$;
@@ -94,8 +95,9 @@ select
     t.user_id,
     extract(isodow from done.local)::integer as day_of_week,
     extract(hour from done.local)::integer as hour_of_day,
-    coalesce(t.task_metadata ->> 'energy_requirement', '') as energy_requirement,
-    coalesce(t.task_metadata ->> 'cognitive_load', '') as cognitive_load,
+    -- Cut, or one user's long text would not fit the key and stop the refresh for all.
+    left(coalesce(t.task_metadata ->> 'energy_requirement', ''), 32) as energy_requirement,
+    left(coalesce(t.task_metadata ->> 'cognitive_load', ''), 32) as cognitive_load,
     count(*) as completed_tasks,
     count(*) filter (where t.due_date is not null) as with_due_date,
     count(*) filter (where t.due_date >= done.local::date) as on_time,
@@ -201,3 +203,29 @@ grant execute
     to service_role;
 
 select coach.restore_dependents();
+
+-- An app's own views run as their owner, past row level security, and anybody may have been granted them. They are the
+-- app's to change, so they are only named.
+do $$
+declare
+    open_view record;
+begin
+    for open_view in
+        select distinct c.oid::regclass as name, d.refobjid::regclass as source
+        from pg_class c
+        join pg_rewrite r on r.ev_class = c.oid
+        join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+        join pg_policy p on p.polrelid = d.refobjid and p.polname = 'coach_only_own'
+        where c.relnamespace = 'public'::regnamespace
+            and c.relkind in ('v', 'm')
+            and not coalesce(c.reloptions && array['security_invoker=true', 'security_invoker=on', 'security_invoker=1'], false)
+            and (has_table_privilege('anon', c.oid, 'select') or has_table_privilege('authenticated', c.oid, 'select'))
+        order by 1, 2
+    loop
+        perform coach.report(format(
+            'view %s reads %s past row level security, for everybody; consider: alter view %s set (security_invoker = true)',
+            open_view.name, open_view.source, open_view.name
+        ));
+    end loop;
+end
+$$;

@@ -112,6 +112,8 @@ def test_what_was_done_is_reported(adopted: Adopted) -> None:
         "public.weekly_pillar_alignment: replaced by a view of coach.weekly_pillar_alignment",
         "public.webhook_logs: 1 events of no user moved to coach.system_log",
         "public.ai_interactions: this month's use counted for 1 users",
+        "view snippet_vectors reads user_metadata_embeddings past row level security, for everybody; "
+        "consider: alter view snippet_vectors set (security_invoker = true)",
     ):
         assert line in adopted.report
 

@@ -433,8 +433,32 @@ async def test_one_bad_value_does_not_stop_the_refresh(owner: Owner, furnished: 
         (ann,),
     )
     await owner.execute("update user_profiles set timezone = 'Mars/Olympus' where id = %s", (ann,))
+    await owner.execute("update user_profiles set timezone = 'Pacific/Kiritimati' where id = %s", (ben,))
     await owner.execute("update areas set behavior_metrics = '7' where user_id = %s", (ann,))
     await owner.execute("set session_replication_role = origin")
+    async with browser(ben) as connection:
+        await connection.execute(
+            """
+            update tasks
+            set completed = true,
+                completed_at = '294276-12-31 23:59:59Z',
+                task_metadata = jsonb_build_object('energy_requirement', (
+                    select string_agg(gen_random_uuid()::text, '') from generate_series(1, 1000)
+                ))
+            """
+        )
+        for moment in ("294276-12-31 23:59:59Z", "4713-01-01 00:00:00Z BC", "infinity"):
+            await connection.execute(
+                "insert into user_behavior_events (user_id, action_type, timestamp) values (%s, 'flow_exit', %s)",
+                (ben, moment),
+            )
+        await connection.execute(
+            """
+            insert into tasks (user_id, name, completed, completed_at, task_metadata)
+            values (%s, 'x', true, now(), '[7]')
+            """,
+            (ben,),
+        )
     async with browser(ben) as connection:
         await connection.execute("update pillars set behavior_metrics = %s::jsonb", (json.dumps([GOOD]),))
 
