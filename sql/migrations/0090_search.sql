@@ -77,24 +77,25 @@ begin
             where e.user_id = $1 and e.search @@ $2
                 and ($4 is null or e.domain_tag = any ($4))
         ),
-        hits as materialized (
-            select matching.id, matching.is_message, word, ts_rank('{1, 1, 1, 1}', matching.search, word) as share
+        hits as (
+            select
+                matching.id, matching.is_message,
+                ts_rank('{1, 1, 1, 1}', matching.search, word.query) as share,
+                count(*) over (partition by word.place) as spread
             from matching
-            cross join unnest($3) word
-            where matching.search @@ word
+            cross join unnest($3) with ordinality word (query, place)
+            where matching.search @@ word.query
         ),
-        rarity as (
-            select word, ln(1 + (greatest(total.n - count(*), 0) + 0.5) / (count(*) + 0.5)) as idf
-            from hits
-            cross join (
-                select (select count(*) from public.ai_conversation_memory where user_id = $1)
-                    + (select count(*) from public.user_metadata_embeddings where user_id = $1) as n
-            ) total
-            group by word, total.n
+        total as materialized (
+            select (select count(*) from public.ai_conversation_memory where user_id = $1)
+                + (select count(*) from public.user_metadata_embeddings where user_id = $1) as rows
         )
-        select hits.id, hits.is_message, sum(rarity.idf * hits.share)::real as score
+        select
+            hits.id, hits.is_message,
+            sum(ln(1 + (greatest(total.rows - hits.spread, 0) + 0.5::float8) / (hits.spread + 0.5::float8)) * hits.share)::real
+                as score
         from hits
-        join rarity using (word)
+        cross join total
         group by hits.id, hits.is_message
         order by score desc
         limit $5
@@ -134,37 +135,40 @@ begin atomic
     with consent as materialized (
         select user_has_consented(p_user_id, 'record_rag_snippets') as given
     ),
-    words as materialized (
-        select w.id, w.is_message, w.score
-        from coach.rows_with_words(p_user_id, query_text, domain_tags, 200) w
-        where (select given from consent)
-    ),
     found as materialized (
-        select n.id, false as is_message
-        from coach.nearest_facts(p_user_id, query_embedding, query_model, domain_tags) n
+        select
+            p_user_id as user_id, candidate.id, candidate.is_message,
+            coalesce(max(candidate.words), 0)::double precision as words
+        from (
+            select n.id, false as is_message, null::real as words
+            from coach.nearest_facts(p_user_id, query_embedding, query_model, domain_tags) n
+            union all
+            select n.id, true, null
+            from coach.nearest_messages(p_user_id, query_embedding, query_model) n
+            where domain_tags is null or 'conversation' = any (domain_tags)
+            union all
+            select w.id, w.is_message, w.score
+            from coach.rows_with_words(p_user_id, query_text, domain_tags, 200) w
+        ) candidate
         where (select given from consent)
-        union
-        select n.id, true
-        from coach.nearest_messages(p_user_id, query_embedding, query_model) n
-        where (select given from consent) and (domain_tags is null or 'conversation' = any (domain_tags))
-        union
-        select words.id, words.is_message
-        from words
+        group by candidate.id, candidate.is_message
     ),
     read as (
         select
-            e.id, false as is_message, e.domain_tag as domain, coalesce(e.entity_id, e.id) as entity_id, null::uuid as parent_id,
+            e.user_id, e.id, false as is_message, e.domain_tag as domain, coalesce(e.entity_id, e.id) as entity_id,
+            null::uuid as conversation_id, null::uuid as parent_id, e.updated_at as said_at, found.words,
             case when e.embedding_model = query_model then 1 - (e.embedding <=> (select query_embedding)) end as similarity
         from found
-        join public.user_metadata_embeddings e on e.user_id = p_user_id and e.id = found.id
+        join public.user_metadata_embeddings e on e.user_id = found.user_id and e.id = found.id
         where not found.is_message
         union all
         select
-            m.id, true, 'conversation', m.id, m.parent_id,
+            m.user_id, m.id, true, 'conversation', m.id,
+            m.conversation_id, m.parent_id, m.conversation_date, found.words,
             case when m.embedding_model = query_model then 1 - (m.message_embedding <=> (select query_embedding)) end
         from found
-        join public.ai_conversation_memory m on m.user_id = p_user_id and m.id = found.id
-        left join public.conversations c on c.user_id = p_user_id and c.id = m.conversation_id
+        join public.ai_conversation_memory m on m.user_id = found.user_id and m.id = found.id
+        left join public.conversations c on c.user_id = m.user_id and c.id = m.conversation_id
         where found.is_message
             and not m.deleted
             and not coalesce(c.incognito, false)
@@ -172,45 +176,35 @@ begin atomic
             and m.status in ('complete', 'interrupted')
             and m.id <> all (exclude)
     ),
-    scored as materialized (
+    scored as (
         select
             read.*,
-            0.5 * coalesce((read.similarity - avg(read.similarity) over ()) / nullif(stddev_pop(read.similarity) over (), 0), 0)
-            + 0.5 * coalesce((coalesce(words.score, 0) - avg(coalesce(words.score, 0)) over ())
-                / nullif(stddev_pop(coalesce(words.score, 0)) over (), 0), 0) as own
+            0.5 * coalesce((similarity - avg(similarity) over ()) / nullif(stddev_pop(similarity) over (), 0), 0)
+            + 0.5 * coalesce((words - avg(words) over ()) / nullif(stddev_pop(words) over (), 0), 0) as own
         from read
-        left join words on words.id = read.id and words.is_message = read.is_message
-    ),
-    steps as (
-        select s.id as later, s.parent_id as earlier, 1.0 as nearness
-        from scored s
-        where s.parent_id is not null
-        union all
-        select s.id, p.parent_id, 0.5
-        from scored s
-        join scored p on p.id = s.parent_id
-        where p.parent_id is not null
-    ),
-    company as (
-        select pair.id, max(pair.nearness * other.own) as best
-        from (
-            select steps.later as id, steps.earlier as other, steps.nearness from steps
-            union all
-            select steps.earlier, steps.later, steps.nearness from steps
-        ) pair
-        join scored other on other.id = pair.other
-        group by pair.id
     ),
     ranked as (
         select
-            s.*,
-            s.own + 0.5 * greatest(company.best, 0) as score,
-            row_number() over (partition by s.domain, s.entity_id order by s.own desc) as place
-        from scored s
-        left join company on company.id = s.id
+            scored.*,
+            own + 0.5 * greatest(
+                0,
+                case when lag(id) over thread = parent_id then lag(own) over thread end,
+                case when lead(parent_id) over thread = id then lead(own) over thread end,
+                case
+                    when lag(id) over thread = parent_id and lag(id, 2) over thread = lag(parent_id) over thread
+                    then 0.5 * lag(own, 2) over thread
+                end,
+                case
+                    when lead(parent_id) over thread = id and lead(parent_id, 2) over thread = lead(id) over thread
+                    then 0.5 * lead(own, 2) over thread
+                end
+            ) as score,
+            row_number() over (partition by domain, entity_id order by own desc) as place
+        from scored
+        window thread as (partition by conversation_id order by said_at, id)
     ),
     best as (
-        select r.id, r.is_message, r.domain, r.entity_id, r.score, r.similarity
+        select r.user_id, r.id, r.is_message, r.domain, r.entity_id, r.score, r.similarity
         from ranked r
         where r.place = 1
         order by r.score desc, r.id
@@ -227,9 +221,9 @@ begin atomic
         c.client_id,
         m.client_id
     from best
-    left join public.user_metadata_embeddings e on not best.is_message and e.user_id = p_user_id and e.id = best.id
-    left join public.ai_conversation_memory m on best.is_message and m.user_id = p_user_id and m.id = best.id
-    left join public.conversations c on c.user_id = p_user_id and c.id = m.conversation_id
+    left join public.user_metadata_embeddings e on not best.is_message and e.user_id = best.user_id and e.id = best.id
+    left join public.ai_conversation_memory m on best.is_message and m.user_id = best.user_id and m.id = best.id
+    left join public.conversations c on c.user_id = m.user_id and c.id = m.conversation_id
     order by best.score desc, best.id;
 end;
 
