@@ -1,0 +1,57 @@
+"""Models in the order in which they are asked, until one begins to answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import structlog
+
+from coach.errors import ModelUnavailable
+from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, ChatModel, Completion, Delta, ModelOptions
+
+log = structlog.get_logger(__name__)
+
+
+class FallbackModel:
+    """A ``ChatModel`` that goes to the next one as long as no text came; half an answer is never joined to another's.
+
+    The ``Completion`` names the model that answered.
+    """
+
+    def __init__(self, models: Sequence[ChatModel]) -> None:
+        self._models = tuple(models)
+
+    @property
+    def name(self) -> str:
+        return self._models[0].name
+
+    @property
+    def context_tokens(self) -> int:
+        """The smallest of them: the prompt is composed before it is known who answers."""
+        return min(model.context_tokens for model in self._models)
+
+    def count_tokens(self, text: str) -> int:
+        return self._models[0].count_tokens(text)
+
+    async def stream(
+        self, messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES
+    ) -> AsyncGenerator[Delta | Completion, None]:
+        for position, model in enumerate(self._models):
+            has_begun = False
+            try:
+                async with aclosing(model.stream(messages, options)) as events:
+                    async for event in events:
+                        has_begun = True
+                        yield event
+                return
+            except ModelUnavailable as error:
+                if has_begun or position + 1 == len(self._models):
+                    raise
+                log.warning(
+                    "model.fallback", failed=model.name, tried_next=self._models[position + 1].name, why=str(error)
+                )
+
+    async def aclose(self) -> None:
+        for model in self._models:
+            await model.aclose()

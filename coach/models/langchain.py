@@ -1,0 +1,130 @@
+"""Any LangChain chat model behind our seam: other providers by ``provider:model``, or one that is handed in.
+
+Costs LangChain's 316-455 µs a chunk; OpenAI-compatible endpoints have a way of their own (``coach.models.openai``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
+
+from coach.errors import ModelUnavailable
+from coach.models import tokens
+from coach.models.base import (
+    AS_THE_MODEL_LIKES,
+    ChatMessage,
+    Completion,
+    Delta,
+    FinishReason,
+    ModelOptions,
+    Usage,
+)
+from coach.models.openai_upstream import PATIENT, Timeouts
+
+_UNKNOWN_CONTEXT = 16_384
+_KINDS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+_REASONS: dict[str, FinishReason] = {
+    "stop": "stop", "end_turn": "stop", "stop_sequence": "stop", "STOP": "stop",
+    "length": "length", "max_tokens": "length", "MAX_TOKENS": "length",
+    "content_filter": "content-filter", "content-filter": "content-filter", "refusal": "content-filter",
+    "SAFETY": "content-filter",
+}  # fmt: skip
+
+
+def connect_langchain(name: str, timeouts: Timeouts = PATIENT, **configuration: Any) -> LangChainModel:
+    """``provider:model``, as ``init_chat_model`` reads it; keys come from the provider's own variables.
+
+    :raises ImportError: where the provider's package is missing
+    :raises ValueError: where it has no key
+    """
+    from langchain.chat_models import init_chat_model
+
+    return LangChainModel(name, init_chat_model(name, **configuration), timeouts)
+
+
+class LangChainModel:
+    """A ``ChatModel`` over ``BaseChatModel.astream``. Retries are the wrapped model's own."""
+
+    def __init__(self, name: str, chat: BaseChatModel, timeouts: Timeouts = PATIENT) -> None:
+        self._name = name
+        self._chat = chat
+        self._timeouts = timeouts
+        tokens.encoding_for(name)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def context_tokens(self) -> int:
+        profile: Mapping[str, Any] = self._chat.profile or {}
+        return int(profile.get("max_input_tokens") or _UNKNOWN_CONTEXT)
+
+    def count_tokens(self, text: str) -> int:
+        return tokens.count(text, self._name)
+
+    async def aclose(self) -> None:
+        """LangChain keeps its clients to itself and lets go of them with the process."""
+
+    async def stream(
+        self, messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES
+    ) -> AsyncGenerator[Delta | Completion, None]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeouts.total
+        patience = self._timeouts.first_token
+        written: list[str] = []
+        usage: Usage | None = None
+        reason: FinishReason = "other"
+        spoken = [_KINDS[message.role](content=message.content) for message in messages]
+        streamed = cast("AsyncGenerator[AIMessageChunk, None]", self._chat.astream(spoken, **_given(options)))
+        async with aclosing(streamed) as chunks:
+            while (chunk := await self._next_chunk(chunks, min(loop.time() + patience, deadline))) is not None:
+                text = str(chunk.text).replace("\0", "")
+                if text:
+                    written.append(text)
+                    patience = self._timeouts.between_tokens
+                    yield Delta(text)
+                usage = _add(usage, chunk)
+                reason = _reason(chunk) or reason
+        if not written:
+            raise ModelUnavailable("The language model gave an empty answer; try again.")
+        yield Completion(reason, usage or self._counted(messages, "".join(written)), self._name)
+
+    async def _next_chunk(self, chunks: AsyncIterator[Any], until: float) -> Any:
+        try:
+            async with asyncio.timeout_at(until):
+                return await anext(chunks, None)
+        except TimeoutError:
+            raise ModelUnavailable("The language model fell silent; try again.") from None
+        except Exception as error:  # each provider's package raises errors of its own, without a common base
+            raise ModelUnavailable("The language model gave no usable answer; try again.") from error
+
+    def _counted(self, messages: Sequence[ChatMessage], answer: str) -> Usage:
+        asked = sum(self.count_tokens(m.content) + tokens.MESSAGE_OVERHEAD for m in messages)
+        return Usage(asked, self.count_tokens(answer), counted=True)
+
+
+def _given(options: ModelOptions) -> dict[str, Any]:
+    given = {name: getattr(options, name) for name in ("temperature", "top_p", "max_tokens", "seed")}
+    given["stop"] = list(options.stop) or None
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _add(usage: Usage | None, chunk: Any) -> Usage | None:
+    """LangChain spreads usage over chunks, to be summed."""
+    told = chunk.usage_metadata
+    if not told:
+        return usage
+    before = usage or Usage(0, 0)
+    return Usage(before.input_tokens + told["input_tokens"], before.output_tokens + told["output_tokens"])
+
+
+def _reason(chunk: Any) -> FinishReason | None:
+    metadata = chunk.response_metadata
+    told = metadata.get("finish_reason") or metadata.get("stop_reason")
+    return _REASONS.get(told, "other") if told else None
