@@ -121,5 +121,5 @@ def _key(entry: dict[str, Any]) -> jwt.PyJWK | None:
 
 def _algorithm(entry: dict[str, Any]) -> str | None:
     """The one algorithm this key is for, decided by its type and not by what it claims."""
-    fits = {("RSA", None): "RS256", ("EC", "P-256"): "ES256"}.get((entry.get("kty", ""), entry.get("crv")))
+    fits = "RS256" if entry.get("kty") == "RSA" else "ES256" if entry.get("crv") == "P-256" else None
     return fits if entry.get("alg", fits) == fits else None
