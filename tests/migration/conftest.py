@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
@@ -102,3 +104,29 @@ def furnished(owner: AsyncConnection[Any]) -> Furnish:
         return user
 
     return make
+
+
+@pytest.fixture(scope="session")
+def value() -> Callable[..., Awaitable[Any]]:
+    """``await value(connection, query, *values)``: the one value that a query answers."""
+
+    async def ask(connection: AsyncConnection[Any], query: str, *values: object) -> Any:
+        row = await (await connection.execute(query.encode(), values)).fetchone()
+        return row and row[0]
+
+    return ask
+
+
+@pytest.fixture
+def browser(owner_url: str) -> Callable[[UUID], Any]:
+    """``async with browser(user) as connection``: what a browser does, committed."""
+
+    @asynccontextmanager
+    async def act(user: UUID) -> AsyncIterator[AsyncConnection[Any]]:
+        async with await AsyncConnection.connect(owner_url) as connection:
+            await connection.execute("set local role authenticated")
+            claims = json.dumps({"sub": str(user), "role": "authenticated"})
+            await connection.execute(sql.SQL('set local "request.jwt.claims" = {}').format(sql.Literal(claims)))
+            yield connection
+
+    return act
