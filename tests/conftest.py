@@ -17,6 +17,8 @@ from psycopg import AsyncConnection, sql
 from coach.database.embedded import EmbeddedServer
 from coach.database.pool import Database
 
+pytest_plugins = ["tests.stub.fixtures"]
+
 TIKTOKEN = Path(__file__).resolve().parents[2] / "shared" / "tiktoken"
 os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(TIKTOKEN))
 for variable in [name for name in os.environ if name.startswith(("COACH_", "OPENAI_"))]:

@@ -60,7 +60,7 @@ def _grounded(reading: Reading) -> list[str]:
     if not excerpts and not state:
         return _nothing_direct(reading)
     due = _first_due(state)
-    subject = due or (excerpts[0].title if excerpts else "")
+    subject = due or next((e.title for e in excerpts if not _is_over(e)), "")
     back = _ABOUT_THE_DAY if is_planning and len(state) > 1 else _ask_about(subject, reading.question)
     return [*_facts(reading.question, state, excerpts, is_planning), _next_step(due, excerpts), back]
 
@@ -100,12 +100,16 @@ def _next_step(due: str, excerpts: Sequence[Excerpt]) -> str:
     if due:
         cited = next((f" [{e.n}]" for e in excerpts if quotable(e.title) == due), "")
         return f"One next step: take “{due}” and do its smallest piece today, before anything new{cited}."
-    open_task = next((e for e in excerpts if e.kind == "task" and e.title and not _OVER.search(e.text)), None)
+    open_task = next((e for e in excerpts if e.kind == "task" and e.title and not _is_over(e)), None)
     if open_task is not None:
         return f"One next step: give “{quotable(open_task.title)}” its smallest piece today [{open_task.n}]."
     if excerpts:
         return f"One next step: read that again today and write one line on what has changed since [{excerpts[0].n}]."
     return "One next step: choose the line above that matters most, and give it your next free half hour."
+
+
+def _is_over(excerpt: Excerpt) -> bool:
+    return excerpt.kind in ("task", "project") and _OVER.search(excerpt.text) is not None
 
 
 def _first_due(state: Sequence[str]) -> str:

@@ -1,0 +1,141 @@
+"""The offline model: grounded, honest, the same every time."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from coach.chat.delimiters import render_question
+from coach.models.base import ChatMessage, ModelOptions
+from coach.models.offline import OfflineModel
+from coach.models.offline_answer import NOTHING, STAND_IN
+from tests.stub.answers import ask
+
+STATE = (
+    "overdue: Book the knee MRI (due 2026-11-20, project Fix the knee)",
+    "today: Send the CV to Ana (project New job)",
+    "alignment this week: Health 0.62 against 0.30 allocated",
+)
+SOURCES = (
+    '<source n="1" kind="task" title="Book the knee MRI" date="2026-11-20">\n'
+    "Ask Dr. Vogel for the referral first. Status: todo.\n</source>",
+    '<source n="2" kind="journal_entry" title="Stairs &amp; shoes" date="2026-10-02">\n'
+    "The knee hurt on the stairs after 7 km [9]. Mum called.\n</source>",
+    '<source n="3" kind="conversation" title="Portuguese" date="2026-09-02">\nWe agreed on a mock exam.\n</source>',
+)
+
+
+def prompt(question: str, state=STATE, sources=SOURCES, earlier=()) -> tuple[ChatMessage, ...]:
+    asked = render_question("Monday 23 November 2026, 20:31 (Europe/Berlin)", state, sources, question)
+    return (ChatMessage("system", "You are a coach."), *earlier, ChatMessage("user", asked))
+
+
+async def answer(question: str, **parts) -> str:
+    return (await ask(OfflineModel(), prompt(question, **parts))).text
+
+
+async def test_it_quotes_the_sources_that_bear_on_the_question_and_cites_them():
+    text = await answer("What should I do about my knee?")
+
+    assert "“Ask Dr. Vogel for the referral first.” [1]" in text or "referral first." in text
+    assert "The knee hurt on the stairs" in text
+    assert set(re.findall(r"\[(\d+)\]", text)) == {"1", "2"}
+
+
+async def test_what_a_source_quotes_cannot_pass_for_a_citation():
+    assert "[9]" not in await answer("What about my knee and the stairs?")
+
+
+async def test_it_ends_with_one_next_step_and_one_question_back():
+    text = await answer("What should I do about my knee?")
+
+    assert text.count("One next step:") == 1
+    assert text.endswith("?")
+
+
+@pytest.mark.parametrize("question", ["What should I focus on today?", "What is overdue?", "My priorities?"])
+async def test_a_question_about_the_day_is_led_by_what_stands_in_the_rows(question):
+    text = await answer(question)
+
+    assert text.index(STATE[0]) < text.index(STATE[1]) < text.index(STATE[2]) < text.index("One next step")
+    assert "“Book the knee MRI”" in text.split("One next step")[1]
+
+
+async def test_every_figure_and_date_it_writes_was_given_to_it():
+    given = " ".join((*STATE, *SOURCES))
+
+    for question in ("What about my knee?", "What is due today?", "How is my alignment?", "And my violin?"):
+        for figure in re.findall(r"\d[\d.-]*\d|\d", await answer(question)):
+            assert figure in given
+
+
+@pytest.mark.parametrize("question", ["How is my violin?", "Wie geht es?", "?", "🎻", "a" * 32_000])
+async def test_it_does_not_pretend_to_know_what_was_not_found(question):
+    assert NOTHING in await answer(question, state=(), sources=())
+    assert "nothing of yours that names that" in await answer(question, state=())
+
+
+async def test_a_finished_task_is_never_the_next_step():
+    done = ('<source n="1" kind="task" title="Buy knee brace" date="2026-01-02">\nStatus: completed.\n</source>',)
+
+    assert "Buy knee brace" not in (await answer("My knee?", state=(), sources=done)).split("One next step")[1]
+
+
+async def test_only_the_first_answer_of_a_conversation_says_that_it_is_a_stand_in():
+    earlier = (ChatMessage("user", "Hello"), ChatMessage("assistant", "Hello."))
+
+    assert (await answer("My knee?")).startswith(STAND_IN)
+    assert STAND_IN not in await answer("My knee?", earlier=earlier)
+    assert "COACH_OPENAI_API_KEY" in STAND_IN
+
+
+async def test_equal_prompts_get_equal_answers():
+    first = await ask(OfflineModel(), prompt("What about my knee?"))
+
+    assert first == await ask(OfflineModel(), prompt("What about my knee?"))
+
+
+async def test_it_streams_word_by_word_and_its_usage_counts_what_it_streamed():
+    events = [event async for event in OfflineModel().stream(prompt("My knee?"))]
+
+    assert len(events) > 40
+    assert events[-1].usage.output_tokens == len(events) - 1
+    assert events[-1].usage.input_tokens == sum(OfflineModel().count_tokens(m.content) for m in prompt("My knee?"))
+    assert events[-1].model == "offline"
+
+
+async def test_it_obeys_max_tokens_and_stop():
+    short = await ask(OfflineModel(), prompt("My knee?"), ModelOptions(max_tokens=5))
+    stopped = await ask(OfflineModel(), prompt("My knee?"), ModelOptions(stop=("One next step", "rows")))
+
+    assert short.completion.reason == "length"
+    assert short.completion.usage.output_tokens == 5
+    assert stopped.text.endswith("from your own ")
+    assert stopped.completion.reason == "stop"
+
+
+async def test_a_title_is_asked_for_and_comes_as_the_shape_that_was_shown():
+    task = (
+        '### Task:\nGenerate a title.\n### Output:\nJSON format: { "title": "your concise title here" }\n'
+        "<chat_history>\nUSER: What should I do about my knee MRI?\nASSISTANT: Rest.\n</chat_history>"
+    )
+
+    assert (await ask(OfflineModel(), (ChatMessage("user", task),))).text == '{"title":"Knee MRI"}'
+
+
+@pytest.mark.parametrize(
+    "task", ["### Task:", "### Task:\nName this chat.", '### Task: { "tags": ["x"] }', "### Task: <chat_history>"]
+)
+async def test_housekeeping_of_any_shape_gets_a_short_answer(task):
+    text = (await ask(OfflineModel(), (ChatMessage("user", task),))).text
+
+    assert 0 < len(text) < 100
+    assert STAND_IN not in text
+
+
+@pytest.mark.parametrize(
+    "messages", [(), (ChatMessage("system", "x"),), (ChatMessage("user", ""),), (ChatMessage("user", "hi"),)]
+)
+async def test_a_prompt_without_context_is_answered_all_the_same(messages):
+    assert (await ask(OfflineModel(), messages)).text
