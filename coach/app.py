@@ -31,8 +31,7 @@ from coach.identity.guards import current_user, user_guard
 from coach.identity.jwks import JwksKeys
 from coach.identity.tokens import Verifier
 from coach.identity.users import Accounts
-from coach.models.base import ChatModel
-from coach.models.offline import OfflineModel
+from coach.models.configure import build_models
 from coach.resources import SQL
 from coach.retrieval.base import Embedder
 from coach.retrieval.context import Retriever
@@ -141,7 +140,3 @@ def verifier(settings: Settings) -> Verifier:
         audience=settings.jwt_audience,
         issuer=settings.jwt_issuer,
     )
-
-
-def build_models(settings: Settings) -> dict[str, ChatModel]:
-    return {"offline": OfflineModel()}

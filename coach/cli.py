@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import rich_click as click
 
@@ -37,7 +37,7 @@ def demo(host: str, port: int) -> None:
     """Start with a made-up person and a year of her life: no key, no server, no set-up."""
     from coach.commands.demo import run
 
-    _run(run(host, port))
+    sys.exit(run(host, port))
 
 
 @cli.command(epilog="Example: coach serve --host 0.0.0.0 --port 8000 --workers 2")
@@ -64,7 +64,7 @@ def migrate(check: bool) -> None:
 @click.option("--create", "name", required=True, metavar="NAME", help="The user; made if there is none.")
 @click.option("--role", default="authenticated", type=click.Choice(["authenticated", "service_role"]))
 @click.option("--ttl", default="8h", show_default=True, help="How long it holds: 90m, 8h, 30d.")
-def token(name: str, role: str, ttl: str) -> None:
+def token(name: str, role: Literal["authenticated", "service_role"], ttl: str) -> None:
     """Make a token for a user, for trying things out. The token is the last word printed."""
     from coach.commands.token import run
 
@@ -157,3 +157,7 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from uuid import UUID
 
 import structlog
-from pgvector.psycopg.halfvec import HalfVector
 
 from coach.chat.ledger import Opened
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import DatabaseUnavailable, EmbedderUnavailable
-from coach.retrieval.base import Embedder
+from coach.retrieval.base import Embedder, halfvec
 
 _sql = load("chat")
 _log = structlog.get_logger(__name__)
@@ -52,6 +51,6 @@ class MessageMemory:
                     user_id=user_id,
                     id=id_,
                     content=text,
-                    embedding=HalfVector(vector),
+                    embedding=halfvec(vector),
                     model=self._embedder.model,
                 )

@@ -73,18 +73,16 @@ async def _sign_in(settings: Settings) -> Finding:
 
 async def _model(settings: Settings) -> Finding:
     from coach.models.base import ChatMessage, Completion
-    from coach.models.configure import build_models
+    from coach.models.configure import build_model
 
-    models = build_models(settings)
-    name, model = next(iter(models.items()))
+    name, model = settings.chat_model_name, build_model(settings)
     answered = ""
     try:
         async for piece in model.stream([ChatMessage("user", "Say: ready")]):
             if isinstance(piece, Completion):
                 answered = piece.model
     finally:
-        for each in models.values():
-            await each.aclose()
+        await model.aclose()
     if name == "offline":
         detail = "offline, a stand-in that answers from your data without a language model"
         return Finding("model", True, detail, "For a real one set COACH_OPENAI_API_KEY or COACH_OPENAI_BASE_URL.")
@@ -103,9 +101,9 @@ async def _embedder(settings: Settings) -> Finding:
 
 
 async def _tokens(settings: Settings) -> Finding:
-    from coach.models.tokens import ranks_at_hand
+    from coach.models.tokens import encoding_for
 
-    if ranks_at_hand(settings.chat_model_name):
+    if encoding_for(settings.chat_model_name) is not None:
         return Finding("token counts", True, "exact, by tiktoken")
     where = os.environ.get("TIKTOKEN_CACHE_DIR", "its cache directory")
     return Finding(

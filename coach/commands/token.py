@@ -10,8 +10,8 @@ import click
 from coach.database.opening import opened
 from coach.database.pool import Database
 from coach.errors import InvalidInput, Misconfigured
-from coach.identity.secret import shared_secret
 from coach.identity.principal import Role
+from coach.identity.secret import shared_secret
 from coach.identity.tokens import mint
 from coach.identity.users import ensure_user
 from coach.settings import Settings, load_settings

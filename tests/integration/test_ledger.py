@@ -63,7 +63,8 @@ async def test_a_turn_is_opened_and_closed(desk: Desk) -> None:
 
     assert await desk.quota() == (1, 0)
     messages = await desk.rows(
-        "select message_role, message_content, status from ai_conversation_memory where user_id = %(user)s order by 1 desc"
+        "select message_role, message_content, status from ai_conversation_memory"
+        " where user_id = %(user)s order by 1 desc"
     )
     assert messages == [("user", "How am I doing?", "complete"), ("assistant", "Well.", "complete")]
     assert await desk.rows("select status, success from ai_interactions where user_id = %(user)s") == [
@@ -246,7 +247,8 @@ async def test_an_orphan_is_closed_with_its_last_checkpoint_and_only_when_it_is_
     assert await close_orphan(desk.db, desk.user, turn.answer_id, desk.now + timedelta(seconds=11))
 
     assert await desk.rows(
-        "select message_content, status from ai_conversation_memory where user_id = %(user)s and message_role = 'assistant'"
+        "select message_content, status from ai_conversation_memory"
+        " where user_id = %(user)s and message_role = 'assistant'"
     ) == [("So far", "interrupted")]
     assert await desk.quota() == (1, 0)
     assert not await desk.answers(turn), "the turn that came back must not settle again"

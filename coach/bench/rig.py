@@ -1,0 +1,103 @@
+"""What the turn bench runs against: the provider stub, a database with lives in it, and a real server process."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from msgspec import Struct
+
+from coach.bench.stub_provider import StubProvider
+from coach.database.pool import Database
+from coach.database.scratch import scratch
+from coach.identity.tokens import mint
+
+SECRET = "only-for-the-bench-" + "x" * 32
+MODEL = "stub-model"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Rig(Struct):
+    """Ports, one token a user, and how to read the server's CPU time."""
+
+    stub_port: int
+    port: int
+    server_pid: int
+    tokens: list[str]
+
+    def server_cpu(self) -> float:
+        """CPU seconds of the server process so far."""
+        fields = Path(f"/proc/{self.server_pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+@asynccontextmanager
+async def rig(users: int, tokens: int, rate: float, progress: Callable[[str], None]) -> AsyncIterator[Rig]:
+    """Everything started, and stopped again. The stub answers ``tokens`` words, ``rate`` a second (0: at once)."""
+    async with scratch("coach-bench-") as place:
+        progress(f"loading {users} lives")
+        people = await _people(place.owner, users)
+        with _stub(tokens, rate) as stub_port, _server(place.home, stub_port) as (pid, port):
+            yield Rig(stub_port, port, pid, [mint(SECRET, sub=user) for user in people])
+
+
+@contextmanager
+def _stub(tokens: int, rate: float) -> Iterator[int]:
+    command = [sys.executable, "-m", StubProvider.__module__, "--tokens", str(tokens), "--rate", str(rate)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
+        try:
+            yield int(next(iter(process.stdout or ()), "0"))
+        finally:
+            process.kill()
+
+
+@contextmanager
+def _server(home: Path, stub_port: int) -> Iterator[tuple[int, int]]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COACH_", "OPENAI_"))}
+    environment = kept | {
+        "COACH_HOME": str(home),
+        "COACH_JWT_SECRET": SECRET,
+        "COACH_OPENAI_BASE_URL": f"http://127.0.0.1:{stub_port}/v1",
+        "COACH_OPENAI_API_KEY": "stub",
+        "COACH_CHAT_MODEL": MODEL,
+        "COACH_EMBEDDING_MODEL": "wordllama",
+        "COACH_MONTHLY_LIMIT": "1000000",
+    }
+    command = [sys.executable, "-m", "coach", "serve", "--port", "0"]
+    with subprocess.Popen(  # noqa: S603 - our own module
+        command, env=environment, stderr=subprocess.PIPE, text=True, cwd=home
+    ) as process:
+        try:
+            yield process.pid, _port(process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+
+
+def _port(process: subprocess.Popen[str]) -> int:
+    said = ""
+    for line in process.stderr or ():
+        said += line
+        if found := re.search(r"serving.*?:(\d+)", line):
+            return int(found[1])
+    raise RuntimeError(f"the server did not start: {said[-500:]}")
+
+
+async def _people(url: str, count: int) -> list[UUID]:
+    """Users with the demo person's life each: written once, then copied row by row inside the database."""
+    from coach.demo.bench_lives import copy_life
+
+    db = Database(url)
+    await db.open()
+    try:
+        return await copy_life(db, [uuid4() for _ in range(count)], datetime.now(UTC))
+    finally:
+        await db.close()

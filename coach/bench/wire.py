@@ -1,0 +1,43 @@
+"""A client of almost no cost of its own, so that what is measured is the server: one request a connection, by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+
+from msgspec import Struct
+
+
+class Timing(Struct, frozen=True):
+    """Milliseconds from sending to the first text and to the end; ``status`` is HTTP's."""
+
+    status: int
+    first_ms: float
+    total_ms: float
+
+
+async def ask(port: int, path: str, body: bytes, headers: dict[str, str], marker: bytes) -> Timing:
+    """POST ``body`` to loopback and read to the end; ``marker`` is what the first text looks like in the stream.
+
+    :raises RuntimeError: the answer ended without it.
+    """
+    head = {"Host": f"127.0.0.1:{port}", "Content-Type": "application/json", "Connection": "close"} | headers
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
+    request = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        began = perf_counter()
+        writer.write(request)
+        status, first, seen = 0, 0.0, b""
+        while chunk := await reader.read(65_536):
+            status = status or int(chunk.split(b" ", 2)[1])
+            if not first:
+                seen += chunk
+                if marker in seen:
+                    first = (perf_counter() - began) * 1000
+        total = (perf_counter() - began) * 1000
+    finally:
+        writer.close()
+    if not first:
+        raise RuntimeError(f"{path} answered {status} without a text: {seen[-300:]!r}")
+    return Timing(status, first, total)

@@ -1,0 +1,16 @@
+"""``coach bench``."""
+
+from __future__ import annotations
+
+import click
+
+
+def _say(line: str) -> None:
+    click.echo(f"… {line}", err=True)
+
+
+async def turn(smoke: bool, as_json: bool) -> None:
+    from coach.bench import turn as bench
+
+    result = await bench.run(bench.SMOKE if smoke else bench.Size(), _say)
+    click.echo(bench.as_json(result) if as_json else bench.table(result))
