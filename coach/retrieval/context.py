@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
+from time import perf_counter
 from uuid import UUID
 
 from coach.database.pool import Database
-from coach.retrieval.base import Context, Domain, Embedder, Receipt, Vector
+from coach.database.queries import load
+from coach.retrieval.base import Context, Domain, Embedder, Receipt, Vector, Withheld
 from coach.retrieval.search import Searcher
+from coach.retrieval.state import Person, read_person, read_state
+
+_sql = load("state")
 
 
 class Retriever:
+    """Reads, in one transaction of the user's, everything that a turn is answered from."""
+
     def __init__(self, embedder: Embedder) -> None:
         self._searcher = Searcher(embedder)
 
@@ -28,14 +34,38 @@ class Retriever:
         exclude: Collection[UUID] = (),
         now: datetime | None = None,
     ) -> Context:
-        started = time.perf_counter()
-        now = now or datetime.now(UTC)
+        """Sources, live facts as of ``now``, and what was read, what was not and why.
+
+        ``vector`` is the question's; ``None`` where the embedder was away, then the words decide alone. ``exclude``
+        names messages that the prompt shows anyway.
+        """
+        started = perf_counter()
         async with db.as_user(user_id) as tx:
+            person = await read_person(tx, user_id)
             sources = await self._searcher.search(
                 tx, user_id, question, vector, limit=limit, domains=domains, exclude=exclude
             )
-        took = round((time.perf_counter() - started) * 1000)
-        return Context(
-            sources=tuple(sources),
-            receipt=Receipt(used=tuple(source.source_id for source in sources), retrieval_ms=took),
+            state = await read_state(tx, person, now or datetime.now(UTC))
+            stale = await _sql.waiting(tx, user_id=user_id, exclude=list(exclude)) if person.record_rag_snippets else 0
+        receipt = Receipt(
+            used=(*(source.source_id for source in sources), *(["state"] if state else [])),
+            withheld=tuple(withheld(person, vector)),
+            stale=stale,
+            retrieval_ms=round((perf_counter() - started) * 1000),
         )
+        return Context(tuple(sources), state, receipt)
+
+
+def withheld(person: Person, vector: Vector | None) -> Iterator[Withheld]:
+    """What was kept out, by the name of the consent that does it; and a fault that narrowed the search."""
+    if not person.record_rag_snippets:
+        yield Withheld("memory", "record_rag_snippets")
+        yield Withheld("life_data", "record_rag_snippets")
+    elif vector is None:
+        yield Withheld("vectors", "embedder-unavailable")
+    if not person.track_pillar_metrics:
+        yield Withheld("pillar_metrics", "track_pillar_metrics")
+    if not person.track_flow_states:
+        yield Withheld("flow", "track_flow_states")
+    if not person.store_task_context:
+        yield Withheld("task_context", "store_task_context")

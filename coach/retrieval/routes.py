@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated
-from uuid import UUID
 
 import structlog
 from litestar import Router, get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
 from msgspec import UNSET, Struct, UnsetType
 
 from coach.chat.encoders import snippet
 from coach.database.pool import Database
 from coach.errors import EmbedderUnavailable, InvalidInput
+from coach.identity.guards import CurrentUser
 from coach.retrieval.base import Domain, Embedder, Receipt, Source, Vector
 from coach.retrieval.context import Retriever
 
@@ -45,13 +46,13 @@ class SearchResult(Struct):
 @get("/", summary="Search what the coach knows")
 async def search(
     *,
-    user_id: UUID,
-    db: Database,
-    embedder: Embedder,
-    retriever: Retriever,
-    q: Annotated[str, Parameter(description="The question, up to 2,000 characters.")],
-    domain: Annotated[Domain | None, Parameter(description="Only rows of this kind.")] = None,
-    limit: Annotated[int, Parameter(ge=1, le=200)] = 10,
+    user_id: CurrentUser,
+    db: NamedDependency[Database],
+    embedder: NamedDependency[Embedder],
+    retriever: NamedDependency[Retriever],
+    q: Annotated[str, QueryParameter(description="The question, up to 2,000 characters.")],
+    domain: Annotated[Domain | None, QueryParameter(description="Only rows of this kind.")] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=200)] = 10,
 ) -> SearchResult:
     """By meaning and by words, over life data and past conversations."""
     question = _question(q)

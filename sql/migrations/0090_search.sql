@@ -283,3 +283,8 @@ grant execute
         public.search_combined_context(uuid, text, halfvec, text, text[], integer, uuid[]),
         public.search_metadata_embeddings(halfvec, uuid, text[], integer, text)
     to authenticated, service_role;
+
+-- Messages without a vector: how many a turn could not search, and what the worker has to fetch.
+create index if not exists ai_conversation_memory_waiting_idx
+    on public.ai_conversation_memory (user_id, created_at)
+    where message_embedding is null and not deleted;
