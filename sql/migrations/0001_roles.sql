@@ -1,5 +1,5 @@
--- Roles belong to the whole cluster: another database of it may be making the same ones at this moment, which shows as a
--- unique violation or as "tuple concurrently updated" (internal_error). Then look again, a little later.
+-- Roles belong to the whole cluster: another database of it may be making the same ones at this moment, which shows as
+-- a unique violation or as "tuple concurrently updated" (internal_error). Then look again, a little later.
 do $$
 declare
     attempts integer := 0;

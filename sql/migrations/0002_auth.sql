@@ -25,7 +25,7 @@ begin
         language sql stable
         as $f$
             select case
-                when claims.sub ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then claims.sub::uuid
+                when claims.sub ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then claims.sub::uuid
             end
             from (select nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub' as sub) claims
         $f$;

@@ -19,7 +19,12 @@ $$;
 -- Where the extension lies elsewhere (Supabase: extensions), the server's own sessions must find its types.
 do $$
 declare
-    home name := (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where extname = 'vector');
+    home name := (
+        select nspname
+        from pg_extension e
+        join pg_namespace n on n.oid = extnamespace
+        where extname = 'vector'
+    );
     login name;
 begin
     if home <> 'public' then

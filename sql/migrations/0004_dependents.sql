@@ -1,5 +1,5 @@
--- Setting aside what stands on something that must be replaced (views on a column of another type, functions whose result
--- changes), and putting it back. What cannot be put back stays in the table, as the statements that made it.
+-- Setting aside what stands on something that must be replaced (views on a column of another type, functions whose
+-- result changes), and putting it back. What cannot be put back stays in the table, as the statements that made it.
 create table coach.set_aside (
     position bigint generated always as identity primary key,
     what text not null,
@@ -99,7 +99,8 @@ begin
         insert into coach.set_aside (what, statements) values ('view ' || p_view, coach.view_statements(p_view));
         execute format(
             'drop %s %s',
-            (select case relkind when 'm' then 'materialized view' else 'view' end from pg_class where oid = p_view), p_view
+            (select case relkind when 'm' then 'materialized view' else 'view' end from pg_class where oid = p_view),
+            p_view
         );
     end if;
 end

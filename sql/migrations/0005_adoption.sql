@@ -94,7 +94,9 @@ begin
             if col.wanted = 'uuid' then
                 raise exception '%.% is %, but must be uuid to be adopted', p_table, col.name, col.found;
             end if;
-            perform coach.report(format('public.%s: %s stays %s (ours is %s)', p_table, col.name, col.found, col.wanted));
+            perform coach.report(format(
+                'public.%s: %s stays %s (ours is %s)', p_table, col.name, col.found, col.wanted
+            ));
         elsif col.lacks_default and col.preset is not null then
             execute format('alter table %s alter %I set default %s', p_table, col.name, col.preset);
         end if;
@@ -103,7 +105,9 @@ begin
             if col.preset is null then
                 execute format('select count(*) from %s where %I is null', p_table, col.name) into filled;
                 if filled > 0 then
-                    perform coach.report(format('public.%s: %s is null in %s rows; it may stay so', p_table, col.name, filled));
+                    perform coach.report(format(
+                        'public.%s: %s is null in %s rows; it may stay so', p_table, col.name, filled
+                    ));
                     continue;
                 end if;
             else
@@ -111,7 +115,9 @@ begin
                 get diagnostics filled = row_count;
             end if;
             if filled > 0 then
-                perform coach.report(format('public.%s: %s was null in %s rows; set to its default', p_table, col.name, filled));
+                perform coach.report(format(
+                    'public.%s: %s was null in %s rows; set to its default', p_table, col.name, filled
+                ));
             end if;
             execute format('alter table %s alter %I set not null', p_table, col.name);
         end if;
@@ -119,8 +125,8 @@ begin
 end
 $$;
 
--- Unique constraints and checks. An app's check of a column that we check as well gives way: it would refuse our values.
--- Where rows hold other values than ours, the app's own check stays.
+-- Unique constraints and checks. An app's check of a column that we check as well gives way: it would refuse our
+-- values. Where rows hold other values than ours, the app's own check stays.
 create function coach.adopt_constraints(p_table regclass, p_draft regclass) returns void
 language plpgsql
 as $$
@@ -133,7 +139,9 @@ begin
             conname,
             contype,
             replace(pg_get_constraintdef(c.oid), 'PRIMARY KEY', 'UNIQUE') as definition,
-            array(select attname from pg_attribute where attrelid = conrelid and attnum = any (conkey) order by 1) as columns
+            array(
+                select attname from pg_attribute where attrelid = conrelid and attnum = any (conkey) order by 1
+            ) as columns
         from pg_constraint c
         where conrelid = p_draft and contype in ('p', 'u', 'c')
     loop
@@ -251,7 +259,9 @@ declare
     old record;
     strays bigint;
 begin
-    execute format('create index if not exists %I on %s (user_id, %I)', child || '_' || p_column || '_own_idx', p_child, p_column);
+    execute format(
+        'create index if not exists %I on %s (user_id, %I)', child || '_' || p_column || '_own_idx', p_child, p_column
+    );
     for old in
         select conname
         from pg_constraint
@@ -284,7 +294,9 @@ begin
                 and not exists (select from %3$s p where p.user_id = c.user_id and p.id = c.%1$I)',
             p_column, p_child, p_parent
         );
-        perform coach.report(format('public.%s: %s rows named a %s that is not their owner''s; set to null', child, strays, p_column));
+        perform coach.report(format(
+            'public.%s: %s rows named a %s that is not their owner''s; set to null', child, strays, p_column
+        ));
     end if;
     execute format('alter table %s validate constraint %I', p_child, fkey);
 end

@@ -18,7 +18,9 @@ begin
     if to_regclass(format('public.%I', p_table)) is not null then
         execute format('alter table public.%I add column if not exists embedding_model text', p_table);
         execute format(
-            'update public.%I set embedding_model = ''text-embedding-ada-002'' where embedding_model is null and %I is not null',
+            'update public.%I
+            set embedding_model = ''text-embedding-ada-002''
+            where embedding_model is null and %I is not null',
             p_table, p_column
         );
     end if;
@@ -50,8 +52,8 @@ begin
 end
 $$;
 
--- Who said it and when are part of what is found: over the five LoCoMo conversations the date alone is worth .015 of R@10.
--- Immutable, as a generated column needs: without TM, to_char knows English month names only.
+-- Who said it and when are part of what is found: over the five LoCoMo conversations the date alone is worth .015 of
+-- R@10. Immutable, as a generated column needs: without TM, to_char knows English month names only.
 create function coach.message_document(p_author text, p_said_at timestamptz, p_content text) returns tsvector
 language sql immutable parallel safe
 set search_path = ''

@@ -18,7 +18,9 @@ begin
         'user_profiles', 'user_analytics_preferences', 'pillars', 'areas', 'projects', 'tasks', 'journal_entries'
     ]::name[] loop
         execute format(
-            'create or replace trigger coach_touch before update on public.%I for each row execute function coach.touch()',
+            'create or replace trigger coach_touch
+            before update on public.%I
+            for each row execute function coach.touch()',
             touched
         );
     end loop;

@@ -57,7 +57,11 @@ begin
     insert into coach.system_log (webhook_type, table_name, row_id, old_value)
     select 'adoption_bad_timezone', 'user_profiles', id::text, jsonb_build_object('timezone', timezone)
     from public.user_profiles
-    where timezone not in (select name from pg_timezone_names where name !~ '^(posix|right)/|^(localtime|Factory|posixrules)$');
+    where timezone in (
+        select used.timezone
+        from (select distinct timezone from public.user_profiles) used
+        where not coach.is_timezone(used.timezone)
+    );
     get diagnostics unusual = row_count;
     if unusual > 0 then
         update public.user_profiles p

@@ -6,8 +6,8 @@ select coach.replace_public_view('daily_flow_metrics');
 select coach.replace_public_view('task_completion_patterns');
 select coach.drop_functions('refresh_behavior_views');
 
--- The user's own clock. A zone this server does not know (its data changed), or a time at the end of all time that has no
--- hour there, counts as UTC instead of failing for all.
+-- The user's own clock. A zone this server does not know (its data changed), or a time at the end of all time that has
+-- no hour there, counts as UTC instead of failing for all.
 create function coach.local_time(p_moment timestamptz, p_timezone text) returns timestamp
 language plpgsql stable
 set search_path = ''
@@ -176,7 +176,8 @@ begin
         problem := null;
         begin
             execute format(
-                'refresh materialized view %s coach.%I', case when view.relispopulated then 'concurrently' end, view.relname
+                'refresh materialized view %s coach.%I',
+                case when view.relispopulated then 'concurrently' end, view.relname
             );
         exception
             when others then
@@ -203,29 +204,3 @@ grant execute
     to service_role;
 
 select coach.restore_dependents();
-
--- An app's own views run as their owner, past row level security, and anybody may have been granted them. They are the
--- app's to change, so they are only named.
-do $$
-declare
-    open_view record;
-begin
-    for open_view in
-        select distinct c.oid::regclass as name, d.refobjid::regclass as source
-        from pg_class c
-        join pg_rewrite r on r.ev_class = c.oid
-        join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
-        join pg_policy p on p.polrelid = d.refobjid and p.polname = 'coach_only_own'
-        where c.relnamespace = 'public'::regnamespace
-            and c.relkind in ('v', 'm')
-            and not coalesce(c.reloptions && array['security_invoker=true', 'security_invoker=on', 'security_invoker=1'], false)
-            and (has_table_privilege('anon', c.oid, 'select') or has_table_privilege('authenticated', c.oid, 'select'))
-        order by 1, 2
-    loop
-        perform coach.report(format(
-            'view %s reads %s past row level security, for everybody; consider: alter view %s set (security_invoker = true)',
-            open_view.name, open_view.source, open_view.name
-        ));
-    end loop;
-end
-$$;

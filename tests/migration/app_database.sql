@@ -190,6 +190,21 @@ create materialized view public.weekly_pillar_alignment as
     with no data;
 create view public.best_week as
     select user_id, max(avg_alignment) as alignment from public.weekly_pillar_alignment group by user_id;
+create function public.search_metadata_embeddings(
+    query_embedding vector(1536), p_user_id uuid, domain_tags text[] default null, match_count integer default 10
+) returns table (id uuid, domain_tag text, entity_id uuid, text_snippet text, similarity double precision)
+language sql stable as $$
+    select id, domain_tag, entity_id, text_snippet, 1 - (embedding <=> query_embedding)
+    from public.user_metadata_embeddings
+    where user_id = p_user_id
+    order by embedding <=> query_embedding
+    limit match_count
+$$;
+create function public.similar_tasks(p_user_id uuid, p_vector vector) returns setof text
+language sql stable
+begin atomic
+    select text_snippet from public.search_metadata_embeddings(p_vector, p_user_id, array['task'], 3);
+end;
 create function public.check_ai_quota_available(p_user_id uuid, p_monthly_limit integer default 250) returns boolean
 language sql stable as $$ select true $$;
 create function public.user_has_consented(uid uuid, consent text) returns boolean

@@ -216,6 +216,16 @@ def test_views_functions_and_triggers_that_stood_on_the_vectors_are_back(app: Co
     assert count(app, "coach.set_aside") == 0
 
 
+def test_the_apps_search_is_replaced_under_those_who_call_it(app: Connection) -> None:
+    browse(app, ANN)
+
+    found = app.execute(
+        "select similar_tasks(%s, array_prepend(30::real, array_fill(0.5::real, array[1535]))::vector(1536))", (ANN,)
+    )
+
+    assert [snippet for (snippet,) in found] == ["snippet 30", "snippet 29", "snippet 28"]
+
+
 def test_the_public_materialized_view_is_a_barrier_view_of_ones_own_rows(app: Connection) -> None:
     assert only(app, "select relkind::text from pg_class where oid = 'public.weekly_pillar_alignment'::regclass") == "v"
     assert only(app, "select count(*) from coach.weekly_pillar_alignment") == 1
