@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from litestar import Router, get
+from litestar.di import NamedDependency
 
 from coach.chat.collected import Quota
 from coach.chat.turns import Turns
+from coach.identity.guards import CurrentUser
 
 
 @get("/quota", summary="This month's quota")
-async def quota(user_id: UUID, turns: Turns) -> Quota:
+async def quota(user_id: CurrentUser, turns: NamedDependency[Turns]) -> Quota:
     """Running turns count as used. Months are UTC calendar months."""
     told = await turns.quota(user_id)
     return Quota(told.limit, told.used, told.remaining, told.resets_at, told.warning)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from litestar import Request, Response, Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from litestar.response import Stream
 
 from coach.chat.collected import FinishedTurn, collect
@@ -16,12 +17,13 @@ from coach.chat.turns import Turns
 from coach.http.limits import CHAT_BODY
 from coach.http.negotiation import STREAM, prefers_json
 from coach.http.problems import problem, require_json, respond
+from coach.identity.guards import CurrentUser
 
 AnyRequest = Request[Any, Any, Any]
 
 
 @post("/", status_code=200, request_max_body_size=CHAT_BODY, summary="Ask the coach")
-async def chat(request: AnyRequest, user_id: UUID, turns: Turns) -> Response[Any]:
+async def chat(request: AnyRequest, user_id: CurrentUser, turns: NamedDependency[Turns]) -> Response[Any]:
     """The body is the AI SDK's; the answer its UI message stream v1, or one JSON object where `Accept` prefers that."""
     require_json(request)
     asked = parse(await request.body(), request.headers.get("idempotency-key"))
@@ -32,14 +34,14 @@ async def chat(request: AnyRequest, user_id: UUID, turns: Turns) -> Response[Any
 
 
 @get("/{conversation_id:str}/stream", summary="Resume the running answer")
-async def resume(conversation_id: str, user_id: UUID, turns: Turns) -> Response[Any]:
+async def resume(conversation_id: FromPath[str], user_id: CurrentUser, turns: NamedDependency[Turns]) -> Response[Any]:
     """All of the running turn, then live; a replay if it ended less than five minutes ago; else 204."""
     reader = await turns.resume(user_id, conversation_id) if is_id(conversation_id) else None
     return Response(None, status_code=204) if reader is None else _stream(reader)
 
 
 @post("/{conversation_id:str}/stop", status_code=204, summary="Stop the running answer")
-async def stop(conversation_id: str, user_id: UUID, turns: Turns) -> None:
+async def stop(conversation_id: FromPath[str], user_id: CurrentUser, turns: NamedDependency[Turns]) -> None:
     """What was said so far is kept, marked `interrupted`. Nothing else stops a turn; a closed connection does not."""
     if is_id(conversation_id):
         await turns.stop(user_id, conversation_id)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.params import FromPath
 
 from coach.errors import NotFound
 from coach.http.catalogue import KINDS, Kind
@@ -41,7 +42,7 @@ def page(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 @get("/static/{name:str}", include_in_schema=False, sync_to_thread=False)
-def asset(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+def asset(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
     return _serve(request, name)
 
 
@@ -52,7 +53,7 @@ def problem_list() -> Response[str]:
 
 
 @get("/problems/{slug:str}", include_in_schema=False, sync_to_thread=False)
-def problem_page(slug: str) -> Response[str]:
+def problem_page(slug: FromPath[str]) -> Response[str]:
     kind = KINDS.get(slug)
     if kind is None:
         raise NotFound("There is no such problem.")

@@ -11,6 +11,7 @@ from uuid import UUID
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 
 from coach.errors import Forbidden, Unauthenticated
@@ -18,6 +19,7 @@ from coach.identity.principal import Principal
 from coach.identity.tokens import Verifier
 from coach.identity.users import Accounts
 
+CurrentUser = NamedDependency[UUID]
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
