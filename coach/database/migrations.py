@@ -104,7 +104,14 @@ async def _connect(url: str, report: Report = lambda line: None) -> AsyncIterato
         raise DatabaseUnavailable(f"The database cannot be reached: {reason}") from error
     async with connection:
         connection.add_notice_handler(lambda notice: _pass_on(notice, report))
-        yield connection
+        # A role's time limit for queries (Supabase: two minutes) would end a migration, or the wait for another's.
+        await connection.execute("set statement_timeout = 0")
+        try:
+            yield connection
+        except psycopg.OperationalError as error:
+            if not connection.broken:
+                raise
+            raise DatabaseUnavailable("The database closed the connection; nothing of the last file stays.") from error
 
 
 def _pass_on(notice: psycopg.errors.Diagnostic, report: Report) -> None:
@@ -195,6 +202,9 @@ async def _run(connection: Connection, migration: Migration) -> None:
         raise Misconfigured(
             f"COACH_DATABASE_URL: this role may not do what migration {migration.name} needs: {said}"
         ) from error
+    except psycopg.errors.RaiseException as error:
+        # Said by the file itself: something in this database that only its operator can decide.
+        raise Misconfigured(f"Migration {migration.name}: {error.diag.message_primary}") from error
     except psycopg.Error as error:
         error.add_note(f"in sql/migrations/{migration.name}")
         raise

@@ -71,7 +71,9 @@ as $$
 declare
     col record;
     filled bigint;
+    filled_table boolean;
 begin
+    execute format('select exists (select from %s)', p_table) into filled_table;
     for col in
         select
             d.attname as name,
@@ -87,6 +89,9 @@ begin
         order by d.attnum
     loop
         if col.found is null then
+            if col.required and col.preset is null and filled_table then
+                raise exception '% has rows, but no %: is it another table of that name? Rename it.', p_table, col.name;
+            end if;
             execute format('alter table %s add column %s', p_table, coach.column_definition(p_draft, col.name));
             continue;
         end if;

@@ -72,6 +72,23 @@ async def test_an_owner_with_bypassrls_suffices(plain_owner: str, cluster: Embed
         assert connection.execute("select count(*) from areas").fetchone() == (0,)
 
 
+async def test_another_table_of_one_of_our_names_is_left_alone_and_named(
+    plain_owner: str, cluster: EmbeddedServer
+) -> None:
+    database = conninfo_to_dict(plain_owner)["dbname"]
+    with psycopg.connect(cluster.url(database), autocommit=True) as superuser:
+        superuser.execute("create schema auth; create table auth.users (id uuid primary key)")
+        superuser.execute("create table conversations (user_id uuid references auth.users, room text)")
+        superuser.execute("insert into auth.users select gen_random_uuid()")
+        superuser.execute("insert into conversations select id, 'kitchen' from auth.users")
+
+    with pytest.raises(Misconfigured, match="conversations has rows, but no client_id"):
+        await migrate(cluster.url(database))
+
+    with psycopg.connect(cluster.url(database)) as superuser:
+        assert superuser.execute("select room from conversations").fetchall() == [("kitchen",)]
+
+
 @pytest.fixture(scope="module")
 def postgresql_16() -> Iterator[Path]:
     """The socket directory of a running PostgreSQL 16; the wheel of the embedded server carries one as well."""

@@ -147,11 +147,20 @@ async def test_a_killed_holder_blocks_nobody(empty: str, folder: Path) -> None:
             where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()
             """,
         )
-    with pytest.raises(psycopg.OperationalError):
+    with pytest.raises(DatabaseUnavailable, match="closed the connection"):
         await first
     (folder / "0003_slow.sql").write_text("create table three ();")
 
     assert (await asyncio.wait_for(migrate(empty, folder=folder), 5)).names == ("0003_slow.sql",)
+
+
+async def test_a_time_limit_for_queries_does_not_end_a_migration(empty: str, folder: Path) -> None:
+    run(empty, f"alter database {database_of(empty)} set statement_timeout = '50ms'")
+    (folder / "0003_slow.sql").write_text("select pg_sleep(0.2);")
+
+    first, second = await asyncio.gather(migrate(empty, folder=folder), migrate(empty, folder=folder))
+
+    assert len(first.names) + len(second.names) == 3
 
 
 async def test_databases_of_one_cluster_can_migrate_at_once(cluster: EmbeddedServer) -> None:
