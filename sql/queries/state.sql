@@ -111,7 +111,7 @@ from (
             end,
             case
                 when p.id is not null
-                then concat_ws(', ', p.status, p.completion_percentage::real || '% complete', left(p.description, 200))
+                then concat_ws(', ', p.status, p.completion_percentage::real || '%% complete', left(p.description, 200))
             end,
             left(coalesce(a.description, l.description, j.content), 200),
             ''
