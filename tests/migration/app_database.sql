@@ -104,6 +104,7 @@ create index idx_metadata_embeddings_hnsw on public.user_metadata_embeddings
 create table public.ai_conversation_memory (
     id uuid primary key default gen_random_uuid(),
     user_id uuid not null references auth.users (id) on delete cascade,
+    parent_id uuid references public.ai_conversation_memory (id) on delete set null,
     conversation_date timestamptz default now(),
     message_role text not null,
     message_content text not null,

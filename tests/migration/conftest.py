@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from psycopg import AsyncConnection, sql
+
+from coach.database.embedded import EmbeddedServer
+from coach.database.migrations import Applied, migrate
+
+APP = Path(__file__).with_name("app_database.sql")
 
 Furnish = Callable[[], Awaitable[UUID]]
 
@@ -130,3 +139,49 @@ def browser(owner_url: str) -> Callable[[UUID], Any]:
             yield connection
 
     return act
+
+
+@dataclass(frozen=True)
+class Adopted:
+    url: str
+    server_url: str
+    before: dict[str, int]
+    report: list[str]
+    again: Applied
+    report_again: list[str]
+
+
+@pytest.fixture(scope="module")
+def adopted(cluster: EmbeddedServer) -> Iterator[Adopted]:
+    name = f"app_{uuid4().hex[:12]}"
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as maintenance:
+        maintenance.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        url = cluster.url(name)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(APP.read_bytes())
+            before = _counts(connection)
+        report: list[str] = []
+        report_again: list[str] = []
+        asyncio.run(migrate(url, report=report.append))
+        again = asyncio.run(migrate(url, report=report_again.append))
+        yield Adopted(url, cluster.url(name, role="coach_server"), before, report, again, report_again)
+        maintenance.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def app(adopted: Adopted) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(adopted.url) as connection:
+        connection.execute("set search_path = public, extensions")
+        yield connection
+        connection.rollback()
+
+
+def _counts(connection: psycopg.Connection[Any]) -> dict[str, int]:
+    """The rows of every table in public."""
+    tables = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
+    counting = sql.SQL("select count(*) from {}")
+    return {
+        name: row[0]
+        for (name,) in tables
+        for row in connection.execute(counting.format(sql.Identifier(name))).fetchall()
+    }
