@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -131,19 +130,7 @@ def from_framework(request: Request[Any, Any, Any], error: HTTPException) -> Res
     if error.status_code >= 500 and error.status_code not in _SLUGS:
         return unexpected(request, error)
     headers = {name: str(value) for name, value in (error.headers or {}).items()}
-    if isinstance(error, MethodNotAllowedException):
-        headers["Allow"] = ", ".join(_methods(request))
     return respond(problem(*_framework_problem(error)), headers)
-
-
-def _methods(request: Request[Any, Any, Any]) -> list[str]:
-    """What the address does take; the framework knows, and does not say."""
-    found = []
-    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
-        with suppress(MethodNotAllowedException):
-            request.app.asgi_router.handle_routing(path=request.scope["path"], method=method)
-            found.append(method)
-    return ["GET", "HEAD", *found[1:]] if found[:1] == ["GET"] else found
 
 
 def _framework_problem(error: HTTPException) -> tuple[str, str]:

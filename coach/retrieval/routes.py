@@ -8,7 +8,7 @@ from typing import Annotated
 import structlog
 from litestar import Router, get
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
+from litestar.params import QueryParameter, SkipValidation
 from msgspec import UNSET, Struct, UnsetType
 
 from coach.chat.encoders import snippet
@@ -48,7 +48,7 @@ async def search(
     *,
     user_id: CurrentUser,
     db: NamedDependency[Database],
-    embedder: NamedDependency[Embedder],
+    embedder: NamedDependency[SkipValidation[Embedder]],
     retriever: NamedDependency[Retriever],
     q: Annotated[str, QueryParameter(description="The question, up to 2,000 characters.")],
     domain: Annotated[Domain | None, QueryParameter(description="Only rows of this kind.")] = None,
