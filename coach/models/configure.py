@@ -98,16 +98,17 @@ def _connect(name: str, settings: ModelSettings) -> ChatModel:
 
 
 def _connect_langchain(name: str, provider: str, settings: ModelSettings) -> ChatModel:
-    from coach.models.langchain import connect_langchain
+    from coach.models.langchain import connect_langchain, connect_openai
     from coach.models.openai_upstream import Timeouts
 
     variable = _variable(name, settings)
-    given = {"api_key": settings.openai_api_key, "base_url": settings.openai_base_url} if provider == "openai" else {}
-    configuration = {key: value for key, value in given.items() if value is not None}
-    if provider == "openai" and not configuration:
-        raise Misconfigured(f"{variable}: {name} needs COACH_OPENAI_API_KEY. Example: {variable}=offline")
+    timeouts = Timeouts(total=settings.turn_timeout)
+    if provider == "openai":
+        if settings.openai_api_key is None:
+            raise Misconfigured(f"{variable}: {name} needs COACH_OPENAI_API_KEY. Example: {variable}=offline")
+        return connect_openai(name, timeouts, api_key=settings.openai_api_key, base_url=settings.openai_base_url)
     try:
-        return connect_langchain(name, Timeouts(total=settings.turn_timeout), **configuration)
+        return connect_langchain(name, timeouts)
     except ImportError as error:
         raise Misconfigured(f"{variable}: {name}: {error}. Example: {variable}=gpt-4o-mini") from None
     except ValueError:

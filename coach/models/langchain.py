@@ -6,8 +6,8 @@ Costs LangChain's 316-455 µs a chunk; OpenAI-compatible endpoints have a way of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, cast
 
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -36,6 +36,16 @@ _REASONS: dict[str, FinishReason] = {
 }  # fmt: skip
 
 
+def connect_openai(name: str, timeouts: Timeouts = PATIENT, **configuration: Any) -> LangChainModel:
+    """``openai:model`` with a client that is closed with it; LangChain's own is shared by address and never closed."""
+    import openai
+
+    client = openai.DefaultAsyncHttpxClient()
+    connected = connect_langchain(name, timeouts, http_async_client=client, **configuration)
+    connected.own(client.aclose)
+    return connected
+
+
 def connect_langchain(name: str, timeouts: Timeouts = PATIENT, **configuration: Any) -> LangChainModel:
     """``provider:model``, as ``init_chat_model`` reads it; keys come from the provider's own variables.
 
@@ -54,6 +64,7 @@ class LangChainModel:
         self._name = name
         self._chat = chat
         self._timeouts = timeouts
+        self._owned = AsyncExitStack()
         tokens.encoding_for(name)
 
     @property
@@ -68,8 +79,12 @@ class LangChainModel:
     def count_tokens(self, text: str) -> int:
         return tokens.count(text, self._name)
 
+    def own(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Close this with the model. Other clients LangChain keeps to itself until the process ends."""
+        self._owned.push_async_callback(close)
+
     async def aclose(self) -> None:
-        """LangChain keeps its clients to itself and lets go of them with the process."""
+        await self._owned.aclose()
 
     async def stream(
         self, messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES

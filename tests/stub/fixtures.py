@@ -9,15 +9,9 @@ import pytest
 from coach.bench.stub_provider import StubProvider
 
 
-@pytest.fixture(scope="session")
-def _stub_server() -> Iterator[StubProvider]:
+@pytest.fixture
+def model_stub() -> Iterator[StubProvider]:
+    """One of the test's own, so that no other test's connections are counted: ten words, at once."""
     stub = StubProvider().start()
     yield stub
     stub.stop()
-
-
-@pytest.fixture
-def model_stub(_stub_server: StubProvider) -> StubProvider:
-    """Fresh counts and an empty script: ten words, at once."""
-    _stub_server.reset()
-    return _stub_server
