@@ -106,7 +106,8 @@ def _challenge(request: Request[Any, Any, Any], detail: str) -> str:
     """RFC 6750: a request without credentials is told no error code."""
     if "authorization" not in request.headers:
         return 'Bearer realm="coach"'
-    return f'Bearer realm="coach", error="invalid_token", error_description="{detail}"'
+    quotable = re.sub(r"[^ !#-\[\]-~]", "'", detail)
+    return f'Bearer realm="coach", error="invalid_token", error_description="{quotable}"'
 
 
 def from_validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:

@@ -26,7 +26,7 @@ from coach.http.edge import Edge
 from coach.http.problems import HANDLERS
 
 
-async def raised(error: Exception):
+async def raised(error: Exception, **headers: str):
     @get("/")
     async def broken() -> None:
         raise error
@@ -34,7 +34,7 @@ async def raised(error: Exception):
     app = Litestar([broken], exception_handlers=HANDLERS, logging_config=None)
     app.asgi_handler = Edge(app.asgi_handler)
     async with AsyncTestClient(app) as client:
-        return await client.get("/", headers={"x-request-id": "r-1"})
+        return await client.get("/", headers={"x-request-id": "r-1"} | headers)
 
 
 def all_errors(kind=CoachError):
@@ -124,8 +124,9 @@ async def test_the_unexpected_gives_nothing_away_but_its_id(error):
 
 
 async def test_a_detail_cannot_break_out_of_its_header():
-    response = await raised(Unauthenticated('a "quoted"\r\nx-evil: 1'))
+    response = await raised(Unauthenticated('a "quoted"\r\nx-evil: 1'), authorization="Bearer x")
 
+    assert response.headers["www-authenticate"].endswith("error_description=\"a 'quoted'''x-evil: 1\"")
     assert "x-evil" not in response.headers
 
 
