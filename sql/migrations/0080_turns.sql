@@ -6,9 +6,7 @@ alter table public.ai_conversation_memory add column if not exists revision_of u
 create index if not exists ai_conversation_memory_revision_idx
     on public.ai_conversation_memory (user_id, revision_of)
     where revision_of is not null;
--- Finding the answers of a question, and the one that still runs.
-create index if not exists ai_conversation_memory_parent_idx
-    on public.ai_conversation_memory (user_id, parent_id);
+-- Finding the turn that still runs.
 create index if not exists ai_conversation_memory_streaming_idx
     on public.ai_conversation_memory (user_id, conversation_id)
     where status = 'streaming';
