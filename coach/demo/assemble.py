@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from coach.demo.calendar import Calendar
 from coach.demo.life import Area, Conversation, JournalEntry, Message, Pillar, Project, Task, TaskMetadata
-from coach.demo.story import ConversationStory, Defaults, ProjectTasks, Series, Story, TaskStory
+from coach.demo.story import ConversationStory, Defaults, ProjectStory, ProjectTasks, Series, Story, TaskStory
 
 BEGINNING = "-52 mon"
 SWITCHING_MINUTES = {"routine": 3, "moderate": 8, "complex": 15}
@@ -89,20 +89,17 @@ def projects(story: Story, life: Setting) -> Iterator[Project]:
 
 def _last_step(told: ProjectTasks, calendar: Calendar) -> datetime:
     done = [task.done for task in told.tasks if task.done] + [when for each in told.series for when, _ in each.items]
-    return max((life.calendar.moment(when) for when in done), default=life.calendar.moment(BEGINNING))
+    return max((calendar.moment(when) for when in done), default=calendar.moment(BEGINNING))
 
 
 def tasks(story: Story, life: Setting) -> Iterator[Task]:
-    created = {
-        project.key: life.calendar.moment(project.created, time(9))
-        for pillar in story.tree.pillars
-        for area in pillar.areas
-        for project in area.projects
+    projects = {
+        project.key: project for pillar in story.tree.pillars for area in pillar.areas for project in area.projects
     }
-    for project, told in story.tasks.items():
+    for key, told in story.tasks.items():
         steps = [*told.tasks, *(step for series in told.series for step in _steps(series))]
         for position, step in enumerate(steps):
-            yield _task(step, told.defaults, project, created[project], position, life)
+            yield _task(step, told.defaults, projects[key], position, life)
 
 
 def _steps(series: Series) -> Iterator[TaskStory]:
@@ -118,14 +115,8 @@ def _steps(series: Series) -> Iterator[TaskStory]:
         )
 
 
-def _task(
-    told: TaskStory,
-    defaults: Defaults,
-    project: str,
-    project_created: datetime,
-    position: int,
-    life: Setting,
-) -> Task:
+def _task(told: TaskStory, defaults: Defaults, project: ProjectStory, position: int, life: Setting) -> Task:
+    project_created = life.calendar.moment(project.created, time(9))
     due, minutes = life.calendar.day(told.due), told.minutes or defaults.minutes
     done = (
         life.calendar.moment(told.done, time(life.chance.randint(8, 20), life.chance.randint(0, 59)))
@@ -140,7 +131,7 @@ def _task(
     return Task(
         key=told.key,
         id=life.new_id(f"task:{told.key}"),
-        project_id=life.new_id(f"project:{project}"),
+        project_id=life.new_id(f"project:{project.key}"),
         parent_task_id=life.new_id(f"task:{told.parent}") if told.parent else None,
         name=told.title,
         description=told.note,
@@ -222,6 +213,7 @@ def _conversation(told: ConversationStory, life: Setting) -> Conversation:
         title=told.title,
         feature_type=told.feature,
         messages=tuple(messages),
+        current_message_id=messages[-1].id,
         created_at=messages[0].said_at,
         updated_at=messages[-1].said_at,
     )

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from coach.errors import InvalidInput
+from coach.pipeline.snippets import day_in_words
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WHEN = re.compile(
@@ -36,7 +37,7 @@ class Calendar(Struct, frozen=True):
 
     def tell(self, text: str) -> str:
         """``text`` with its ``{date:2 thu}`` written out."""
-        return _MENTION.sub(lambda found: written(self.day(found[1])), text)
+        return _MENTION.sub(lambda found: day_in_words(self.day(found[1])), text)
 
     def _read(self, when: str) -> tuple[date, time | None]:
         """:raises InvalidInput: no such notation."""
@@ -48,8 +49,3 @@ class Calendar(Struct, frozen=True):
             return self.today + timedelta(days=int(found["days"])), clock
         monday = self.today - timedelta(days=self.today.weekday())
         return monday + timedelta(weeks=int(found["week"]), days=WEEKDAYS.index(found["weekday"])), clock
-
-
-def written(day: date) -> str:
-    """As a person writes it: 4 May 2026."""
-    return f"{day.day} {day:%B %Y}"

@@ -44,7 +44,7 @@ def generate(seed: int, today: date, timezone: str = "Europe/Berlin", *, history
     active = [entry.created_at for entry in journal] + [event.timestamp for event in events]
     active += [talk.created_at for talk in conversations] + [task.completed_at for task in tasks if task.completed_at]
     return Life(
-        person=Person(told.first_name, told.last_name, told.username, told.monthly_alignment_goal, timezone),
+        person=Person(told.first_name, told.last_name, told.monthly_alignment_goal, timezone),
         today=today,
         daily_streak=streak(active, calendar),
         pillars=tuple(_measured(pillar, areas) for pillar in assemble.pillars(story, life)),

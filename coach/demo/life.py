@@ -15,7 +15,6 @@ class Person(Struct, frozen=True):
 
     first_name: str
     last_name: str
-    username: str
     monthly_alignment_goal: int
     timezone: str
 
@@ -158,12 +157,9 @@ class Conversation(Struct, frozen=True):
     title: str
     feature_type: str
     messages: tuple[Message, ...]
+    current_message_id: UUID
     created_at: datetime
     updated_at: datetime
-
-    @property
-    def current_message_id(self) -> UUID:
-        return self.messages[-1].id
 
 
 class Life(Struct, frozen=True):

@@ -48,7 +48,6 @@ class PillarStory(Struct, frozen=True, forbid_unknown_fields=True):
 class PersonStory(Struct, frozen=True, forbid_unknown_fields=True):
     first_name: str
     last_name: str
-    username: str
     monthly_alignment_goal: int
 
 
