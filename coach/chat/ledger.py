@@ -58,6 +58,7 @@ class Opened(Struct, frozen=True):
     quota: QuotaTold
     timezone: ZoneInfo
     incognito: bool
+    has_past: bool
     started: datetime
 
     @property
@@ -122,6 +123,7 @@ class Ledger:
                 quota=reserved,
                 timezone=ZoneInfo(zone),
                 incognito=conversation[2],
+                has_past=again.parent_id is not None,
                 started=now,
             )
             # One round trip for all of them: none needs another's result.

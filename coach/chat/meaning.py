@@ -30,7 +30,7 @@ class Answer(Struct, frozen=True):
 
     question_id: UUID
     question_key: str
-    parent_id: UUID | None = None
+    parent_id: UUID | None
 
 
 class Replay(Struct, frozen=True):
@@ -80,7 +80,7 @@ async def interpret(
 
 async def _again(tx: Transaction, user_id: UUID, request: ChatRequest, question: Revision) -> Meaning:
     """A stored question came again: a repeat, another attempt, or a wish for a different answer."""
-    wanted = Answer(question.id, question.key)
+    wanted = Answer(question.id, question.key, question.parent_id)
     latest = await _sql.latest_answer(tx, user_id=user_id, question_id=question.id)
     if latest is None:
         return wanted

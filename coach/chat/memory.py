@@ -22,35 +22,23 @@ class MessageMemory:
     def __init__(self, db: Database, embedder: Embedder) -> None:
         self._db, self._embedder = db, embedder
 
-    async def remember(self, turn: Opened) -> None:
-        """Embed question and answer of a turn that has ended; nothing of an incognito one."""
-        if turn.incognito:
-            return
+    async def remember(self, turn: Opened, answer: str) -> None:
+        """Embed question and answer of a turn that has ended."""
+        said = {turn.question_id: turn.text, turn.answer_id: answer}
         try:
-            await self._embed(turn.user_id, [turn.question_id, turn.answer_id])
+            await self._embed(turn.user_id, {id_: text for id_, text in said.items() if text})
         except (EmbedderUnavailable, DatabaseUnavailable) as error:
             _log.warning("messages_left_to_worker", turn=str(turn.answer_id), error=type(error).__name__)
 
-    async def _embed(self, user_id: UUID, ids: list[UUID]) -> None:
+    async def _embed(self, user_id: UUID, texts: dict[UUID, str]) -> None:
+        vectors = await self._embedder.embed_documents(list(texts.values()))
         async with self._db.as_user(user_id) as tx:
+            # Held until the vectors are stored: a consent withdrawn while the embedder worked lets none in.
             consent = await _sql.consents_to_memory(tx, user_id=user_id)
             if consent is not None and not consent[0]:
                 return
-            rows = [row async for row in _sql.messages_without_vector(tx, user_id=user_id, ids=ids)]
-        if not rows:
-            return
-        vectors = await self._embedder.embed_documents([text for _, text in rows])
-        async with self._db.as_user(user_id) as tx:
-            # Asked again, and held: a consent withdrawn while the embedder worked lets no vector in.
-            consent = await _sql.consents_to_memory(tx, user_id=user_id)
-            if consent is not None and not consent[0]:
-                return
-            for (id_, text), vector in zip(rows, vectors, strict=True):
-                await _sql.store_vector(
-                    tx,
-                    user_id=user_id,
-                    id=id_,
-                    content=text,
-                    embedding=halfvec(vector),
-                    model=self._embedder.model,
-                )
+            async with tx.pipeline():
+                for (id_, text), vector in zip(texts.items(), vectors, strict=True):
+                    await _sql.store_vector(
+                        tx, user_id=user_id, id=id_, content=text, embedding=halfvec(vector), model=self._embedder.model
+                    )

@@ -128,7 +128,9 @@ def compose(  # noqa: PLR0917 - one argument a part
     messages = [ChatMessage("system", template.system)]
     messages += [ChatMessage(role, text) for role, text in reversed(past)]
     messages.append(ChatMessage("user", render_question(now, state, texts, question)))
-    receipt = msgspec.structs.replace(context.receipt, used=tuple(source.source_id for source in kept))
+    dropped = {source.source_id for source in context.sources[len(kept) :]}
+    used = tuple(name for name in context.receipt.used if name not in dropped)
+    receipt = msgspec.structs.replace(context.receipt, used=used)
     return Prompt(tuple(messages), kept, receipt, template.options)
 
 

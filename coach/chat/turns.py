@@ -152,7 +152,13 @@ class Turns:
         event = await store(self._db, running.turn, ending, event, self._clock)
         running.log.publish(event)
         self._running.pop(running.turn.answer_id, None)
-        await self._memory.remember(running.turn)
+        if self._may_remember(running):
+            await self._memory.remember(running.turn, running.answer.text)
+
+    def _may_remember(self, running: RunningTurn) -> bool:
+        """Without consent a text does not even reach the embedder, which may be another company's."""
+        withheld = running.prompt.receipt.withheld if running.prompt else ()
+        return not running.turn.incognito and all(w.reason != "record_rag_snippets" for w in withheld)
 
     async def begin(self, user_id: UUID, request: ChatRequest) -> Reader:
         """Start the turn that ``request`` asks for, or find the one that it repeats.
@@ -258,6 +264,8 @@ class Turns:
 
     async def _history(self, turn: Opened) -> list[tuple[UUID, Role, str]]:
         """The branch that leads to this question, newest first."""
+        if not turn.has_past:
+            return []
         async with self._db.as_user(turn.user_id) as tx:
             rows = _sql.history(tx, user_id=turn.user_id, question_id=turn.question_id, depth=HISTORY_DEPTH)
             return [row async for row in rows]

@@ -45,7 +45,6 @@ class Database:
             max_size=self._max_size,
             kwargs={"prepare_threshold": None, "connect_timeout": max(2, int(wait))},
             configure=_configure,
-            check=AsyncConnectionPool.check_connection,
             timeout=wait,
             open=False,
             name="coach",
@@ -62,29 +61,63 @@ class Database:
     async def as_user(self, user_id: UUID, *, role: LiteralString = "coach_session") -> AsyncIterator[Transaction]:
         """A transaction of this user's: row level security shows and takes their rows only."""
         claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
-        async with self.bare() as tx:
-            await tx.execute(_AS_USER.format(role=sql.Identifier(role), claims=sql.Literal(claims)))
+        async with self._begun(_AS_USER.format(role=sql.Identifier(role), claims=sql.Literal(claims))) as tx:
             yield tx
 
     @asynccontextmanager
     async def as_operator(self) -> AsyncIterator[Transaction]:
         """A transaction past row level security, for the worker and the command line."""
-        async with self.bare() as tx:
-            await tx.execute("set local role service_role")
+        async with self._begun(sql.SQL("set local role service_role")) as tx:
             yield tx
 
     @asynccontextmanager
     async def bare(self) -> AsyncIterator[Transaction]:
         """A transaction of the login role, which sees no rows at all."""
+        async with self._begun(sql.SQL("select")) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def _begun(self, first: sql.SQL | sql.Composed) -> AsyncIterator[Transaction]:
+        """A transaction whose first statement has succeeded; later losses of the connection are the caller's to see."""
         if self._pool is None:
             raise DatabaseUnavailable("The database is not open.")
         try:
-            async with self._pool.connection() as tx:
+            connection = await self._begin(self._pool, first)
+            async with self._kept(self._pool, connection) as tx:
                 yield tx
         except PoolTimeout as error:
             raise DatabaseUnavailable("No database connection became free in time.") from error
         except OperationalError as error:
             raise DatabaseUnavailable(f"The database cannot be reached ({type(error).__name__}); try again.") from error
+
+    async def _begin(self, pool: AsyncConnectionPool[Transaction], first: sql.SQL | sql.Composed) -> Transaction:
+        """After a restart of the database every idle connection is dead: each is tried once, then a fresh one.
+
+        Asking each connection whether it lives before every transaction would be a round trip more in all of them.
+        """
+        for attempt in range(self._max_size + 1):
+            connection = await pool.getconn()
+            try:
+                await connection.execute(first)
+            except OperationalError:
+                await pool.putconn(connection)
+                if attempt == self._max_size:
+                    raise
+            except BaseException:
+                await pool.putconn(connection)
+                raise
+            else:
+                return connection
+        raise DatabaseUnavailable
+
+    @asynccontextmanager
+    async def _kept(self, pool: AsyncConnectionPool[Transaction], tx: Transaction) -> AsyncIterator[Transaction]:
+        """Commit at the end or roll back on an error, and hand the connection back either way."""
+        try:
+            async with tx:
+                yield tx
+        finally:
+            await pool.putconn(tx)
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:

@@ -262,18 +262,6 @@ where v.user_id = :user_id
 order by a.status = 'streaming' desc, a.updated_at desc, a.id desc
 limit 1;
 
--- name: messages_without_vector(user_id, ids)
--- Both messages of a turn that has ended; nothing of an incognito conversation, nothing without consent.
-select m.id, m.message_content
-from ai_conversation_memory m
-join conversations v on v.user_id = m.user_id and v.id = m.conversation_id
-where m.user_id = :user_id
-    and m.id = any(:ids::uuid[])
-    and m.message_embedding is null
-    and m.message_content <> ''
-    and not m.deleted
-    and not v.incognito;
-
 -- name: consents_to_memory(user_id)^
 -- Held until the vectors are stored, so that none is written after a withdrawal. A missing row means yes.
 select record_rag_snippets
