@@ -31,7 +31,7 @@ PATIENT = Timeouts()
 
 
 class Upstream:
-    """Reads the text of one response. ``read`` returns "" at its end; ``aclose`` closes the connection if unread."""
+    """Reads the text of one response. Closed before its end, it takes the connection with it."""
 
     def __init__(self, chunks: AsyncGenerator[bytes, None], timeouts: Timeouts, deadline: float) -> None:
         self._chunks = chunks
@@ -49,6 +49,7 @@ class Upstream:
         return self._reader.usage
 
     def own(self, resources: AsyncExitStack) -> None:
+        """What ``aclose`` closes from now on: the chunks and their response."""
         self._resources = resources
 
     async def first(self, clock: asyncio.Timeout) -> str:
@@ -103,7 +104,6 @@ class Upstream:
             return
 
     async def aclose(self) -> None:
-        await self._chunks.aclose()
         await self._resources.aclose()
 
     def _patience(self) -> float:
