@@ -34,15 +34,18 @@ HANDLED = (signal.SIGINT, signal.SIGTERM)
 RESTART_PAUSE = 1.0
 
 
-def serve(settings: Settings, host: str, port: int, workers: int = 1) -> int:
-    """Serve until a signal comes; the exit code.
+Ready = Callable[[str], None]
+
+
+def serve(settings: Settings, host: str, port: int, workers: int = 1, ready: Ready = lambda address: None) -> int:
+    """Serve until a signal comes; the exit code. ``ready`` hears the address once a single process answers there.
 
     :raises Misconfigured: the address cannot be listened on.
     """
     configure_logging(settings.log_level)
     with listen(host, port) as listener:
         if workers == 1:
-            return work(settings, listener)
+            return work(settings, listener, ready=ready)
         return Siblings(settings, listener, workers).run()
 
 
@@ -62,21 +65,29 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def work(settings: Settings, listener: socket.socket, parent: int | None = None) -> int:
+def work(
+    settings: Settings, listener: socket.socket, parent: int | None = None, ready: Ready = lambda address: None
+) -> int:
     """One process that serves until a signal comes or ``parent`` is gone. A wrong setting is one line, no traceback."""
+    import uvloop
+
+    code = 0
     try:
-        import uvloop
+        uvloop.run(_serve(settings, listener, parent, ready))
+    except* CoachError as group:
+        # The framework runs its lifespan in a task group, so that errors arrive wrapped in one.
+        sys.stderr.write(f"{_innermost(group)}\n")
+        code = STARTUP_FAILED
+    except* KeyboardInterrupt:
+        code = 130
+    return code
 
-        uvloop.run(_serve(settings, listener, parent))
-    except CoachError as error:
-        sys.stderr.write(f"{error}\n")
-        return STARTUP_FAILED
-    except KeyboardInterrupt:
-        return 130
-    return 0
+
+def _innermost(error: BaseException) -> BaseException:
+    return _innermost(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
-async def _serve(settings: Settings, listener: socket.socket, parent: int | None) -> None:
+async def _serve(settings: Settings, listener: socket.socket, parent: int | None, ready: Ready) -> None:
     from coach.app import build_app
 
     app = build_app(settings)
@@ -92,7 +103,7 @@ async def _serve(settings: Settings, listener: socket.socket, parent: int | None
             server_header=False,
             timeout_graceful_shutdown=FLUSH,
         )
-        server = DrainingServer(config, app.state.turns.drain, settings.drain_grace, parent)
+        server = DrainingServer(config, app.state.turns.drain, settings.drain_grace, parent, ready)
         await server.serve(sockets=[listener])
 
 
@@ -104,14 +115,17 @@ class DrainingServer(uvicorn.Server):
         config: uvicorn.Config,
         drain: Callable[[float], Awaitable[None]],
         grace: float,
-        parent: int | None = None,
+        parent: int | None,
+        ready: Ready,
     ) -> None:
         super().__init__(config)
-        self._drain, self._grace, self._parent = drain, grace, parent
+        self._drain, self._grace, self._parent, self._ready = drain, grace, parent, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
-        log.info("serving", address=address_of(sockets[0]) if sockets else None, pid=os.getpid())
+        address = address_of(sockets[0]) if sockets else ""
+        log.info("serving", address=address, pid=os.getpid())
+        self._ready(address)
 
     async def on_tick(self, counter: int) -> bool:
         orphaned = self._parent is not None and os.getppid() != self._parent

@@ -1,0 +1,73 @@
+"""``coach demo``: a made-up person, a year of her life, and the server, in one go."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from datetime import date, timedelta
+
+from rich.console import Console
+
+from coach.commands.token import make_token
+from coach.database.embedded import EmbeddedServer
+from coach.database.opening import opened
+from coach.database.pool import Database
+from coach.demo.generate import DEMO_SEED, generate
+from coach.demo.load import is_loaded, load
+from coach.identity.secret import with_secret
+from coach.identity.users import ensure_user
+from coach.retrieval.embedders import build_embedder
+from coach.server import listen, serve
+from coach.settings import Settings, load_settings
+
+NAME = "demo"
+TOKEN_LIFE = timedelta(days=30)
+
+
+def run(host: str, port: int) -> int:
+    """Prepare what is missing, then serve until Ctrl-C; returns the exit code."""
+    console = Console(highlight=False)
+    settings = with_secret(load_settings())
+    if "log_level" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_level": "warning"})  # the terminal is for the person here
+    listen(host, port).close()  # a port in use is said before a minute is spent on the rest
+    with ExitStack() as stack:
+        if settings.database_url is None:
+            # Held from here on, so that it does not stop and start again between preparing and serving.
+            stack.enter_context(EmbeddedServer(settings.home))
+        token = asyncio.run(_prepare(settings, console))
+        return serve(settings, host, port, ready=lambda address: _welcome(console, address, token))
+
+
+async def _prepare(settings: Settings, console: Console) -> str:
+    """The database, its migrations, the person and her year; returns her token."""
+    async with opened(settings) as urls:
+        db, embedder = Database(urls.owner or urls.server), build_embedder(settings)
+        await db.open()
+        try:
+            async with db.as_operator() as tx:
+                user_id = await ensure_user(tx, NAME)
+            if not await is_loaded(db, user_id):
+                with console.status("Writing a year of a life into the database …"):
+                    await load(db, embedder, user_id, generate(DEMO_SEED, date.today()))  # noqa: DTZ011 - hers, wherever
+        finally:
+            await db.close()
+            await embedder.aclose()
+    return await make_token(settings, NAME, "authenticated", TOKEN_LIFE)
+
+
+def _welcome(console: Console, address: str, token: str) -> None:
+    question = '{"messages":[{"role":"user","parts":[{"type":"text","text":"What should I do about my knee?"}]}]}'
+    console.print("\n[bold]Aurum Coach is running.[/bold] Maya's year is loaded; ask her coach.\n")
+    console.print(f"  Open     {address}")
+    console.print(f"  Sign in  {address}/#token={token}", soft_wrap=True)
+    console.print(f"\n  Token    {token}", soft_wrap=True)
+    console.print("\n  Or from a shell:")
+    console.print(
+        f"  curl -N {address}/api/chat -H 'Content-Type: application/json' \\\n"
+        f"    -H 'Authorization: Bearer {token}' \\\n"
+        f"    -d '{question}'",
+        soft_wrap=True,
+        markup=False,
+    )
+    console.print("\n  Ctrl-C stops it; the data stay for the next time.\n")
