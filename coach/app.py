@@ -37,6 +37,7 @@ from coach.retrieval.base import Embedder
 from coach.retrieval.context import Retriever
 from coach.retrieval.embedders import build_embedder
 from coach.retrieval.routes import search_router
+from coach.retrieval.wordllama import WordllamaEmbedder
 from coach.settings import Settings
 
 
@@ -113,6 +114,9 @@ async def _running(app: Litestar, *, settings: Settings, clock: Callable[[], dat
         stack.push_async_callback(state.verifier.aclose)
         state.embedder = embedder = build_embedder(settings)
         stack.push_async_callback(embedder.aclose)
+        if isinstance(embedder, WordllamaEmbedder):
+            # It reads its table when first asked: 0.3 s that no one's first question should wait for.
+            await embedder.embed_query("")
         state.models = models = build_models(settings)
         for model in models.values():
             stack.push_async_callback(model.aclose)

@@ -40,8 +40,7 @@ const signedIn = async () => {
     showQuota(await quota());
   } catch (trouble) {
     if (trouble.status === 401 || trouble.status === 403) return signOut(trouble.message);
-    $("quota-text").textContent = trouble.message;
-    show("quota", true);
+    show("quota", false);
   }
   for (const id of ["tools", "dock"]) show(id, true);
   show("sign-in", false);
@@ -60,7 +59,8 @@ const signOut = (notice = "") => {
 };
 
 const showQuota = ({ limit, remaining, warning }) => {
-  $("quota-text").textContent = `${number.format(remaining)} left`;
+  $("quota-text").textContent = number.format(remaining);
+  $("quota-whole").textContent = ` of ${number.format(limit)}`;
   $("quota").title = `${number.format(remaining)} of ${number.format(limit)} answers left this month`;
   $("quota").classList.toggle("low", warning !== null);
   $("quota-bar").style.inlineSize = `${limit ? (remaining / limit) * 100 : 0}%`;

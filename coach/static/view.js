@@ -89,7 +89,7 @@ export class AnswerView {
     const first = numbered.filter(({ n }) => (cited.size ? cited.has(n) : n <= SHOWN_SOURCES));
     const shown = all ? numbered : first;
     const rest = numbered.length - shown.length;
-    const more = el("button", { type: "button", class: "more", onclick: () => this.renderSources(true) }, `${rest} more`);
+    const more = el("button", { type: "button", class: "more", onclick: () => this.renderSources(true) }, `Show ${rest} more`);
     this.sources.replaceChildren(
       el("h2", {}, "Sources"),
       el("ol", {}, ...shown.map(({ source, n }) => card(source, n))),
@@ -141,9 +141,11 @@ const facts = ({ status, model, usage, milliseconds }) => {
   if (status === "interrupted") found.push("Stopped");
   if (model) found.push(model);
   if (usage) found.push(`${number.format(usage.total_tokens)} tokens`);
-  if (milliseconds !== undefined) found.push(`${(milliseconds / 1000).toFixed(milliseconds < 10000 ? 1 : 0)} s`);
+  if (milliseconds !== undefined) found.push(duration(milliseconds));
   return found.join(" · ");
 };
+
+const duration = (ms) => (ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(ms < 10000 ? 1 : 0)} s`);
 
 const withheld = (entries) =>
   `Not read: ${entries.map(({ source, reason }) => `${source.replaceAll("_", " ")} (${reason.replaceAll("_", " ")})`).join(", ")}`;
