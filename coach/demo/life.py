@@ -176,7 +176,7 @@ class Life(Struct, frozen=True):
     flow_events: tuple[FlowEvent, ...]
     conversations: tuple[Conversation, ...]
 
-    def keys(self) -> Iterator[tuple[str, str]]:
+    def sources(self) -> Iterator[tuple[str, str]]:
         """``<domain>:<key>`` of each row that can be a source, with its ``<domain>:<id>``.
 
         A conversation's key stands for each of its messages, so it comes once a message.

@@ -155,10 +155,11 @@ def of_journal(row: JournalRow) -> list[Snippet]:
     title = row.title.strip() or "Journal entry"
     felt = [text for text in (row.mood, row.energy_level and f"{row.energy_level} energy") if text]
     head = f"Journal, {day_in_words(row.written_on)}: {title}" + (f" ({', '.join(felt)})." if felt else ".")
+    about = f"About {', '.join(row.tags)}." if row.tags else ""
     if not row.title.strip() and not row.content.strip():
         return []
     return [
-        Snippet("journal_entry", row.id, number, title, _joined(head, chunk))
+        Snippet("journal_entry", row.id, number, title, _joined(head, about, chunk))
         for number, chunk in enumerate(chunked(row.content) or [""])
     ]
 
