@@ -9,7 +9,7 @@ const BLOCK = {
   number: /^\s*(\d{1,3})[.)]\s+(.*)$/,
   quote: /^>\s?(.*)$/,
 };
-const INLINE = /(`[^`\n]+`)|\*\*([^*\n]+)\*\*|__([^_\n]+)__|(?<![\w*])\*([^*\n]+)\*(?![\w*])|(?<!\w)_([^_\n]+)_(?!\w)|\[([^\]\n]+)\]\((https?:\/\/[^\s)]+)\)|\[(\d{1,2})\]/g;
+const INLINE = /(`[^`\n]+`)|\*\*([^*\n]+)\*\*|__([^_\n]+)__|(?<![\w*])\*(?!\s)([^*\n]+)(?<!\s)\*(?![\w*])|(?<!\w)_(?!\s)([^_\n]+)(?<!\s)_(?!\w)|\[([^\]\n]+)\]\((https?:\/\/[^\s)]+)\)|\[(\d{1,2})\]/g;
 
 // Cut text into blocks, each with its lines; joined again they are the text. A block that did not change keeps its node.
 export const blocksOf = (text) => {

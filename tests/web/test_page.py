@@ -1,0 +1,258 @@
+"""What a person does on the page, and what they see."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from playwright.async_api import expect
+
+from coach.bench.stub_script import Answer, ErrorEvent, Status
+from tests.web.conftest import ask
+
+pytestmark = pytest.mark.browser
+
+
+async def test_the_printed_link_signs_in_and_leaves_no_token_in_the_address(page, ann):
+    await page.goto(f"/#token={ann.token}")
+
+    await expect(page.locator("#welcome")).to_be_visible()
+    assert ann.token not in page.url
+    await expect(page.locator("#quota")).to_contain_text("20 of 20 left")
+    await page.reload()
+    await expect(page.locator("#welcome")).to_be_visible()
+
+
+async def test_a_stranger_is_asked_for_a_token_and_may_paste_one(page, ann):
+    await page.goto("/")
+    await expect(page.locator("#sign-in")).to_be_visible()
+    await expect(page.locator("#dock")).to_be_hidden()
+
+    await page.locator("#token").fill(f"  {ann.token}\n")
+    await page.get_by_role("button", name="Sign in").click()
+
+    await expect(page.locator("#welcome")).to_be_visible()
+
+
+@pytest.mark.parametrize("spoiled", ["nonsense", "expired"])
+async def test_a_token_that_does_not_hold_is_refused_in_words(page, ann, token_for, spoiled):
+    token = token_for(ann.user_id, ttl=timedelta(hours=-1)) if spoiled == "expired" else "nonsense"
+
+    await page.goto(f"/#token={token}")
+
+    await expect(page.locator("#sign-in-notice")).to_have_text("Your sign-in no longer holds. Please sign in again.")
+    await page.reload()
+    await expect(page.locator("#sign-in-notice")).to_be_hidden()
+
+
+async def test_signing_out_forgets_the_token_and_the_conversation(signed_in):
+    await ask(signed_in, "A secret question")
+    await expect(signed_in.locator(".foot .row")).to_be_visible()
+
+    await signed_in.get_by_role("button", name="Sign out").click()
+
+    await expect(signed_in.locator("#sign-in")).to_be_visible()
+    assert await signed_in.evaluate("Object.keys(localStorage).length + sessionStorage.length") == 0
+    await expect(signed_in.locator("body")).not_to_contain_text("secret")
+
+
+async def test_an_answer_grows_word_by_word_and_ends_with_its_sources_and_quota(signed_in, ann, model_stub):
+    await ann.asks("The physio wants me to rest the knee for two weeks.", id="before")
+    model_stub.always(Answer(text="Rest first [1]. " + "Then run a little more each week. " * 5, rate=25))
+
+    answer = await ask(signed_in, "What does the physio say about my knee?")
+    text = answer.locator(".text")
+    await expect(text).to_contain_text("Rest first")
+    early = len(await text.inner_text())
+    await expect(signed_in.locator("#stop")).to_be_visible()
+    await expect(answer.locator(".foot .row")).to_be_visible(timeout=15_000)
+
+    assert early < len(await text.inner_text())
+    await expect(answer.locator(".card").first).to_contain_text("physio")
+    await expect(answer.locator(".card").first).to_contain_text("Conversation")
+    await expect(answer.locator(".facts").first).to_have_text(re.compile(r"stub · [\d,]+ tokens · "))
+    await expect(signed_in.locator("#quota")).to_contain_text("18 of 20 left")
+    await expect(signed_in.locator("#send")).to_be_visible()
+
+
+async def test_a_citation_leads_to_its_source(signed_in, ann, model_stub):
+    await ann.asks("The physio wants me to rest the knee for two weeks.", id="before")
+    model_stub.always(Answer(text="Rest first [1], as ever [99]."))
+    answer = await ask(signed_in, "What does the physio say about my knee?")
+    await expect(answer.locator(".foot .row")).to_be_visible()
+
+    await answer.locator(".cite").click()
+
+    await expect(answer.locator(".card.lit .n")).to_have_text("1")
+    await expect(answer.locator(".text")).to_contain_text("[99]")
+
+
+async def test_stop_keeps_what_was_said(signed_in, model_stub):
+    model_stub.always(Answer(tokens=500, rate=20))
+    answer = await ask(signed_in, "Tell me everything")
+    await expect(answer.locator(".text")).to_contain_text("small honest")
+
+    await signed_in.keyboard.press("Escape")
+
+    await expect(answer.locator(".facts").first).to_contain_text("Stopped")
+    await expect(answer.locator(".text")).to_contain_text("small honest")
+    await model_stub.until(lambda stub: stub.open_streams == 0)
+
+
+async def test_a_reload_in_the_middle_takes_the_answer_up_again(signed_in, model_stub):
+    model_stub.always(Answer(tokens=60, rate=20))
+    answer = await ask(signed_in, "Tell me more")
+    await expect(answer.locator(".text")).to_contain_text("small honest")
+
+    await signed_in.reload()
+
+    answer = signed_in.locator(".message.coach")
+    await expect(answer.locator(".foot .row")).to_be_visible(timeout=15_000)
+    assert (await answer.locator(".text").inner_text()).split() == "".join(Answer(tokens=60).pieces).split()
+    assert model_stub.calls == 1
+
+
+async def test_a_finished_conversation_is_still_there_after_a_reload_and_goes_on(signed_in):
+    await ask(signed_in, "First question")
+    await expect(signed_in.locator(".foot .row")).to_be_visible()
+    await signed_in.reload()
+    await expect(signed_in.locator(".message.user")).to_have_text("First question")
+
+    await ask(signed_in, "Second question")
+
+    await expect(signed_in.locator(".message.coach")).to_have_count(2)
+    await expect(signed_in.locator(".foot .row")).to_have_count(2)
+
+
+async def test_answering_again_replaces_the_answer(signed_in, model_stub):
+    model_stub.will(Answer(text="The first answer."), Answer(text="Another answer."))
+    answer = await ask(signed_in, "Which one?")
+    await expect(answer.locator(".text")).to_have_text("The first answer.")
+
+    await signed_in.get_by_role("button", name="Answer again").click()
+
+    await expect(answer.locator(".text")).to_have_text("Another answer.")
+    await expect(signed_in.locator(".message.user")).to_have_count(1)
+
+
+async def test_a_new_conversation_begins_empty(signed_in):
+    await ask(signed_in, "Something")
+    await expect(signed_in.locator(".foot .row")).to_be_visible()
+
+    await signed_in.get_by_role("button", name="New").click()
+
+    await expect(signed_in.locator("#welcome")).to_be_visible()
+    await expect(signed_in.locator(".message")).to_have_count(0)
+
+
+async def test_an_example_question_is_asked_by_a_click(signed_in):
+    await signed_in.locator(".chips button").first.click()
+
+    await expect(signed_in.locator(".message.user")).to_have_text("What should I focus on today?")
+    await expect(signed_in.locator(".message.coach .text")).to_contain_text("honest")
+
+
+async def test_shift_enter_makes_a_line_and_nothing_is_not_sent(signed_in):
+    question = signed_in.locator("#question")
+    await question.press("Enter")
+    await question.fill("one")
+    await question.press("Shift+Enter")
+    await question.type("two")
+    await question.press("Enter")
+
+    await expect(signed_in.locator(".message.user")).to_have_count(1)
+    assert await signed_in.locator(".said").inner_text() == "one\ntwo"
+    await expect(question).to_have_value("")
+
+
+async def test_a_failed_answer_can_be_tried_again(signed_in, model_stub):
+    model_stub.will(Status(400), Answer(text="Now it works."))
+    answer = await ask(signed_in, "Are you there?")
+    await expect(answer.locator(".notice")).to_contain_text("The language model does not answer right now.")
+
+    await answer.get_by_role("button", name="Try again").click()
+
+    await expect(answer.locator(".text")).to_have_text("Now it works.")
+
+
+async def test_an_answer_that_breaks_off_keeps_what_was_said(signed_in, model_stub):
+    model_stub.will(ErrorEvent(after=4))
+
+    answer = await ask(signed_in, "Are you there?")
+
+    await expect(answer.locator(".notice")).to_be_visible()
+    await expect(answer.locator(".text")).to_contain_text("small honest")
+
+
+async def test_an_exhausted_quota_is_told_in_a_sentence(signed_in, ann, owner):
+    await owner.execute("insert into coach.ai_limits values (%s, 0)", (ann.user_id,))
+
+    answer = await ask(signed_in, "One more?")
+
+    await expect(answer.locator(".notice")).to_have_text(
+        re.compile(r"All 0 answers of this month are used. There are new ones on .*1.*\.")
+    )
+    await expect(answer.get_by_role("button", name="Try again")).to_have_count(0)
+
+
+async def test_a_server_that_is_gone_is_told_in_a_sentence(signed_in):
+    await signed_in.context.set_offline(True)
+
+    answer = await ask(signed_in, "Are you there?")
+
+    await expect(answer.locator(".notice")).to_contain_text("The server cannot be reached.")
+    await signed_in.context.set_offline(False)
+    await answer.get_by_role("button", name="Try again").click()
+    await expect(answer.locator(".text")).to_contain_text("honest")
+
+
+async def test_hostile_text_stays_text(signed_in, model_stub):
+    hostile = '<img src=x onerror="document.title=1"> [go](javascript:a()) **<b onclick=x>bold</b>** <script>1</script>'
+    model_stub.always(Answer(text=hostile))
+
+    answer = await ask(signed_in, hostile)
+
+    await expect(answer.locator(".text")).to_contain_text("<img src=x")
+    await expect(answer.locator(".text strong")).to_have_text("<b onclick=x>bold</b>")
+    assert await signed_in.locator(".message :is(img, script, a, b)").count() == 0
+    assert await signed_in.title() == "Aurum Coach"
+
+
+async def test_the_markdown_that_models_write_is_set_as_meant(signed_in, model_stub):
+    model_stub.always(
+        Answer(
+            text="## Plan\n\nDo *this* and `that`:\n\n1. First **thing**\n2. Second\n\n- a\n- b\n\n"
+            "> said\n\n```\nx = 1\n```\n2 * 3 * 4"
+        )
+    )
+
+    text = (await ask(signed_in, "How?")).locator(".text")
+
+    await expect(text.locator("h3")).to_have_text("Plan")
+    await expect(text.locator("ol li")).to_have_text(["First thing", "Second"])
+    await expect(text.locator("ul li")).to_have_text(["a", "b"])
+    await expect(text.locator("em")).to_have_text("this")
+    await expect(text.locator("pre code")).to_have_text("x = 1")
+    await expect(text.locator("blockquote")).to_have_text("said")
+    await expect(text.locator("p").last).to_have_text("2 * 3 * 4")
+
+
+@pytest.mark.parametrize("width", [320, 390, 1400])
+async def test_nothing_sticks_out_at_any_width(signed_in, model_stub, width):
+    await signed_in.set_viewport_size({"width": width, "height": 800})
+    model_stub.always(Answer(text="x" * 300 + " `" + "y" * 300 + "`\n\n```\n" + "z" * 300 + "\n```"))
+
+    answer = await ask(signed_in, "w" * 300)
+
+    await expect(answer.locator(".foot .row")).to_be_visible()
+    assert await signed_in.evaluate("document.scrollingElement.scrollWidth") <= width
+
+
+async def test_a_screen_reader_is_told_of_the_answer_when_it_is_whole(signed_in, model_stub):
+    model_stub.always(Answer(tokens=40, rate=20))
+    answer = await ask(signed_in, "Tell me")
+
+    await expect(signed_in.locator("#messages")).to_have_attribute("aria-live", "polite")
+    await expect(answer).to_have_attribute("aria-busy", "true")
+    await expect(answer).to_have_attribute("aria-busy", "false")
