@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from zlib import crc32
 
 from coach.models.offline_reading import Excerpt, Reading
-from coach.models.offline_relevance import best_sentences, quotable, relevant_excerpts, relevant_state, words
+from coach.models.offline_relevance import (
+    best_sentences,
+    pressing_state,
+    quotable,
+    relevant_excerpts,
+    relevant_state,
+    words,
+)
 
 STAND_IN = (
     "(I am Aurum Coach's offline stand-in: I put this together from your own rows, without a language model; "
@@ -31,7 +38,7 @@ _PLANNING = frozenset(
     words("today tomorrow tonight priority priorities overdue due urgent focus deadline agenda plan planning week next")
 )
 _DUE = re.compile(r"(overdue|today|due[^:]*|deadline[^:]*)\s*:\s*(.+)", re.IGNORECASE | re.DOTALL)
-_OVER = re.compile(r"\b(?:completed|done|cancelled|archived)\b", re.IGNORECASE)
+_OVER = re.compile(r"\bDone(?: on\b|[,.])|\b[Cc]ompleted\b|\b[Cc]ancelled\b|\b[Aa]rchived\b")
 _QUESTIONS = (
     "What would make {it} easier to begin?",
     "What is the one thing about {it} that you would like to be different a week from now?",
@@ -56,7 +63,7 @@ def compose_answer(reading: Reading) -> str:
 def _grounded(reading: Reading) -> list[str]:
     excerpts = relevant_excerpts(reading)[:3]
     is_planning = bool(_PLANNING & set(words(reading.question)))
-    state = list(reading.state[:6]) if is_planning else relevant_state(reading)[:3]
+    state = pressing_state(reading) if is_planning else relevant_state(reading)[:3]
     if not excerpts and not state:
         return _nothing_direct(reading)
     due = _first_due(state)

@@ -9,7 +9,8 @@ from collections import Counter
 from coach.models.offline_reading import Excerpt, Reading
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
-_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
+# "Dr." ends no sentence, nor does a full stop before a small letter.
+_SENTENCE_END = re.compile(r"(?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bMrs\.)(?<!\bSt\.)(?<=[.!?…])\s+(?![a-z])|\n+")
 _CITATION = re.compile(r"\[(\d+)\]")
 _ENDINGS = ("ations", "ation", "ings", "ing", "edly", "ies", "ied", "ers", "er", "es", "ed", "ly", "s", "e")
 _COMMON = """
@@ -21,6 +22,7 @@ _COMMON = """
 """
 _STOP = frozenset(_COMMON.split())
 LONGEST_QUOTE = 220
+_HEADING = 50
 
 
 def words(text: str) -> list[str]:
@@ -53,13 +55,30 @@ def relevant_state(reading: Reading) -> list[str]:
     return [line for line in reading.state if asked & set(words(line))]
 
 
+def pressing_state(reading: Reading, per_kind: int = 3, limit: int = 8) -> list[str]:
+    """The first lines of each kind (overdue, today, deadline, …), so that five overdue tasks do not hide today's."""
+    shown: Counter[str] = Counter()
+    lines = []
+    for line in reading.state:
+        kind = re.split("[:,]", line, maxsplit=1)[0]
+        shown[kind] += 1
+        if shown[kind] <= per_kind:
+            lines.append(line)
+    return lines[:limit]
+
+
 def best_sentences(excerpt: Excerpt, question: str, limit: int) -> list[str]:
     """The ``limit`` sentences of a source that answer best, as they stand there and in their order."""
     asked = set(words(question))
     sentences = [s.strip() for s in _SENTENCE_END.split(excerpt.text) if s and _WORD.search(s)]
-    sentences = [s for s in sentences if s.rstrip(".").lower() != excerpt.title.rstrip(".").lower()]
+    sentences = [s for s in sentences if not _is_heading(s, excerpt.title)]
     ranked = sorted(range(len(sentences)), key=lambda i: (-len(asked & set(words(sentences[i]))), i))
     return [quotable(sentences[i]) for i in sorted(ranked[:limit])]
+
+
+def _is_heading(sentence: str, title: str) -> bool:
+    """``Journal, 4 May 2026: Stairs again.`` says no more than the title that stands before the quote anyway."""
+    return bool(title) and title in sentence and len(sentence) <= len(title) + _HEADING
 
 
 def quotable(sentence: str) -> str:

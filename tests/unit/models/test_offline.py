@@ -38,7 +38,7 @@ async def answer(question: str, **parts) -> str:
 async def test_it_quotes_the_sources_that_bear_on_the_question_and_cites_them():
     text = await answer("What should I do about my knee?")
 
-    assert "“Ask Dr. Vogel for the referral first.” [1]" in text or "referral first." in text
+    assert "“Ask Dr. Vogel for the referral first. Status: todo.” [1]" in text
     assert "The knee hurt on the stairs" in text
     assert set(re.findall(r"\[(\d+)\]", text)) == {"1", "2"}
 
@@ -62,6 +62,26 @@ async def test_a_question_about_the_day_is_led_by_what_stands_in_the_rows(questi
     assert "“Book the knee MRI”" in text.split("One next step")[1]
 
 
+async def test_many_overdue_tasks_do_not_hide_todays():
+    state = [*(f"overdue: Task {n} (due 2026-11-1{n}, high priority)" for n in range(5)), STATE[1]]
+
+    text = await answer("What are my priorities?", state=state)
+
+    assert "today: Send the CV to Ana" in text
+    assert text.count("- overdue:") == 3
+
+
+async def test_it_quotes_whole_sentences_and_no_heading():
+    entry = (
+        '<source n="1" kind="journal_entry" title="Stairs again" date="2026-05-04">\n'
+        "Journal, 4 May 2026: Stairs again (tired). The knee hurt, says Dr. Vogel. Mum called.\n</source>",
+    )
+
+    text = await answer("What did Dr. Vogel say about my knee?", state=(), sources=entry)
+
+    assert "“The knee hurt, says Dr. Vogel. Mum called.” [1]" in text
+
+
 async def test_every_figure_and_date_it_writes_was_given_to_it():
     given = " ".join((*STATE, *SOURCES))
 
@@ -76,8 +96,9 @@ async def test_it_does_not_pretend_to_know_what_was_not_found(question):
     assert "nothing of yours that names that" in await answer(question, state=())
 
 
-async def test_a_finished_task_is_never_the_next_step():
-    done = ('<source n="1" kind="task" title="Buy knee brace" date="2026-01-02">\nStatus: completed.\n</source>',)
+@pytest.mark.parametrize("state", ["Done on 3 March 2026.", "Done, high priority.", "Status: completed."])
+async def test_a_finished_task_is_never_the_next_step(state):
+    done = (f'<source n="1" kind="task" title="Buy knee brace" date="2026-01-02">\nKnee. {state}\n</source>',)
 
     assert "Buy knee brace" not in (await answer("My knee?", state=(), sources=done)).split("One next step")[1]
 
