@@ -7,7 +7,7 @@ against the rows holds for it as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from zlib import crc32
 
 from coach.models.offline_reading import Excerpt, Reading
@@ -61,25 +61,26 @@ def compose_answer(reading: Reading) -> str:
 
 
 def _grounded(reading: Reading) -> list[str]:
-    excerpts = relevant_excerpts(reading)[:3]
-    is_planning = bool(_PLANNING & set(words(reading.question)))
-    state = pressing_state(reading) if is_planning else relevant_state(reading)[:3]
+    asked = frozenset(words(reading.question))
+    excerpts = relevant_excerpts(reading, asked)[:3]
+    is_planning = bool(_PLANNING & asked)
+    state = pressing_state(reading) if is_planning else relevant_state(reading, asked)[:3]
     if not excerpts and not state:
         return _nothing_direct(reading)
     due = _first_due(state)
     subject = due or next((e.title for e in excerpts if not _is_over(e)), "")
     back = _ABOUT_THE_DAY if is_planning and len(state) > 1 else _ask_about(subject, reading.question)
-    return [*_facts(reading.question, state, excerpts, is_planning), _next_step(due, excerpts), back]
+    return [*_facts(asked, state, excerpts, is_planning), _next_step(due, excerpts), back]
 
 
-def _facts(question: str, state: Sequence[str], excerpts: Sequence[Excerpt], is_planning: bool) -> list[str]:
+def _facts(asked: Set[str], state: Sequence[str], excerpts: Sequence[Excerpt], is_planning: bool) -> list[str]:
     facts = []
     if state:
         heading = "This is where things stand right now:" if is_planning else "Your current rows say:"
         facts.append("\n".join([heading, *(f"- {quotable(line)}" for line in state)]))
     if excerpts:
         heading = "And from what you have written:" if state else "From what you have written:"
-        facts.append("\n".join([heading, *(f"- {_fact(excerpt, question)}" for excerpt in excerpts)]))
+        facts.append("\n".join([heading, *(f"- {_fact(excerpt, asked)}" for excerpt in excerpts)]))
     return facts
 
 
@@ -89,17 +90,17 @@ def _nothing_direct(reading: Reading) -> list[str]:
         return [NOTHING, _ABOUT_NOTHING]
     return [
         "I found nothing of yours that names that directly. The closest I have, and it may be beside the point:\n- "
-        + _fact(reading.sources[0], reading.question),
+        + _fact(reading.sources[0], frozenset()),
         "One next step: tell me in a sentence what you have in mind, in other words, and I will look again.",
         _ABOUT_NOTHING,
     ]
 
 
-def _fact(excerpt: Excerpt, question: str) -> str:
+def _fact(excerpt: Excerpt, asked: Set[str]) -> str:
     kind = _KINDS.get(excerpt.kind, "Your notes")
     title = f" “{quotable(excerpt.title)}”" if excerpt.title else ""
     date = f" ({excerpt.date})" if excerpt.date else ""
-    said = " ".join(best_sentences(excerpt, question, 2))
+    said = " ".join(best_sentences(excerpt, asked, 2))
     return f"{kind}{title}{date}: “{said}” [{excerpt.n}]" if said else f"{kind}{title}{date} [{excerpt.n}]"
 
 
