@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AsyncExitStack, aclosing
 from typing import Any, cast
 
+import structlog
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 
@@ -25,6 +26,8 @@ from coach.models.base import (
     Usage,
 )
 from coach.models.openai_upstream import PATIENT, Timeouts
+
+log = structlog.get_logger(__name__)
 
 _UNKNOWN_CONTEXT = 16_384
 _KINDS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
@@ -117,7 +120,9 @@ class LangChainModel:
         except TimeoutError:
             raise ModelUnavailable("The language model fell silent; try again.") from None
         except Exception as error:  # each provider's package raises errors of its own, without a common base
-            raise ModelUnavailable("The language model gave no usable answer; try again.") from error
+            # Its type only: such errors quote what was sent, the prompt or the key.
+            log.warning("model.failed", model=self._name, error=type(error).__name__)
+            raise ModelUnavailable("The language model gave no usable answer; try again.") from None
 
     def _counted(self, messages: Sequence[ChatMessage], answer: str) -> Usage:
         asked = sum(self.count_tokens(m.content) + tokens.MESSAGE_OVERHEAD for m in messages)
