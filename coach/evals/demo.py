@@ -1,7 +1,7 @@
 """Whether the search finds what the demo person asks for: forty questions over her year, twice, each with its rows.
 
-``evals/datasets/demo_retrieval.yaml`` paraphrases even her own names away; ``demo_retrieval_own_names.yaml`` asks for the
-same in her words. Both have the shape of pydantic-evals' datasets.
+``evals/datasets/demo_retrieval.yaml`` paraphrases even her own names away; ``demo_retrieval_own_names.yaml`` asks
+for the same in her words. Both have the shape of pydantic-evals' datasets.
 """
 
 from __future__ import annotations
