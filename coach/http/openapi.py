@@ -26,6 +26,7 @@ DESCRIPTION = (
     "A coach that answers from a person's own life. Send Authorization: Bearer <JWT>. Errors are RFC 9457 problem "
     "details; each type is documented at /problems. POST /api/chat speaks the AI SDK's UI message stream v1."
 )
+_STATUSES = {"200": "Here it is.", "204": "Done, or nothing to do."}
 _PUBLIC = ("/api/config", "/health/")
 
 
@@ -74,6 +75,8 @@ def complete(generated: Schema) -> Schema:
             if not isinstance(operation, dict):
                 continue
             operation["responses"].pop("400", None)
+            for status, response in operation["responses"].items():
+                response["description"] = _STATUSES.get(status, response["description"])
             operation["responses"]["default"] = _problem_response()
             if path.startswith(_PUBLIC):
                 operation["security"] = []

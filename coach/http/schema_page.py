@@ -13,7 +13,7 @@ Schema = dict[str, Any]
 
 def render_page(schema: Schema) -> str:
     info = schema["info"]
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {tag: [] for tag in ("Chat", "Memory", "The user's own")}
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             if isinstance(operation, dict):
@@ -66,19 +66,25 @@ def _content(content: Schema, schema: Schema) -> str:
 def _media(name: str, media: Schema, schema: Schema) -> str:
     if "example" not in media and name == "application/problem+json":
         return ""
-    shown = media.get("example", _resolved(media.get("schema", {}), schema))
+    shown = media.get("example", _shape(media.get("schema", {}), schema))
     text = shown if isinstance(shown, str) else json.dumps(shown, indent=2, ensure_ascii=False)
     return f"<p><code>{_text(name)}</code></p><pre>{_text(text)}</pre>"
 
 
-def _resolved(value: Any, schema: Schema, depth: int = 0) -> Any:
-    """Look references up, as deep as a reader wants to see."""
-    if isinstance(value, dict) and "$ref" in value and depth < 4:
-        name = value["$ref"].rpartition("/")[2]
-        return _resolved(schema["components"]["schemas"].get(name, {}), schema, depth + 1)
-    if isinstance(value, dict):
-        return {key: _resolved(inner, schema, depth) for key, inner in value.items() if key != "title"}
-    return [_resolved(inner, schema, depth) for inner in value] if isinstance(value, list) else value
+def _shape(value: Schema, schema: Schema) -> Any:
+    """A JSON schema as the thing it describes, with types where the values would be."""
+    if "$ref" in value:
+        return _shape(schema["components"]["schemas"].get(value["$ref"].rpartition("/")[2], {}), schema)
+    if "properties" in value:
+        return {name: _shape(inner, schema) for name, inner in value["properties"].items()}
+    if "items" in value:
+        return [_shape(value["items"], schema)]
+    for choices in ("oneOf", "anyOf"):
+        if choices in value:
+            return _shape(next((c for c in value[choices] if c.get("type") != "null"), {}), schema)
+    if "enum" in value:
+        return " | ".join(map(str, value["enum"]))
+    return value.get("format") or value.get("type", "any")
 
 
 def _text(value: object) -> str:

@@ -72,8 +72,9 @@ export class AnswerView {
   }
 
   show(n) {
-    this.renderSources(true);
-    const card = this.sources.querySelector(`[data-n="${n}"]`);
+    const find = () => this.sources.querySelector(`[data-n="${n}"]`);
+    if (!find()) this.renderSources(true);
+    const card = find();
     for (const other of this.sources.querySelectorAll(".lit")) other.classList.remove("lit");
     card.classList.add("lit");
     card.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });

@@ -1,0 +1,90 @@
+"""The API's description: complete, true to the examples, and readable without the internet."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from coach.http.catalogue import KINDS
+from coach.http.examples import FINISHED_TURN, REQUEST, STREAM
+from tests.live.conftest import parts_of
+
+
+@pytest.fixture
+async def described(client):
+    return (await client.get("/schema/openapi.json")).json()
+
+
+async def test_every_route_is_described_with_its_problems(described):
+    assert described["openapi"].startswith("3.1")
+    assert set(described["paths"]) >= {
+        "/api/chat",
+        "/api/chat/{conversation_id}/stream",
+        "/api/chat/{conversation_id}/stop",
+        "/api/search",
+        "/api/me/quota",
+        "/api/config",
+        "/health/live",
+        "/health/ready",
+    }
+    for operations in described["paths"].values():
+        for operation in operations.values():
+            assert "application/problem+json" in operation["responses"]["default"]["content"]
+            assert operation["summary"]
+
+
+async def test_the_chat_describes_its_stream_and_its_body(described):
+    chat = described["paths"]["/api/chat"]["post"]
+
+    assert set(chat["responses"]["200"]["content"]) == {"text/event-stream", "application/json"}
+    assert "[DONE]" in chat["responses"]["200"]["content"]["text/event-stream"]["example"]
+    assert "messages" in chat["requestBody"]["content"]["application/json"]["schema"]["properties"]
+
+
+async def test_all_references_lead_somewhere(described):
+    for name in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(described)):
+        assert name in described["components"]["schemas"]
+
+
+async def test_what_needs_no_token_says_so(described):
+    assert described["paths"]["/health/live"]["get"]["security"] == []
+    assert "security" not in described["paths"]["/api/me/quota"]["get"]
+    assert described["security"] == [{"bearer": []}]
+
+
+async def test_the_examples_are_what_the_server_says(ann):
+    """The same kinds of parts and the same members, or the description lies."""
+    await ann.asks("My knee hurts when I run.", id="before")
+    told = await ann.client.post("/api/chat", json=REQUEST, headers=ann.headers)
+    example, real = parts_of(STREAM), parts_of(told.text)
+    for part in example:
+        twin = next(found for found in real if found["type"] == part["type"])
+        assert set(twin) == set(part)
+        for member in ("messageMetadata", "data"):
+            assert set(twin.get(member, ())) == set(part.get(member, ()))
+
+    as_json = ann.headers | {"accept": "application/json"}
+    whole = (await ann.client.post("/api/chat", json=REQUEST, headers=as_json)).json()
+    assert set(whole) == set(FINISHED_TURN)
+    assert set(whole["message"]["metadata"]) == set(FINISHED_TURN["message"]["metadata"])
+
+
+@pytest.mark.parametrize("path", ["/", "/schema", "/problems", *(f"/problems/{slug}" for slug in KINDS)])
+async def test_pages_fetch_nothing_from_elsewhere_and_run_nothing_inline(client, path):
+    response = await client.get(path)
+
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert not re.search(r'(src|href)="(https?:)?//', response.text)
+    assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=|\sstyle=", response.text)
+
+
+async def test_static_files_are_cached_by_their_content(client):
+    first = await client.get("/static/app.js")
+    again = await client.get("/static/app.js", headers={"if-none-match": first.headers["etag"]})
+
+    assert first.headers["content-type"].startswith("text/javascript")
+    assert again.status_code == 304
+    assert again.content == b""
