@@ -119,7 +119,7 @@ class LangChainModel:
                 return await anext(chunks, None)
         except TimeoutError:
             raise ModelUnavailable("The language model fell silent; try again.") from None
-        except Exception as error:  # each provider's package raises errors of its own, without a common base
+        except Exception as error:  # noqa: BLE001 - providers' packages raise errors of their own, without a common base
             # Its type only: such errors quote what was sent, the prompt or the key.
             log.warning("model.failed", model=self._name, error=type(error).__name__)
             raise ModelUnavailable("The language model gave no usable answer; try again.") from None

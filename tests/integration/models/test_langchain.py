@@ -9,6 +9,7 @@ import openai
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_openai import ChatOpenAI
+from msgspec import structs
 
 from coach.bench.stub_script import Answer, ErrorEvent, Garbage, Stall, Status
 from coach.models.base import ModelOptions, Usage
@@ -30,7 +31,7 @@ async def model(model_stub) -> AsyncIterator[LangChainModel]:
             max_retries=0,
             stream_usage=True,
         )
-        yield LangChainModel("openai:gpt-4o-mini", chat, BRIEF)
+        yield LangChainModel("openai:gpt-4o-mini", chat, structs.replace(BRIEF, first_token=2.0))
 
 
 async def test_any_langchain_model_answers_through_the_seam(model, model_stub):
