@@ -41,7 +41,9 @@ from coach.retrieval.wordllama import WordllamaEmbedder
 from coach.settings import Settings
 
 
-def build_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> Litestar:
+def build_app(
+    settings: Settings, *, clock: Callable[[], datetime] = utc_now, rate: RateLimiter | None = None
+) -> Litestar:
     """The ASGI application. Its lifespan opens the database, embedder, models and turns, and closes them again.
 
     :raises Misconfigured: no way to check a token is configured.
@@ -58,7 +60,7 @@ def build_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now) ->
         openapi_config=openapi_config(),
         request_max_body_size=OTHER_BODY,
         logging_config=None,
-        state=State({"settings": settings, "rate": RateLimiter()}),
+        state=State({"settings": settings, "rate": rate or RateLimiter()}),
     )
     # Around everything, the framework's own answers included: a 404 has a request id and a log line too.
     app.asgi_handler = Edge(app.asgi_handler, settings.allowed_origins)

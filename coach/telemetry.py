@@ -12,10 +12,12 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-# What a library may put into its own messages: tokens in headers or queries, a database's address with its password.
+# What a library may put into its own messages: tokens, or a database's password.
 _SECRETS = re.compile(
     r"eyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=://)[^\s/@:]*:[^\s/@]*(?=@)|(?<=[?&]ticket=)[^&\s]+|sk-[\w-]{16,}"
 )
+# PostgreSQL quotes the values of rows and parameters in its messages, so in a traceback its class has to do.
+_ROW_VALUES = re.compile(r"^(psycopg\.[\w.]+:).*(?:\n(?!\n|Traceback|The above|During handling).*)*", re.MULTILINE)
 
 
 def begin_request(offered: bytes | None) -> str:
@@ -70,4 +72,8 @@ def configure_logging(level: str = "info") -> None:
 
 
 def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    return {key: _SECRETS.sub("[redacted]", value) if isinstance(value, str) else value for key, value in event.items()}
+    return {key: _clean(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _clean(text: str) -> str:
+    return _ROW_VALUES.sub(r"\1 [redacted]", _SECRETS.sub("[redacted]", text))

@@ -42,9 +42,9 @@ def coach_url(coach_settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[str]:
+def serving(settings: Settings, **options: Any) -> Iterator[str]:
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(build_app(settings), log_config=None, server_header=False))
+    server = uvicorn.Server(uvicorn.Config(build_app(settings, **options), log_config=None, server_header=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     until(lambda: server.started or not thread.is_alive())
