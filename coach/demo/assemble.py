@@ -126,7 +126,7 @@ def _task(told: TaskStory, defaults: Defaults, project: ProjectStory, position: 
     due_at = life.calendar.moment(f"{told.due} {told.time}") if told.time else None
     # Planned a few days to weeks before it is due or done, at the latest yesterday.
     known = min(done or life.calendar.moment("-1d"), life.calendar.moment("-1d"), life.calendar.at(due, time(9)))
-    created = min(known, max(project_created, known - timedelta(days=life.chance.randint(2, 20))))
+    created = min(known - timedelta(hours=1), max(project_created, known - timedelta(days=life.chance.randint(2, 20))))
     recurs = NEXT_AFTER.get(told.recurrence)
     return Task(
         key=told.key,

@@ -35,7 +35,8 @@ class Recalling:
         return self._embedder.model
 
     async def embed_query(self, text: str) -> Vector:
-        return (await self.embed_documents([text]))[0]
+        vector: Vector = (await self.embed_documents([text]))[0]
+        return vector
 
     async def embed_documents(self, texts: Sequence[str]) -> Vector:
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
