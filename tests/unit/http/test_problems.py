@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from litestar import Litestar, get
@@ -134,3 +135,10 @@ def test_titles_and_advice_are_sentences():
     for kind in KINDS.values():
         assert json.dumps(kind.title).isascii()
         assert kind.advice.endswith(".")
+
+
+def test_the_guide_documents_every_problem_with_its_status():
+    guide = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+
+    for kind in KINDS.values():
+        assert f"| `{kind.slug}` | {kind.status} |" in guide
