@@ -210,3 +210,10 @@ def test_the_rhythm_knows_every_area_and_mood() -> None:
     assert set(story.rhythm.areas) == areas
     assert set(story.rhythm.tags.values()) <= areas
     assert {entry.mood for entry in story.journal} <= set(story.rhythm.moods)
+
+
+def test_a_project_was_last_touched_on_the_day_of_its_last_done_task(maya: Life) -> None:
+    for project in maya.projects:
+        done = [task.completed_at for task in maya.tasks if task.project_id == project.id and task.completed_at]
+        last = max([*done, project.created_at]).astimezone(BERLIN).date()
+        assert project.updated_at.astimezone(BERLIN).date() == last, project.key
