@@ -1,0 +1,269 @@
+"""``coach bench vector``: our search against the plain query over the same rows, and against numpy.
+
+Both run interleaved on the same server, each in a backend of its own whose CPU time the kernel counts. Ours runs as the
+server runs it, under row level security; the plain one as the owner, without.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from statistics import mean, median
+from time import perf_counter, process_time
+from typing import Self
+from uuid import UUID
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from pgvector.utils import Vector as PlainVector
+
+from coach.bench.vector_data import MODEL, Person, make_tables, people, sentence, store
+from coach.bench.vector_space import Space
+from coach.database.opening import Urls, opened
+from coach.database.pool import Database, Transaction
+from coach.database.queries import load
+from coach.retrieval.base import Vector, halfvec
+from coach.settings import Settings
+
+_sql, _retrieval = load("bench"), load("retrieval")
+TICKS = os.sysconf("SC_CLK_TCK")
+TOP = 10
+
+Ask = Callable[[Transaction, Vector], Awaitable[list[str]]]
+
+
+class Size(Struct, frozen=True):
+    """How many rows there are in all, of the users that are measured, and how often each question is asked."""
+
+    rows: int = 150_000
+    measured: tuple[int, ...] = (500, 10_000)
+    others: int = 2_000
+    questions: int = 40
+    rounds: int = 8
+
+
+SMOKE = Size(rows=6_000, measured=(500, 2_000), others=500, questions=6, rounds=2)
+
+
+class Cost(Struct, frozen=True):
+    """Of one query: CPU of its backend (of this process for numpy) and median wall time, in milliseconds."""
+
+    cpu_ms: float
+    wall_ms: float
+
+
+class Compared(Struct, frozen=True):
+    """One user, one kind of question."""
+
+    rows: int
+    questions: str
+    ours: Cost
+    plain: Cost
+    numpy: Cost
+    hybrid: Cost
+    recall: float
+
+    @property
+    def less_cpu(self) -> float:
+        return self.plain.cpu_ms / self.ours.cpu_ms
+
+
+class Result(Struct, frozen=True):
+    total_rows: int
+    compared: list[Compared]
+
+
+class Contender:
+    """One way to search, in a transaction whose backend it has to itself."""
+
+    def __init__(self, tx: Transaction, ask: Ask) -> None:
+        self._tx, self._ask = tx, ask
+        self._stat = Path(f"/proc/{tx.info.backend_pid}/stat")
+        self._walls: list[float] = []
+        self._cpu_before = 0.0
+
+    @classmethod
+    async def of(cls, tx: Transaction, ask: Ask) -> Self:
+        """Planned once, as within ``search_combined_context``; and on one core, for a parallel worker's CPU would not
+        be counted."""
+        tx.prepare_threshold = 0
+        await tx.execute("set local plan_cache_mode = force_generic_plan")
+        await tx.execute("set local max_parallel_workers_per_gather = 0")
+        return cls(tx, ask)
+
+    async def warm_up(self, questions: Vector) -> list[list[str]]:
+        """What it answers; and from here on its CPU time counts."""
+        answers = [await self._ask(self._tx, question) for question in questions]
+        self._cpu_before = self._cpu()
+        return answers
+
+    async def take(self, question: Vector) -> None:
+        began = perf_counter()
+        await self._ask(self._tx, question)
+        self._walls.append(perf_counter() - began)
+
+    def cost(self) -> Cost:
+        return Cost(1e3 * (self._cpu() - self._cpu_before) / len(self._walls), 1e3 * median(self._walls))
+
+    def _cpu(self) -> float:
+        fields = self._stat.read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -> Result:
+    """Fill a database of its own, ask, and take it away again."""
+    with tempfile.TemporaryDirectory(prefix="coach-bench-") as home:
+        os.chmod(home, 0o755)  # noqa: S103 - as root the database runs as a user of its own, who has to get in
+        settings = Settings(home=Path(home), _env_file=None)  # type: ignore[call-arg]
+        async with opened(settings) as urls:
+            dice = np.random.default_rng(20)
+            space = Space(48, dice)
+            measured = await _fill(urls, space, size, dice, progress)
+            compared = []
+            for person in measured:
+                for kind in ("on-topic", "off-topic"):
+                    questions = space.about(dice.choice(_topics(person, space, kind), size.questions))
+                    compared.append(await _compare(urls, person, questions, kind, size.rounds))
+                    progress(f"{len(person.texts):,} rows asked {kind}")
+        return Result(size.rows, compared)
+
+
+async def _fill(
+    urls: Urls, space: Space, size: Size, dice: np.random.Generator, progress: Callable[[str], None]
+) -> list[Person]:
+    others = [size.others] * ((size.rows - sum(size.measured)) // size.others)
+    measured = []
+    async with connected(urls.owner or urls.server) as owner:
+        async with owner.bare() as tx:
+            await make_tables(tx)
+        for number, person in enumerate(people(space, [*size.measured, *others], dice)):
+            async with owner.bare() as tx:
+                await store(tx, person)
+            if number < len(size.measured):
+                measured.append(person)
+            if number % 10 == 0:
+                progress(f"user {number + 1} of {len(size.measured) + len(others)} stored")
+        await _vacuum(owner)
+    return measured
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Database]:
+    database = Database(url, max_size=2)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def _vacuum(owner: Database) -> None:
+    """What autovacuum does within a minute: statistics, and the visibility map that index-only scans need."""
+    async with owner.bare() as tx:
+        await tx.commit()
+        await tx.set_autocommit(True)
+        await tx.execute("vacuum analyze")
+        await tx.set_autocommit(False)
+
+
+async def _compare(urls: Urls, person: Person, questions: Vector, kind: str, rounds: int) -> Compared:
+    """The three statements in turn, question by question, so that what else this machine does falls on all of them."""
+    async with (
+        connected(urls.owner or urls.server) as owner,
+        connected(urls.server) as server,
+        owner.bare() as one,
+        server.as_user(person.user_id) as two,
+        server.as_user(person.user_id) as three,
+    ):
+        plain = await Contender.of(one, partial(_ask_plain, person.user_id))
+        ours = await Contender.of(two, partial(_ask_ours, person.user_id))
+        hybrid = await Contender.of(three, partial(_ask_hybrid, person.user_id, sentence(np.random.default_rng(0), 6)))
+        exact, found = await plain.warm_up(questions), await ours.warm_up(questions)
+        await hybrid.warm_up(questions)
+        for _ in range(rounds):
+            for question in questions:
+                for contender in (plain, ours, hybrid):
+                    await contender.take(question)
+        return Compared(
+            rows=len(person.texts),
+            questions=kind,
+            ours=ours.cost(),
+            plain=plain.cost(),
+            numpy=_numpy(person.vectors, questions, rounds),
+            hybrid=hybrid.cost(),
+            recall=mean(len(set(a) & set(b)) / TOP for a, b in zip(exact, found, strict=True)),
+        )
+
+
+def _topics(person: Person, space: Space, kind: str) -> list[int]:
+    """Those that the person has rows about, or those that only others have."""
+    return [topic for topic in range(space.topics) if (topic in person.topics) is (kind == "on-topic")]
+
+
+async def _ask_ours(user_id: UUID, tx: Transaction, question: Vector) -> list[str]:
+    rows = _sql.nearest(tx, user_id=user_id, embedding=halfvec(question), model=MODEL, limit=TOP)
+    return [text async for text, _ in rows]
+
+
+async def _ask_plain(user_id: UUID, tx: Transaction, question: Vector) -> list[str]:
+    rows = _sql.plain_nearest(tx, user_id=user_id, embedding=PlainVector(question))  # type: ignore[no-untyped-call]
+    return [text async for text, _ in rows]
+
+
+async def _ask_hybrid(user_id: UUID, words: str, tx: Transaction, question: Vector) -> list[str]:
+    """The whole statement of a turn: words, fusion and neighbours too."""
+    rows = _retrieval.combined_context(
+        tx,
+        user_id=user_id,
+        question=words,
+        embedding=halfvec(question),
+        model=MODEL,
+        domains=None,
+        limit=TOP,
+        exclude=[],
+    )
+    return [row[3] async for row in rows]
+
+
+def _numpy(rows: Vector, questions: Vector, rounds: int) -> Cost:
+    """The product of a float32 matrix in memory with the question, and its ten largest."""
+    walls = []
+    cpu = process_time()
+    for _ in range(rounds):
+        for question in questions:
+            began = perf_counter()
+            np.argpartition(rows @ question, -TOP)[-TOP:]
+            walls.append(perf_counter() - began)
+    return Cost(1e3 * (process_time() - cpu) / len(walls), 1e3 * median(walls))
+
+
+def table(result: Result) -> str:
+    head = (
+        f"one user among {result.total_rows:,} rows      CPU ms: ours  plain  numpy  hybrid"
+        "    wall ms: ours  plain  hybrid   less CPU  x numpy  recall@10"
+    )
+    lines = [
+        f"  {c.rows:>7,} rows, {c.questions:<9}           {c.ours.cpu_ms:6.2f} {c.plain.cpu_ms:6.2f}"
+        f" {c.numpy.cpu_ms:6.2f} {c.hybrid.cpu_ms:7.2f}          {c.ours.wall_ms:6.2f} {c.plain.wall_ms:6.2f}"
+        f" {c.hybrid.wall_ms:7.2f}   {c.less_cpu:7.1f}x {c.ours.cpu_ms / c.numpy.cpu_ms:8.2f}  {c.recall:9.3f}"
+        for c in result.compared
+    ]
+    return "\n".join([head, *lines])
+
+
+def as_json(result: Result) -> str:
+    """The figures, and the ratios that the table shows beside them."""
+    rows = [
+        {
+            **msgspec.to_builtins(c),
+            "less_cpu": round(c.less_cpu, 2),
+            "cpu_of_numpy": round(c.ours.cpu_ms / c.numpy.cpu_ms, 2),
+        }
+        for c in result.compared
+    ]
+    return msgspec.json.encode({"total_rows": result.total_rows, "compared": rows}).decode()
