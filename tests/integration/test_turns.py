@@ -18,6 +18,7 @@ from coach.chat.schemas import ChatRequest
 from coach.chat.turns import Turns
 from coach.database.pool import Database
 from coach.errors import InvalidInput, QuotaExhausted
+from coach.models.base import Completion, Usage
 from coach.models.openai import OpenAIModel
 from coach.models.openai_upstream import Timeouts
 from coach.retrieval.context import Retriever
@@ -275,6 +276,27 @@ async def test_a_month_that_is_used_up_asks_no_model(make_coach: Any, model_stub
         await coach.begin("m2", "More?")
     assert model_stub.calls == calls
     await coach.settled()
+
+
+class Silent:
+    """A model that ends without a word, as providers other than ours to check may."""
+
+    name, context_tokens = "silent", 8_000
+
+    async def stream(self, messages: Any, options: Any = None) -> Any:
+        yield Completion("stop", Usage(1, 0), self.name)
+
+    def count_tokens(self, text: str) -> int:
+        return len(text)
+
+    async def aclose(self) -> None: ...
+
+
+async def test_a_model_that_says_nothing_is_a_failure_and_costs_nothing(coach: Coach) -> None:
+    coach.turns._models = {"silent": Silent()}
+    events = await coach.ask("m1")
+    assert isinstance(events[-1], Failed)
+    assert await coach.quota() == (0, 0)
 
 
 async def test_an_unknown_model_is_refused_by_name(coach: Coach) -> None:
