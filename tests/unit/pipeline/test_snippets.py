@@ -156,6 +156,11 @@ def test_a_title_does_not_end_a_sentence(name: str) -> None:
     assert all(not piece.endswith(("Dr.", "Mrs.", "Mr.")) for piece in chunked(f"Short one. {name}", 20))
 
 
+def test_sentences_share_a_piece_as_long_as_they_fit_with_the_space_between() -> None:
+    assert chunked("Abc de. Fgh ij.", 15) == ["Abc de. Fgh ij."]
+    assert chunked("Abc de. Fgh ij.", 14) == ["Abc de.", "Fgh ij."]
+
+
 @given(st.text(), st.integers(5, 60))
 def test_no_character_is_lost_and_no_piece_is_too_long(text: str, characters: int) -> None:
     pieces = chunked(text, characters)
