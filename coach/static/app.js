@@ -75,7 +75,7 @@ const render = () => {
   $("messages").replaceChildren(
     ...conversation.messages.map((m) => (m.role === "user" ? userView(m) : viewOf(m, m === last).node)),
   );
-  toBottom();
+  toQuestion();
 };
 
 const views = new WeakMap();
@@ -214,9 +214,8 @@ let frame = 0;
 const redraw = (answer) => {
   frame ||= requestAnimationFrame(() => {
     frame = 0;
-    const pinned = atBottom();
     views.get(answer)?.update();
-    if (pinned) toBottom();
+    showLatest();
   });
 };
 
@@ -246,8 +245,11 @@ const beginAnew = () => {
 
 const root = document.scrollingElement;
 const atBottom = () => root.scrollHeight - root.scrollTop - root.clientHeight < 80;
-const toBottom = () => {
-  root.scrollTop = root.scrollHeight;
+const showLatest = () => show("latest", !atBottom());
+// The question goes to the top and stays there: whoever reads begins at the beginning, however fast the words come.
+const toQuestion = () => {
+  $("messages").querySelector(".user:nth-last-child(-n + 2)")?.scrollIntoView({ block: "start" });
+  showLatest();
 };
 const fit = () => {
   const field = $("question");
@@ -255,8 +257,8 @@ const fit = () => {
   field.style.blockSize = `${field.scrollHeight}px`;
 };
 
-addEventListener("scroll", () => show("latest", !atBottom()), { passive: true });
-$("latest").addEventListener("click", toBottom);
+addEventListener("scroll", showLatest, { passive: true });
+$("latest").addEventListener("click", () => root.scrollTo({ top: root.scrollHeight }));
 $("question").addEventListener("input", fit);
 $("question").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;

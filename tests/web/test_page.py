@@ -88,6 +88,21 @@ async def test_a_citation_leads_to_its_source(signed_in, ann, model_stub):
     await expect(answer.locator(".text")).to_contain_text("[99]")
 
 
+async def test_a_long_answer_is_shown_from_its_beginning(signed_in, model_stub):
+    model_stub.always(Answer(text="\n\n".join(f"Paragraph {n} of a long answer." for n in range(60))))
+    await ask(signed_in, "First")
+    await expect(signed_in.locator(".foot .row")).to_be_visible()
+
+    answer = await ask(signed_in, "And then?")
+    await expect(answer.locator(".foot .row")).to_be_attached()
+
+    await expect(signed_in.locator(".said").last).to_be_in_viewport()
+    await expect(answer.locator("p").first).to_be_in_viewport()
+    await signed_in.get_by_role("button", name="Latest").click()
+    await expect(answer.locator(".foot .row")).to_be_in_viewport()
+    await expect(signed_in.locator("#latest")).to_be_hidden()
+
+
 async def test_stop_keeps_what_was_said(signed_in, model_stub):
     model_stub.always(Answer(tokens=500, rate=20))
     answer = await ask(signed_in, "Tell me everything")
