@@ -55,8 +55,9 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def page(browser: Browser, coach_url: str) -> AsyncIterator[Page]:
+async def page(browser: Browser, coach_url: str, model_stub: StubProvider) -> AsyncIterator[Page]:
     """A tab. Whatever the page complains of, a refused script included, fails the test at its end."""
+    assert model_stub.open_streams == 0
     context = await browser.new_context(base_url=coach_url, viewport={"width": 1100, "height": 800})
     context.set_default_timeout(10_000)
     page = await context.new_page()
