@@ -15,6 +15,9 @@ from coach.retrieval.state import Person, read_person, read_state
 
 _sql = load("state")
 
+ECHOES = 4
+"""How many earlier wordings of the same question are made up for by further sources."""
+
 
 class Retriever:
     """Reads, in one transaction of the user's, everything that a turn is answered from."""
@@ -42,9 +45,11 @@ class Retriever:
         started = perf_counter()
         async with db.as_user(user_id) as tx:
             person = await read_person(tx, user_id)
-            sources = await self._searcher.search(
-                tx, user_id, question, vector, limit=limit, domains=domains, exclude=exclude
+            found = await self._searcher.search(
+                tx, user_id, question, vector, limit=limit + ECHOES, domains=domains, exclude=exclude
             )
+            # A question asked before answers nothing, and would come first: no text is closer to it.
+            sources = [source for source in found if source.text.strip() != question.strip()][:limit]
             state = await read_state(tx, person, now or datetime.now(UTC))
             stale = await _sql.waiting(tx, user_id=user_id, exclude=list(exclude)) if person.record_rag_snippets else 0
         receipt = Receipt(

@@ -227,6 +227,8 @@ begin atomic
             and not coalesce(c.incognito, false)
             and m.message_role <> 'system'
             and m.status in ('complete', 'interrupted')
+            -- The stand-in only reads rows back; remembered, its answers would push aside the rows themselves.
+            and m.model_used is distinct from 'offline'
             and m.id <> all (exclude)
     ),
     scored as (
