@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
+import httpx
+import psycopg
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
 from coach.bench.stub_provider import StubProvider
 from coach.settings import Settings, load_settings
-from tests.live.conftest import SECRET, Person, ann, client, coach_url, person, token_for
+from tests.live.conftest import SECRET, Person, coach_url, token_for
 
-__all__ = ["ann", "client", "coach_url", "person", "token_for"]
+__all__ = ["coach_url", "token_for"]
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +47,9 @@ def coach_settings(database_url: str, provider: StubProvider) -> Settings:
     )
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
+    """One for all tests of a module: starting it takes longer than most of them."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert chromium, "these tests need Chromium: apt-get install chromium"
     async with async_playwright() as playwright:
@@ -55,8 +60,23 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
+def owner(owner_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """Not asynchronous here: these tests share the browser's event loop."""
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ann(coach_url: str, owner: psycopg.Connection[Any], token_for: Callable[..., str]) -> AsyncIterator[Person]:
+    user_id = uuid4()
+    owner.execute("insert into auth.users (id) values (%s)", (user_id,))
+    async with httpx.AsyncClient(base_url=coach_url, timeout=30) as client:
+        yield Person(user_id, client, token_for(user_id))
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def page(browser: Browser, coach_url: str, model_stub: StubProvider) -> AsyncIterator[Page]:
-    """A tab. Whatever the page complains of, a refused script included, fails the test at its end."""
+    """A tab that knows nothing yet. Whatever it complains of, a refused script included, fails the test."""
     assert model_stub.open_streams == 0
     context = await browser.new_context(base_url=coach_url, viewport={"width": 1100, "height": 800})
     context.set_default_timeout(10_000)
@@ -70,7 +90,7 @@ async def page(browser: Browser, coach_url: str, model_stub: StubProvider) -> As
     assert [text for text in complaints if "Failed to load resource" not in text] == []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def signed_in(page: Page, ann: Person) -> Page:
     await page.goto(f"/#token={ann.token}")
     await page.locator("#welcome").wait_for()

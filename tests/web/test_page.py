@@ -11,7 +11,7 @@ from playwright.async_api import expect
 from coach.bench.stub_script import Answer, ErrorEvent, Status
 from tests.web.conftest import ask
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def test_the_printed_link_signs_in_and_leaves_no_token_in_the_address(page, ann):
@@ -201,7 +201,7 @@ async def test_an_answer_that_breaks_off_keeps_what_was_said(signed_in, model_st
 
 
 async def test_an_exhausted_quota_is_told_in_a_sentence(signed_in, ann, owner):
-    await owner.execute("insert into coach.ai_limits values (%s, 0)", (ann.user_id,))
+    owner.execute("insert into coach.ai_limits values (%s, 0)", (ann.user_id,))
 
     answer = await ask(signed_in, "One more?")
 
