@@ -23,6 +23,10 @@ _COMMON = """
     very want was we were what what's when where which who why will with would you your
 """
 _STOP = frozenset(_COMMON.split())
+# Where a row stands in the hierarchy, its tags, and how much effort it is: true of it, but no answer to anything.
+_PLACE = re.compile(
+    r"(?:Sub-task|Task|Project|Area|Pillar|Journal)\b[^.]{0,20}?(?: of | in |, )|Needs\b|About [\w, -]+\.$"
+)
 LONGEST_QUOTE = 220
 _HEADING = 50
 
@@ -72,6 +76,7 @@ def best_sentences(excerpt: Excerpt, asked: Set[str], limit: int) -> list[str]:
     """The ``limit`` sentences of a source that answer best, as they stand there and in their order."""
     sentences = [s.strip() for s in _SENTENCE_END.split(excerpt.text) if any(map(str.isalnum, s))]
     sentences = [s for s in sentences if not _is_heading(s, excerpt.title)]
+    sentences = [s for s in sentences if not _PLACE.match(s)] or sentences
     ranked = sorted(range(len(sentences)), key=lambda i: (-len(asked & set(words(sentences[i]))), i))
     return [quotable(sentences[i]) for i in sorted(ranked[:limit])]
 

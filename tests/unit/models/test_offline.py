@@ -10,6 +10,8 @@ from coach.chat.delimiters import render_question
 from coach.models.base import ChatMessage, ModelOptions
 from coach.models.offline import OfflineModel
 from coach.models.offline_answer import NOTHING, STAND_IN
+from coach.models.offline_reading import Excerpt
+from coach.models.offline_relevance import best_sentences
 from tests.stub.answers import ask
 
 STATE = (
@@ -160,3 +162,17 @@ async def test_housekeeping_of_any_shape_gets_a_short_answer(task):
 )
 async def test_a_prompt_without_context_is_answered_all_the_same(messages):
     assert (await ask(OfflineModel(), messages)).text
+
+
+def test_a_quote_says_something_about_the_row_and_not_where_it_stands() -> None:
+    text = (
+        "Call Sanne. Ask about the brace. Task of the project Fix the knee (Running, Health). Open, due 3 May 2026. "
+        "Needs about 15 minutes; low energy."
+    )
+    excerpt = Excerpt(1, "task", "Call Sanne", "2026-05-01", text)
+    assert best_sentences(excerpt, frozenset({"kne"}), 2) == ["Ask about the brace.", "Open, due 3 May 2026."]
+
+
+def test_a_row_that_says_nothing_else_is_quoted_as_it_stands() -> None:
+    excerpt = Excerpt(1, "task", "X", "2026-05-01", "Task of the project Fix the knee (Running, Health).")
+    assert best_sentences(excerpt, frozenset(), 2) == [excerpt.text]
