@@ -5,10 +5,7 @@
 select coalesce(e.text_snippet, m.message_content), nearest.similarity
 from (
     select n.id, n.similarity
-    from coach.nearest_facts(:user_id, :embedding, :model, '{task}') n
-    union all
-    select n.id, n.similarity
-    from coach.nearest_messages(:user_id, :embedding, :model) n
+    from coach.nearest(:user_id, :embedding, :model, '{task, conversation}', :limit::integer) n
     order by similarity desc
     limit :limit::integer
 ) nearest

@@ -78,7 +78,7 @@ where user_id = :user_id and flow_state_event and timestamp >= :since and timest
 -- name: waiting(user_id, exclude)$
 -- How many changed rows and messages are not embedded yet. Indexes embedding_queue_pkey, ai_conversation_memory_waiting_idx.
 select
-    (select count(*) from embedding_queue where user_id = :user_id)
+    (select count(*) from embedding_queue where user_id = :user_id and entity_table <> 'ai_conversation_memory')
     + (
         select count(*)
         from ai_conversation_memory m

@@ -48,7 +48,13 @@ async def has_flow(ann: Person, kind: str, when: datetime, minutes: int = 0) -> 
     )
 
 
+async def are_embedded(ann: Person) -> None:
+    """Whatever changed so far waits no longer."""
+    await ann.run("delete from embedding_queue where user_id = $user")
+
+
 async def lines(ann: Person, **more: Any) -> list[str]:
+    await are_embedded(ann)
     return (await ann.context(**more)).state.splitlines()
 
 
@@ -79,6 +85,7 @@ async def test_what_a_task_asks_of_one_is_told_only_with_consent(ann: Person) ->
 
     told = await lines(ann)
     await ann.consents(store_task_context=False)
+    await are_embedded(ann)
     context = await ann.context()
 
     assert told == ["- today: Write the chapter (due 2026-11-23, medium priority, high energy, deep cognitive load)"]
@@ -101,7 +108,8 @@ async def test_deadlines_of_the_next_14_days_are_told(ann: Person) -> None:
         ("Finished", 3, "Completed"),
     ):
         await ann.run(
-            "insert into projects (user_id, name, deadline, status, completion_percentage) values ($user, %s, %s, %s, 37.5)",
+            "insert into projects (user_id, name, deadline, status, completion_percentage)"
+            " values ($user, %s, %s, %s, 37.5)",
             name,
             NOW + timedelta(days=days),
             status,
@@ -154,6 +162,7 @@ async def test_metrics_and_flow_without_consent_are_left_out_and_the_receipt_say
     await has_flow(ann, "flow_session", NOW - timedelta(hours=4), minutes=50)
 
     await ann.consents(track_pillar_metrics=False, track_flow_states=False)
+    await are_embedded(ann)
     context = await ann.context()
 
     assert context.state == ""
@@ -187,6 +196,7 @@ async def test_a_name_cannot_begin_a_line_of_its_own(ann: Person) -> None:
 async def test_the_receipt_names_what_was_read(ann: Person) -> None:
     task = await ann.wrote("Knee", "Book the scan of the knee")
     await has_task(ann, "Swim", 0)
+    await are_embedded(ann)
 
     receipt = (await ann.context("my knee")).receipt
 
@@ -219,8 +229,10 @@ async def test_an_embedder_that_is_away_narrows_the_search_and_the_receipt_says_
 
 async def test_what_changed_but_waits_to_be_embedded_is_counted_and_read_live(ann: Person) -> None:
     await has_task(ann, "Book the knee MRI", 9, description="the clinic in Mitte", priority="high")
+    await are_embedded(ann)
     await ann.run(
-        "insert into embedding_queue (user_id, entity_table, entity_id) select $user, 'tasks', id from tasks where user_id = $user"
+        "insert into embedding_queue (user_id, entity_table, entity_id)"
+        " select user_id, 'tasks', id from tasks where user_id = $user"
     )
     await ann.run("insert into embedding_queue (user_id, entity_table, entity_id) values ($user, 'tasks', %s)", uuid4())
     await ann.said("My knee hurts", "Rest it")

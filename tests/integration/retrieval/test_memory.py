@@ -32,8 +32,8 @@ async def test_each_message_follows_the_one_before_it(ann: Person) -> None:
 
     assert await ann.run(THREAD) == [("m0", None, True), ("m1", "m0", True), ("m2", "m1", True), ("m3", "m2", True)]
     [(leaf, updated)] = await ann.run(
-        "select m.client_id, c.updated_at from conversations c join ai_conversation_memory m on m.id = c.current_message_id"
-        " where c.user_id = $user"
+        "select m.client_id, c.updated_at from conversations c"
+        " join ai_conversation_memory m on m.id = c.current_message_id where c.user_id = $user"
     )
     assert (leaf, updated) == ("m3", MESSAGES[3].said_at)
 
