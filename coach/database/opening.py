@@ -42,18 +42,13 @@ async def opened(settings: Settings, report: Report = lambda line: None) -> Asyn
             raise Misconfigured(f"COACH_DATABASE_URL: {len(waiting)} migrations wait there; run: coach migrate")
         yield Urls(server=url, worker=url, owner=None)
         return
-    server = EmbeddedServer(settings.home)
-    await asyncio.to_thread(server.start)
-    try:
-        await _create(server.url("postgres"))
+    async with _embedded(settings) as server:
         await migrate(server.url(NAME), report=report)
         yield Urls(
             server=server.url(NAME, role="coach_server"),
             worker=server.url(NAME, role="coach_worker"),
             owner=server.url(NAME),
         )
-    finally:
-        await asyncio.to_thread(server.stop)
 
 
 @asynccontextmanager
@@ -62,11 +57,18 @@ async def owned(settings: Settings) -> AsyncIterator[str]:
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
-    server = EmbeddedServer(settings.home)
-    await asyncio.to_thread(server.start)
-    try:
-        await _create(server.url("postgres"))
+    async with _embedded(settings) as server:
         yield server.url(NAME)
+
+
+@asynccontextmanager
+async def _embedded(settings: Settings) -> AsyncIterator[EmbeddedServer]:
+    server = EmbeddedServer(settings.home)
+    try:
+        # Within: a thread cannot be cancelled. What Ctrl-C leaves starting would otherwise run on for ever.
+        await asyncio.to_thread(server.start)
+        await _create(server.url("postgres"))
+        yield server
     finally:
         await asyncio.to_thread(server.stop)
 
