@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -72,23 +73,21 @@ def _server(home: Path, stub_port: int) -> Iterator[tuple[int, int]]:
         "COACH_MONTHLY_LIMIT": "1000000",
     }
     command = [sys.executable, "-m", "coach", "serve", "--port", "0"]
-    with subprocess.Popen(  # noqa: S603 - our own module
-        command, env=environment, stderr=subprocess.PIPE, text=True, cwd=home
-    ) as process:
+    log = home / "server.log"  # a file, since a pipe that nobody empties would stop the server
+    with log.open("w") as output, subprocess.Popen(command, env=environment, stderr=output, cwd=home) as process:  # noqa: S603 - our own module
         try:
-            yield process.pid, _port(process)
+            yield process.pid, _port(process, log)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.wait(60)
 
 
-def _port(process: subprocess.Popen[str]) -> int:
-    said = ""
-    for line in process.stderr or ():
-        said += line
-        if found := re.search(r"serving.*?:(\d+)", line):
+def _port(process: subprocess.Popen[bytes], log: Path) -> int:
+    while process.poll() is None:
+        if found := re.search(r'"http://127\.0\.0\.1:(\d+)".*"serving"', log.read_text()):
             return int(found[1])
-    raise RuntimeError(f"the server did not start: {said[-500:]}")
+        time.sleep(0.05)
+    raise RuntimeError(f"the server did not start: {log.read_text()[-500:]}")
 
 
 async def _people(url: str, count: int) -> list[UUID]:

@@ -31,10 +31,11 @@ async def ask(port: int, path: str, body: bytes, headers: dict[str, str], marker
         status, first, seen = 0, 0.0, b""
         while chunk := await reader.read(65_536):
             status = status or int(chunk.split(b" ", 2)[1])
-            if not first:
-                seen += chunk
-                if marker in seen:
-                    first = (perf_counter() - began) * 1000
+            seen = (seen[-16:] if first else seen) + chunk
+            if not first and marker in seen:
+                first = (perf_counter() - began) * 1000
+            if b"[DONE]" in seen:
+                break  # not every server heeds `Connection: close`
         total = (perf_counter() - began) * 1000
     finally:
         writer.close()
