@@ -154,11 +154,11 @@ class EmbeddedServer:
 
     def _initialise(self) -> None:
         """Made elsewhere and moved: what an interrupted initdb leaves is never taken for a database."""
+        for half_made in self.home.glob("making-*"):
+            shutil.rmtree(half_made, ignore_errors=True)
         if self.data.exists():
             self._check_release()
             return
-        for half_made in self.home.glob("making-*"):
-            shutil.rmtree(half_made, ignore_errors=True)
         fresh = Path(tempfile.mkdtemp(prefix="making-", dir=self.home))
         if is_root():
             user = system_user()

@@ -58,7 +58,7 @@ def is_root() -> bool:
 def closed_directory(path: Path) -> Path | None:
     """The first existing directory on the way to ``path`` that others may not enter, if any."""
     for folder in (path, *path.parents):
-        if folder.exists() and not folder.stat().st_mode & stat.S_IXOTH:
+        if folder.is_dir() and not folder.stat().st_mode & stat.S_IXOTH:
             return folder
     return None
 

@@ -19,8 +19,9 @@ from coach.errors import DatabaseUnavailable
 Transaction = AsyncConnection[Any]
 """A connection inside a transaction that its context manager commits, or rolls back on an error."""
 
-# Two statements in one message: a round trip less in every transaction. `set` takes no parameters, hence the literal.
-_AS_USER = sql.SQL('set local role {role}; set local "request.jwt.claims" = {claims}')
+# `set` takes no parameters, hence the literals.
+_ROLE = sql.SQL("set local role {}")
+_CLAIMS = sql.SQL('set local "request.jwt.claims" = {}')
 
 
 class Database:
@@ -61,13 +62,14 @@ class Database:
     async def as_user(self, user_id: UUID, *, role: LiteralString = "coach_session") -> AsyncIterator[Transaction]:
         """A transaction of this user's: row level security shows and takes their rows only."""
         claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
-        async with self._begun(_AS_USER.format(role=sql.Identifier(role), claims=sql.Literal(claims))) as tx:
+        first = (_ROLE.format(sql.Identifier(role)), _CLAIMS.format(sql.Literal(claims)))
+        async with self._begun(*first) as tx:
             yield tx
 
     @asynccontextmanager
     async def as_operator(self) -> AsyncIterator[Transaction]:
         """A transaction past row level security, for the worker and the command line."""
-        async with self._begun(sql.SQL("set local role service_role")) as tx:
+        async with self._begun(_ROLE.format(sql.Identifier("service_role"))) as tx:
             yield tx
 
     @asynccontextmanager
@@ -77,12 +79,12 @@ class Database:
             yield tx
 
     @asynccontextmanager
-    async def _begun(self, first: sql.SQL | sql.Composed) -> AsyncIterator[Transaction]:
-        """A transaction whose first statement has succeeded; later losses of the connection are the caller's to see."""
+    async def _begun(self, *first: sql.SQL | sql.Composed) -> AsyncIterator[Transaction]:
+        """A transaction whose first statements have succeeded; later losses of the connection are the caller's to see."""
         if self._pool is None:
             raise DatabaseUnavailable("The database is not open.")
         try:
-            connection = await self._begin(self._pool, first)
+            connection = await self._begin(self._pool, *first)
             async with self._kept(self._pool, connection) as tx:
                 yield tx
         except PoolTimeout as error:
@@ -90,7 +92,7 @@ class Database:
         except OperationalError as error:
             raise DatabaseUnavailable(f"The database cannot be reached ({type(error).__name__}); try again.") from error
 
-    async def _begin(self, pool: AsyncConnectionPool[Transaction], first: sql.SQL | sql.Composed) -> Transaction:
+    async def _begin(self, pool: AsyncConnectionPool[Transaction], *first: sql.SQL | sql.Composed) -> Transaction:
         """After a restart of the database every idle connection is dead: each is tried once, then a fresh one.
 
         Asking each connection whether it lives before every transaction would be a round trip more in all of them.
@@ -98,7 +100,9 @@ class Database:
         for attempt in range(self._max_size + 1):
             connection = await pool.getconn()
             try:
-                await connection.execute(first)
+                async with connection.pipeline():  # one round trip, `begin` included
+                    for statement in first:
+                        await connection.execute(statement)
             except OperationalError:
                 await pool.putconn(connection)
                 if attempt == self._max_size:
