@@ -55,20 +55,25 @@ async def close(db: Database, held: Reservation, ending: Ending, now: datetime) 
 async def close_orphan(db: Database, user_id: UUID, answer_id: UUID, now: datetime) -> bool:
     """End a turn whose process died, with the text of its last checkpoint. False: it is alive, or has ended."""
     async with db.as_user(user_id) as tx:
-        row = await _sql.orphan(tx, user_id=user_id, message_id=answer_id, dead_since=now - ORPHANED_AFTER)
-        if row is None:
-            return False
-        text, context, conversation_id, interaction_id, month, limit, model = row
-        ending = Ending(
-            status="interrupted",
-            text=text,
-            used=bool(text),
-            model=model or "",
-            error="The server that ran this turn stopped.",
-            context=context or {},
-        )
-        held = Reservation(user_id, conversation_id, answer_id, interaction_id, month, limit)
-        return await _close(tx, held, ending, now)
+        return await end_orphan(tx, user_id, answer_id, now)
+
+
+async def end_orphan(tx: Transaction, user_id: UUID, answer_id: UUID, now: datetime) -> bool:
+    """The same in a transaction of the caller's, which may be the operator's."""
+    row = await _sql.orphan(tx, user_id=user_id, message_id=answer_id, dead_since=now - ORPHANED_AFTER)
+    if row is None:
+        return False
+    text, context, conversation_id, interaction_id, month, limit, model = row
+    ending = Ending(
+        status="interrupted",
+        text=text,
+        used=bool(text),
+        model=model or "",
+        error="The server that ran this turn stopped.",
+        context=context or {},
+    )
+    held = Reservation(user_id, conversation_id, answer_id, interaction_id, month, limit)
+    return await _close(tx, held, ending, now)
 
 
 async def _close(tx: Transaction, held: Reservation, ending: Ending, now: datetime) -> bool:

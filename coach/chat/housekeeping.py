@@ -1,0 +1,85 @@
+"""What turns leave behind when their process dies, put right for all users."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+import structlog
+from psycopg import Error as DatabaseError
+
+from coach.chat.settling import ORPHANED_AFTER, end_orphan
+from coach.database.pool import Database, Transaction
+from coach.database.queries import load
+from coach.errors import CoachError
+
+_chat, _sql = load("chat"), load("operations")
+_log = structlog.get_logger(__name__)
+
+LOST_AFTER = timedelta(minutes=1)
+"""A turn stores its reservation and its checkpoint together; one without the other for so long is no turn any more."""
+
+
+class Unfinished(CoachError):
+    """Some of it could not be put right; the next round tries again."""
+
+
+Step = Callable[[Transaction, datetime], Awaitable[object]]
+
+
+async def settle_abandoned(db: Database, now: datetime) -> None:
+    """Close orphaned turns with the text of their last checkpoint, and give back what is reserved for no turn.
+
+    :raises Unfinished: for some users it failed; for the others it is done.
+    """
+    async with db.as_operator() as tx:
+        orphans = [_end(*row) async for row in _sql.orphaned_turns(tx, dead_since=now - ORPHANED_AFTER)]
+        lost = [_refund(*row) async for row in _sql.lost_reservations(tx, before=now - LOST_AFTER)]
+    failed = await _each(db, [*orphans, *lost], now)
+    async with db.as_operator() as tx:
+        miscounted = [_recount(*row) async for row in _sql.miscounted_months(tx)]
+    failed += await _each(db, miscounted, now)
+    if steps := len(orphans) + len(lost) + len(miscounted):
+        _log.warning(
+            "abandoned_settled", turns=len(orphans), reservations=len(lost), months=len(miscounted), failed=failed
+        )
+    if failed:
+        raise Unfinished(f"{failed} of {steps} abandoned turns or reservations could not be settled.")
+
+
+async def _each(db: Database, steps: list[Step], now: datetime) -> int:
+    """Every step in a transaction of its own, so that one user's trouble is not everybody's; how many failed."""
+    failed = 0
+    for step in steps:
+        try:
+            async with db.as_operator() as tx:
+                await step(tx, now)
+        except DatabaseError as error:
+            _log.error("abandoned_not_settled", error=type(error).__name__, code=error.sqlstate)
+            failed += 1
+    return failed
+
+
+def _end(user_id: UUID, answer_id: UUID) -> Step:
+    async def step(tx: Transaction, now: datetime) -> None:
+        await end_orphan(tx, user_id, answer_id, now)
+
+    return step
+
+
+def _refund(user_id: UUID, interaction_id: UUID, month: date) -> Step:
+    async def step(tx: Transaction, _now: datetime) -> None:
+        row = await _chat.lock_quota_month(tx, user_id=user_id, month=month)
+        if await _sql.refund(tx, user_id=user_id, id=interaction_id) and row is not None:
+            await _chat.settle_quota(tx, user_id=user_id, month=month, units=0, warned=row[1])
+
+    return step
+
+
+def _recount(user_id: UUID, month: date) -> Step:
+    async def step(tx: Transaction, _now: datetime) -> None:
+        await _chat.lock_quota_month(tx, user_id=user_id, month=month)
+        await _sql.recount_month(tx, user_id=user_id, month=month)
+
+    return step

@@ -1,0 +1,48 @@
+"""What is done periodically, and when (UTC). A new chore is a line in ``CHORES``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+
+from coach.chat.housekeeping import settle_abandoned
+from coach.chat.settling import ORPHANED_AFTER
+from coach.database.pool import Database
+from coach.database.queries import load
+from coach.pipeline.jobs import Chore, JobFailed
+
+_sql = load("operations")
+_log = structlog.get_logger(__name__)
+
+JOB_LOG_KEPT = timedelta(days=14)
+
+REFRESH_VIEWS = "refresh_behavior_views"
+
+
+async def refresh_views(db: Database, _now: datetime) -> None:
+    """Bring the behaviour views up to date.
+
+    :raises JobFailed: names the views that could not be; the others are fresh.
+    """
+    async with db.as_operator() as tx:
+        # Supabase ends what takes a role longer than eight seconds to two minutes.
+        await tx.execute("set local statement_timeout = '30min'")
+        await _sql.refresh_views(tx)
+        stale = [name async for (name,) in _sql.views_not_refreshed(tx)]
+    if stale:
+        raise JobFailed(f"Not refreshed: {', '.join(stale)}; coach.system_log says why.")
+
+
+async def prune_job_log(db: Database, now: datetime) -> None:
+    async with db.as_operator() as tx:
+        gone: int = await _sql.prune_job_log(tx, before=now - JOB_LOG_KEPT)
+    _log.info("job_log_pruned", rows=gone)
+
+
+CHORES = (
+    # Also soon after a start: a server that was killed and comes back finds its turns orphaned ten seconds later.
+    Chore("settle_abandoned_turns", settle_abandoned, "* * * * *", soon=ORPHANED_AFTER + timedelta(seconds=1)),
+    Chore(REFRESH_VIEWS, refresh_views, "17 3 * * *"),
+    Chore("prune_job_log", prune_job_log, "47 3 * * *"),
+)

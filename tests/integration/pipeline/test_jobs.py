@@ -1,0 +1,239 @@
+"""Periodic jobs on a real database: once, caught up once, tried again, held in sight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from psycopg import AsyncConnection
+
+from coach.database.pool import Database
+from coach.pipeline.chores import CHORES, REFRESH_VIEWS
+from coach.pipeline.jobs import Chore, Jobs, enqueue, held, release
+from coach.pipeline.jobs_driver import queries
+
+QUICK = timedelta(seconds=0.1)
+YEARLY = "0 0 1 1 *"
+
+
+@pytest.fixture
+async def worker_db(worker_url: str) -> AsyncIterator[Database]:
+    database = Database(worker_url)
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture(autouse=True)
+async def no_jobs(owner: AsyncConnection[Any]) -> None:
+    await owner.execute("truncate coach_jobs.pgqueuer, coach_jobs.pgqueuer_log, coach_jobs.pgqueuer_schedules")
+
+
+class Work:
+    """A job that counts, and fails as often as it is told to."""
+
+    def __init__(self, name: str = "count", failures: int = 0, **options: Any) -> None:
+        self.runs, self.failures = 0, failures
+        self.chore = Chore(name, self, **({"first_pause": QUICK} | options))
+
+    async def __call__(self, _db: Database, _now: Any) -> None:
+        self.runs += 1
+        if self.runs <= self.failures:
+            raise ValueError("what Ann wrote in her journal")
+
+    async def ran(self, times: int = 1) -> None:
+        async def enough() -> bool:
+            return self.runs >= times
+
+        await until(enough)
+
+
+@asynccontextmanager
+async def running(db: Database, *works: Work, workers: int = 1) -> AsyncIterator[list[Jobs]]:
+    chores = [work.chore for work in works]
+    jobs = [Jobs(db, chores, poll=QUICK) for _ in range(workers)]
+    tasks = [asyncio.create_task(one.run()) for one in jobs]
+    yield jobs
+    for one in jobs:
+        one.stop()
+    await asyncio.wait_for(asyncio.gather(*tasks), 10)
+
+
+async def until(happened: Callable[[], Awaitable[Any]]) -> Any:
+    async with asyncio.timeout(15):
+        while True:
+            if result := await happened():
+                return result
+            await asyncio.sleep(0.02)
+
+
+async def test_the_tables_are_what_the_installed_pgqueuer_declares(owner_url: str) -> None:
+    database = Database(owner_url)
+    await database.open()
+    plan = await queries(database).plan_upgrade()
+    await database.close()
+
+    # Its trigger would notify; nothing else is missing, and nothing more is there.
+    assert all("fn_pgqueuer_changed" in statement for statement in plan.statements), plan.statements
+    assert not plan.notes
+
+
+async def test_a_time_missed_while_nothing_ran_is_caught_up_once_by_one_of_three_workers(
+    worker_db: Database, owner: AsyncConnection[Any]
+) -> None:
+    works = [Work(f"yearly-{n}", cron=YEARLY) for n in range(5)]
+    async with running(worker_db, *works):
+        await asyncio.sleep(0.3)
+    assert [work.runs for work in works] == [0] * 5, "nothing is due on the first start"
+    await owner.execute("update coach_jobs.pgqueuer_schedules set next_run = now() - interval '90 days'")
+
+    async with running(worker_db, *works, workers=3):
+        for work in works:
+            await work.ran()
+        await asyncio.sleep(0.5)
+
+    assert [work.runs for work in works] == [1] * 5
+    due = await (await owner.execute("select min(next_run) > now() from coach_jobs.pgqueuer_schedules")).fetchone()
+    assert due == (True,)
+
+
+async def test_every_second_is_run_once_whichever_of_three_workers_sees_it(
+    worker_db: Database, owner: AsyncConnection[Any]
+) -> None:
+    work = Work(cron="* * * * * */2")
+    async with running(worker_db, work, workers=3):
+        await work.ran(3)
+
+    picked = await (
+        await owner.execute("select count(*) from coach_jobs.pgqueuer_log where status = 'picked'")
+    ).fetchone()
+    assert picked == (work.runs,)
+    assert work.runs in (3, 4)
+
+
+async def test_a_changed_time_replaces_the_old_one(worker_db: Database, owner: AsyncConnection[Any]) -> None:
+    async with running(worker_db, Work(cron=YEARLY)):
+        await asyncio.sleep(0.2)
+    async with running(worker_db, Work(cron="0 0 2 1 *")):
+        await asyncio.sleep(0.2)
+
+    rows = await (await owner.execute("select expression from coach_jobs.pgqueuer_schedules")).fetchall()
+    assert rows == [("0 0 2 1 *",)]
+
+
+async def test_a_failure_is_tried_again(worker_db: Database) -> None:
+    work = Work(failures=2)
+    async with running(worker_db, work):
+        await enqueue(worker_db, "count")
+        await work.ran(3)
+        await until(lambda: _gone(worker_db))
+
+    assert await held(worker_db) == []
+
+
+async def test_what_keeps_failing_is_held_in_sight_without_what_the_error_quotes(
+    worker_db: Database, owner: AsyncConnection[Any]
+) -> None:
+    work = Work("broken", failures=99, attempts=3)
+    async with running(worker_db, work):
+        await enqueue(worker_db, "broken")
+        (job,) = await until(lambda: held(worker_db))
+
+    assert work.runs == 3
+    assert (job.name, job.attempts, job.error) == ("broken", 3, "ValueError")
+    told = await (
+        await owner.execute("select status, error_message from coach.system_log where webhook_type = 'job_held'")
+    ).fetchall()
+    assert told == [("error", "ValueError")]
+    kept = await (await owner.execute("select string_agg(traceback::text, '') from coach_jobs.pgqueuer_log")).fetchone()
+    assert "Ann" not in str(kept)
+
+
+async def test_of_a_periodic_job_one_failure_is_held_and_its_next_success_clears_it(worker_db: Database) -> None:
+    work = Work("shaky", failures=2, attempts=1)
+    async with running(worker_db, work):
+        for _ in range(2):
+            await enqueue(worker_db, "shaky")
+            await until(lambda: _gone(worker_db))
+        assert len(await until(lambda: held(worker_db))) == 1
+
+        await enqueue(worker_db, "shaky")
+        await work.ran(3)
+        await until(lambda: _gone(worker_db))
+
+    assert await held(worker_db) == []
+
+
+async def test_an_operator_releases_what_is_held(worker_db: Database) -> None:
+    work = Work("mended", failures=1, attempts=1)
+    async with running(worker_db, work):
+        await enqueue(worker_db, "mended")
+        await until(lambda: held(worker_db))
+
+        assert await release(worker_db) == 1
+        await work.ran(2)
+
+    assert await held(worker_db) == []
+    assert await release(worker_db) == 0
+
+
+async def test_what_is_queued_or_running_is_not_queued_again(worker_db: Database) -> None:
+    assert await enqueue(worker_db, "count")
+    assert not await enqueue(worker_db, "count")
+
+
+async def test_a_job_whose_worker_died_is_taken_up_by_another(worker_db: Database, owner: AsyncConnection[Any]) -> None:
+    work = Work()
+    await enqueue(worker_db, "count")
+    await owner.execute(
+        "update coach_jobs.pgqueuer set status = 'picked', queue_manager_id = gen_random_uuid(),"
+        " heartbeat = now() - interval '31 seconds'"
+    )
+    async with running(worker_db, work):
+        await work.ran()
+
+
+async def test_a_job_that_is_cut_off_by_a_stop_stays_in_the_queue(
+    worker_db: Database, owner: AsyncConnection[Any]
+) -> None:
+    began = asyncio.Event()
+
+    async def endless(_db: Database, _now: Any) -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    jobs = Jobs(worker_db, [Chore("endless", endless)], poll=QUICK)
+    runner = asyncio.create_task(jobs.run())
+    await enqueue(worker_db, "endless")
+    await asyncio.wait_for(began.wait(), 10)
+    jobs.stop()
+    for task in asyncio.all_tasks():
+        if "_dispatch" in str(task.get_coro()):
+            task.cancel()
+    await asyncio.wait_for(runner, 10)
+
+    rows = await (await owner.execute("select status::text from coach_jobs.pgqueuer")).fetchall()
+    assert rows == [("queued",)]
+
+
+async def test_views_are_refreshed_and_one_that_fails_is_named(
+    worker_db: Database, owner: AsyncConnection[Any]
+) -> None:
+    (chore,) = [chore for chore in CHORES if chore.name == REFRESH_VIEWS]
+    await chore.work(worker_db, None)  # type: ignore[arg-type]
+    rows = await (
+        await owner.execute("select distinct status from coach.system_log where webhook_type = 'view_refresh'")
+    ).fetchall()
+    assert rows == [("completed",)]
+
+    await owner.execute("drop index coach.daily_flow_metrics_key")
+    with pytest.raises(Exception, match="daily_flow_metrics"):
+        await chore.work(worker_db, None)  # type: ignore[arg-type]
+
+
+async def _gone(db: Database) -> bool:
+    return not await queries(db).browse_queue(statuses=["queued", "picked"])
