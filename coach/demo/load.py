@@ -110,6 +110,7 @@ async def _write(tx: Transaction, user_id: UUID, life: Life, consents: Consents,
     await _sql.write_conversations(tx, user_id=user_id, rows=_rows(life.conversations))
     await _sql.write_message(tx, _message_rows(user_id, memory))
     await _sql.write_snippet(tx, _snippet_rows(user_id, memory))
+    await _sql.leave_embedded(tx, user_id=user_id)
 
 
 def unmeasured(life: Life) -> Life:

@@ -136,3 +136,8 @@ values (
     :user_id, :id, :domain_tag, :entity_id, :chunk, :title, :text, :embedding, :model, :content_hash,
     :updated_at, :updated_at
 );
+
+-- name: leave_embedded(user_id)!
+-- The triggers have queued every row of the life; those that were written with their vectors need no worker.
+delete from embedding_queue
+where user_id = :user_id and entity_table in ('pillars', 'areas', 'projects', 'tasks', 'journal_entries');

@@ -69,8 +69,9 @@ ROWS: dict[str, LiteralString] = {
     """,
     "webhook_logs": "insert into webhook_logs (user_id, id, webhook_type) values (:user, :id, 'quota_warning_80')",
     "embedding_queue": """
-        insert into embedding_queue (user_id, entity_table, entity_id) values (:user, 'tasks', :id)
+        insert into embedding_queue (user_id, entity_table, entity_id) values (:user, 'user_profiles', :id)
     """,
+    "embedding_models": "insert into embedding_models (user_id, serving_model) values (:user, 'test')",
     "idempotency_keys": "insert into idempotency_keys (user_id, key, request_hash) values (:user, 'k', 'h')",
     "exports": "insert into exports (user_id, id) values (:user, :id)",
 }
@@ -110,6 +111,10 @@ def furnished(owner: AsyncConnection[Any]) -> Furnish:
         await owner.execute("insert into auth.users (id, email) values (%s, %s)", (user, f"{user}@example.test"))
         for table in ROWS:
             await owner.execute(insert_row(table, user, user))
+        # One row of each table: what the triggers have queued of the others would be more.
+        await owner.execute(
+            "delete from embedding_queue where user_id = %s and entity_table <> 'user_profiles'", (user,)
+        )
         return user
 
     return make
