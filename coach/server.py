@@ -89,6 +89,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 async def _serve(settings: Settings, listener: socket.socket, parent: int | None, ready: Ready) -> None:
     from coach.app import build_app
+    from coach.http.protocol import BoundedHeadProtocol
 
     app = build_app(settings)
     # Entered here and not by uvicorn: an error at the start arrives as itself, and the order of closing is ours.
@@ -96,7 +97,7 @@ async def _serve(settings: Settings, listener: socket.socket, parent: int | None
         config = uvicorn.Config(
             app,
             lifespan="off",
-            http="httptools",
+            http=BoundedHeadProtocol,
             ws="websockets-sansio",
             log_config=None,
             access_log=False,

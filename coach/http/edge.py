@@ -80,9 +80,8 @@ class Edge:
 
 def _complete(message: HTTPResponseStartEvent, added: Headers) -> None:
     headers = [(name.lower(), value) for name, value in message["headers"]]
-    present = {name for name, _ in headers}
-    cached = () if b"cache-control" in present else (_NO_STORE,)
-    message["headers"] = [*headers, *(pair for pair in (*added, *cached) if pair[0] not in present)]
+    is_cached = any(name == b"cache-control" for name, _ in headers)
+    message["headers"] = [*headers, *added, *(() if is_cached else (_NO_STORE,))]
 
 
 async def _preflight(sent: dict[bytes, bytes], *, allowed: bool, send: Send) -> None:

@@ -95,6 +95,7 @@ def start_server(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Se
                 env=os.environ | {"COACH_DATABASE_URL": database_url, "COACH_JWT_SECRET": SECRET} | environment,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
         server = ServerProcess(process, url, log)
         started.append(server)

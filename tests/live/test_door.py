@@ -197,3 +197,8 @@ async def test_the_quota_counts_what_was_asked(ann):
     assert (before["used"], after["used"]) == (0, 1)
     assert after["remaining"] == after["limit"] - 1
     assert after["resets_at"].endswith("-01T00:00:00Z")
+
+
+async def test_answers_about_people_are_kept_by_no_cache_and_each_header_stands_once(ann, client):
+    assert (await ann.gets("/api/me/quota")).headers.get_list("cache-control") == ["no-store"]
+    assert (await client.get("/static/app.js")).headers.get_list("cache-control") == ["no-cache"]

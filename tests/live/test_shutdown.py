@@ -147,6 +147,29 @@ async def test_a_dead_sibling_is_replaced_and_all_leave_together(start_server, h
     assert not any(psutil.pid_exists(line["pid"]) for line in server.lines("serving"))
 
 
+async def test_ctrl_c_in_a_terminal_reaches_siblings_once(start_server, provider, model_stub, headers):
+    """The terminal signals the whole group; a second signal would mean: do not wait."""
+    model_stub.always(Answer(tokens=30, rate=15))
+    server = start_server(workers=2, **provider)
+    answer = await reading(server.url, headers)
+
+    os.killpg(server.process.pid, signal.SIGINT)
+
+    assert await asyncio.to_thread(server.process.wait, 40) == 0
+    assert '"finish"' in await answer
+
+
+async def test_a_head_without_end_is_cut_off(start_server):
+    server = start_server()
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /health/live HTTP/1.1\r\nhost: x\r\nx-long: ")
+    writer.write(b"x" * (64 * 1024))
+
+    assert (await reader.readline()).startswith(b"HTTP/1.1 431")
+    writer.close()
+
+
 async def test_siblings_do_not_outlive_a_killed_parent(start_server):
     server = start_server(workers=2)
     children = [line["pid"] for line in server.lines("serving")]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -95,6 +97,45 @@ async def signed_in(page: Page, ann: Person) -> Page:
     await page.goto(f"/#token={ann.token}")
     await page.locator("#welcome").wait_for()
     return page
+
+
+class Cable:
+    """A wire between the browser and the server that can be pulled out."""
+
+    def __init__(self, server: str) -> None:
+        self._host, self._port = server.removeprefix("http://").split(":")
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Cable:
+        self._listener = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.pull()
+        self._listener.close()
+
+    def pull(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        onward = await asyncio.open_connection(self._host, int(self._port))
+        self._open |= {writer, onward[1]}
+        await asyncio.gather(self._pass(reader, onward[1]), self._pass(onward[0], writer))
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+        writer.close()
+        self._open.discard(writer)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def cable(coach_url: str) -> AsyncIterator[Cable]:
+    async with Cable(coach_url) as cable:
+        yield cable
 
 
 async def ask(page: Page, question: str) -> Any:

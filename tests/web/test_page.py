@@ -128,6 +128,21 @@ async def test_a_reload_in_the_middle_takes_the_answer_up_again(signed_in, model
     assert model_stub.calls == 1
 
 
+async def test_a_connection_that_breaks_is_taken_up_again_without_a_word(page, ann, cable, model_stub):
+    await page.goto(f"{cable.url}/#token={ann.token}")
+    await page.locator("#welcome").wait_for()
+    model_stub.always(Answer(tokens=60, rate=20))
+    answer = await ask(page, "Tell me more")
+    await expect(answer.locator(".text")).to_contain_text("small honest")
+
+    cable.pull()
+
+    await expect(answer.locator(".foot .row")).to_be_visible(timeout=15_000)
+    assert (await answer.locator(".text").inner_text()).split() == "".join(Answer(tokens=60).pieces).split()
+    await expect(answer.locator(".notice")).to_have_count(0)
+    assert model_stub.calls == 1
+
+
 async def test_a_finished_conversation_is_still_there_after_a_reload_and_goes_on(signed_in):
     await ask(signed_in, "First question")
     await expect(signed_in.locator(".foot .row")).to_be_visible()
