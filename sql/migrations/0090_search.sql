@@ -5,16 +5,16 @@
 -- Here as below, a kept plan knows no values and would evaluate an expression of a parameter once per row, were it not in a
 -- (select …): 23 ms became 5.6.
 create function coach.compare_all(p_user_id uuid, p_vector halfvec, p_model text, p_domains text[], p_limit integer)
-returns table (id uuid, is_message boolean, similarity double precision)
+returns table (id uuid, is_message boolean, similarity double precision, content text)
 language sql stable
 begin atomic
-    select compared.id, compared.is_message, compared.similarity
+    select compared.id, compared.is_message, compared.similarity, compared.content
     from (
-        select e.id, false as is_message, 1 - (e.embedding <=> (select p_vector)) as similarity
+        select e.id, false as is_message, 1 - (e.embedding <=> (select p_vector)) as similarity, e.text_snippet as content
         from public.user_metadata_embeddings e
         where e.user_id = p_user_id and e.embedding_model = p_model and e.domain_tag = any (p_domains)
         union all
-        select m.id, true, 1 - (m.message_embedding <=> (select p_vector))
+        select m.id, true, 1 - (m.message_embedding <=> (select p_vector)), m.message_content
         from public.ai_conversation_memory m
         where m.user_id = p_user_id
             and m.embedding_model = p_model
@@ -29,10 +29,10 @@ end;
 create function coach.compare_facts(
     p_user_id uuid, p_vector halfvec, p_model text, p_domains text[], p_candidates integer
 )
-returns table (id uuid, is_message boolean, similarity double precision)
+returns table (id uuid, is_message boolean, similarity double precision, content text)
 language sql stable
 begin atomic
-    select e.id, false, 1 - (e.embedding <=> (select p_vector))
+    select e.id, false, 1 - (e.embedding <=> (select p_vector)), e.text_snippet
     from (
         select c.id
         from public.user_metadata_embeddings c
@@ -44,10 +44,10 @@ begin atomic
 end;
 
 create function coach.compare_messages(p_user_id uuid, p_vector halfvec, p_model text, p_candidates integer)
-returns table (id uuid, is_message boolean, similarity double precision)
+returns table (id uuid, is_message boolean, similarity double precision, content text)
 language sql stable
 begin atomic
-    select m.id, true, 1 - (m.message_embedding <=> (select p_vector))
+    select m.id, true, 1 - (m.message_embedding <=> (select p_vector)), m.message_content
     from (
         select c.id
         from public.ai_conversation_memory c
@@ -59,79 +59,74 @@ begin atomic
 end;
 
 -- How many candidates a table of that many rows needs for a recall@10 of .99; up to 1,300 all of them.
-create function coach.candidates(p_rows bigint, p_sixteenth bigint) returns integer
+create function coach.candidates(p_rows bigint) returns integer
 language sql immutable
-as $$
-    select case when p_rows <= 1300 then 1300 when p_sixteenth <= 1250 then 200 else 400 end
-$$;
+as $$ select case when p_rows <= 1300 then 1300 when p_rows <= 20000 then 200 else 400 end $$;
 
 -- The rows nearest to a question, and how near. Which way is quickest depends on how many rows there are, so this looks
--- first: up to 1,301 of them, and those whose random id is in the first sixteenth of all ids, which tells 20,000 from fewer
--- at a sixteenth of the cost of counting them. plpgsql, since it starts only the statement that it needs and keeps the
--- plans: at 500 rows planning cost more than searching.
+-- first. Ids are random: more than 150 in the last sixteenth of all ids are far more than 1,300 in all, which needs no
+-- counting; fewer, and up to 1,301 are counted. (Ids that grow with time begin with a 0, so they are always counted.)
+-- plpgsql starts only the statement that it needs, and keeps the plans: at 500 rows planning cost more than searching.
 create function coach.nearest(p_user_id uuid, p_vector halfvec, p_model text, p_domains text[], p_limit integer)
-returns table (id uuid, is_message boolean, similarity double precision)
+returns table (id uuid, is_message boolean, similarity double precision, content text)
 language plpgsql stable strict
 set search_path = ''
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    early constant uuid := '10000000-0000-0000-0000-000000000000';
+    late constant uuid := 'f0000000-0000-0000-0000-000000000000';
     facts bigint;
     messages bigint;
 begin
     select
-        (
-            select count(*)
-            from (
-                select
-                from public.user_metadata_embeddings e
-                where e.user_id = p_user_id and e.embedding_model = p_model
-                limit 1301
-            ) counted
-        ),
-        (
-            select count(*)
-            from (
-                select
-                from public.ai_conversation_memory m
-                where m.user_id = p_user_id and m.embedding_model = p_model and m.message_embedding is not null
-                limit 1301
-            ) counted
-        )
-    into facts, messages;
-
-    if facts <= 1300 and messages <= 1300 then
-        return query select * from coach.compare_all(p_user_id, p_vector, p_model, p_domains, p_limit);
-        return;
-    end if;
-    return query
-    select *
-    from coach.compare_facts(
-        p_user_id, p_vector, p_model, p_domains,
-        coach.candidates(
-            facts,
+        case
+            when late_facts > 150 then 16 * late_facts
+            else (
+                select count(*)
+                from (
+                    select
+                    from public.user_metadata_embeddings e
+                    where e.user_id = p_user_id and e.embedding_model = p_model
+                    limit 1301
+                ) counted
+            )
+        end,
+        case
+            when late_messages > 150 then 16 * late_messages
+            else (
+                select count(*)
+                from (
+                    select
+                    from public.ai_conversation_memory m
+                    where m.user_id = p_user_id and m.embedding_model = p_model and m.message_embedding is not null
+                    limit 1301
+                ) counted
+            )
+        end
+    into facts, messages
+    from (
+        select
             (
                 select count(*)
                 from public.user_metadata_embeddings e
-                where e.user_id = p_user_id and e.id < early
-            )
-        )
-    );
-    if 'conversation' = any (p_domains) then
+                where e.user_id = p_user_id and e.id >= late
+            ) as late_facts,
+            (
+                select count(*)
+                from public.ai_conversation_memory m
+                where m.user_id = p_user_id and m.id >= late
+            ) as late_messages
+    ) sample;
+
+    if facts <= 1300 and messages <= 1300 then
+        return query select * from coach.compare_all(p_user_id, p_vector, p_model, p_domains, p_limit);
+    else
         return query
+        select * from coach.compare_facts(p_user_id, p_vector, p_model, p_domains, coach.candidates(facts))
+        union all
         select *
-        from coach.compare_messages(
-            p_user_id, p_vector, p_model,
-            coach.candidates(
-                messages,
-                (
-                    select count(*)
-                    from public.ai_conversation_memory m
-                    where m.user_id = p_user_id and m.id < early
-                )
-            )
-        );
+        from coach.compare_messages(p_user_id, p_vector, p_model, coach.candidates(messages))
+        where 'conversation' = any (p_domains);
     end if;
 end
 $$;
@@ -389,7 +384,7 @@ revoke all
         coach.compare_all(uuid, halfvec, text, text[], integer),
         coach.compare_facts(uuid, halfvec, text, text[], integer),
         coach.compare_messages(uuid, halfvec, text, integer),
-        coach.candidates(bigint, bigint),
+        coach.candidates(bigint),
         coach.nearest(uuid, halfvec, text, text[], integer),
         coach.rows_with_words(uuid, text, text[], integer),
         public.search_combined_context(uuid, text, halfvec, text, text[], integer, uuid[]),
@@ -400,7 +395,7 @@ grant execute
         coach.compare_all(uuid, halfvec, text, text[], integer),
         coach.compare_facts(uuid, halfvec, text, text[], integer),
         coach.compare_messages(uuid, halfvec, text, integer),
-        coach.candidates(bigint, bigint),
+        coach.candidates(bigint),
         coach.nearest(uuid, halfvec, text, text[], integer),
         coach.rows_with_words(uuid, text, text[], integer),
         public.search_combined_context(uuid, text, halfvec, text, text[], integer, uuid[]),

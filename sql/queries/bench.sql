@@ -2,16 +2,10 @@
 
 -- name: nearest(user_id, embedding, model, limit)
 -- Our search by meaning alone, as search_combined_context begins.
-select coalesce(e.text_snippet, m.message_content), nearest.similarity
-from (
-    select n.id, n.similarity
-    from coach.nearest(:user_id, :embedding, :model, '{task, conversation}', :limit::integer) n
-    order by similarity desc
-    limit :limit::integer
-) nearest
-left join user_metadata_embeddings e on e.user_id = :user_id and e.id = nearest.id
-left join ai_conversation_memory m on m.user_id = :user_id and m.id = nearest.id
-order by nearest.similarity desc;
+select content, similarity
+from coach.nearest(:user_id, :embedding, :model, '{task, conversation}', :limit::integer)
+order by similarity desc
+limit :limit::integer;
 
 -- name: plain_nearest(user_id, embedding)
 -- The query that one would write first, over vector(1536) columns with a btree on user_id.
