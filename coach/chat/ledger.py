@@ -105,8 +105,9 @@ class Ledger:
                 now=now,
             )
             # Asked again under the lock: of twenty equal requests one opens, the others find its answer.
-            again = await self._meaning(tx, user_id, request, now, conversation[:2])
-            running = [] if isinstance(again, Replay) else await self._running(tx, user_id, conversation[0])
+            is_new = conversation[3] and not request.idempotency_key
+            again = meaning if is_new else await self._meaning(tx, user_id, request, now, conversation[:2])
+            running = [] if is_new or isinstance(again, Replay) else await self._running(tx, user_id, conversation[0])
             if isinstance(again, Replay) or running:
                 await tx.rollback()
                 return again if isinstance(again, Replay) else Busy(running[0])

@@ -80,7 +80,7 @@ class Database:
 
     @asynccontextmanager
     async def _begun(self, *first: sql.SQL | sql.Composed) -> AsyncIterator[Transaction]:
-        """A transaction whose first statements have succeeded; later losses of the connection are the caller's to see."""
+        """A transaction whose first statements have succeeded; a loss of the connection later on is the caller's."""
         if self._pool is None:
             raise DatabaseUnavailable("The database is not open.")
         try:

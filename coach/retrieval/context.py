@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from time import perf_counter
 from uuid import UUID
 
-from coach.database.pool import Database
+from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.retrieval.base import Context, Domain, Embedder, Receipt, Vector, Withheld
 from coach.retrieval.search import Searcher
@@ -45,13 +46,16 @@ class Retriever:
         started = perf_counter()
         async with db.as_user(user_id) as tx:
             person = await read_person(tx, user_id)
-            found = await self._searcher.search(
-                tx, user_id, question, vector, limit=limit + ECHOES, domains=domains, exclude=exclude
-            )
-            # A question asked before answers nothing, and would come first: no text is closer to it.
-            sources = [source for source in found if source.text.strip() != question.strip()][:limit]
-            state = await read_state(tx, person, now or datetime.now(UTC))
-            stale = await _sql.waiting(tx, user_id=user_id, exclude=list(exclude)) if person.record_rag_snippets else 0
+            async with tx.pipeline():  # one round trip for all that is read; on one connection they come in turn
+                found, state, stale = await gather(
+                    self._searcher.search(
+                        tx, user_id, question, vector, limit=limit + ECHOES, domains=domains, exclude=exclude
+                    ),
+                    read_state(tx, person, now or datetime.now(UTC)),
+                    _stale(tx, person, exclude),
+                )
+        # A question asked before answers nothing, and would come first: no text is closer to it.
+        sources = [source for source in found if source.text.strip() != question.strip()][:limit]
         receipt = Receipt(
             used=(*(source.source_id for source in sources), *(["state"] if state else [])),
             withheld=tuple(withheld(person, vector)),
@@ -59,6 +63,14 @@ class Retriever:
             retrieval_ms=round((perf_counter() - started) * 1000),
         )
         return Context(tuple(sources), state, receipt)
+
+
+async def _stale(tx: Transaction, person: Person, exclude: Collection[UUID]) -> int:
+    """How many changed rows and messages wait to be embedded."""
+    if not person.record_rag_snippets:
+        return 0
+    waiting: int = await _sql.waiting(tx, user_id=person.user_id, exclude=list(exclude))
+    return waiting
 
 
 def withheld(person: Person, vector: Vector | None) -> Iterator[Withheld]:

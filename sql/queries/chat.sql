@@ -48,12 +48,12 @@ from conversations
 where user_id = :user_id and client_id = :client_id;
 
 -- name: open_conversation(user_id, id, client_id, title, feature, incognito, now)^
--- Makes it or locks it.
+-- Makes it or locks it. The last column says which: a row that this statement inserted has no xmax.
 insert into conversations as c (user_id, id, client_id, title, feature_type, incognito, created_at, updated_at)
 values (:user_id, :id, :client_id, :title, :feature, :incognito, :now, :now)
 on conflict (user_id, client_id) do update
 set updated_at = excluded.updated_at
-returning id, current_message_id, incognito;
+returning id, current_message_id, incognito, xmax = 0;
 
 -- name: revisions_of(user_id, conversation_id, client_id)
 -- A message and its edited siblings, newest first. Unique (user_id, conversation_id, client_id), then the revision index.

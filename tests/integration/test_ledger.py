@@ -204,6 +204,18 @@ async def test_twenty_equal_requests_open_one_turn(desk: Desk, database_url: str
     await wide.close()
 
 
+async def test_equal_keys_at_once_open_one_turn_even_without_a_conversation(desk: Desk, database_url: str) -> None:
+    wide = Database(database_url, min_size=10)
+    await wide.open()
+    desk.ledger = Ledger(wide, 250)
+    outcomes = await asyncio.gather(
+        *(desk.ask(None, conversation_id=f"made-up-{n}", idempotency_key="k1") for n in range(10))
+    )
+    assert sum(isinstance(o, Opened) for o in outcomes) == 1
+    assert await desk.quota() == (0, 1)
+    await wide.close()
+
+
 async def test_the_last_unit_goes_to_one_of_many_and_nothing_is_stored_for_the_others(desk: Desk) -> None:
     desk.ledger = Ledger(desk.db, 1)
     asks = (desk.ask("m1", conversation_id=f"c{n}") for n in range(20))
