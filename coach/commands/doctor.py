@@ -15,7 +15,7 @@ from coach.database.migrations import pending
 from coach.database.opening import owned
 from coach.errors import CoachError
 from coach.identity.secret import shared_secret
-from coach.settings import Settings, load_settings
+from coach.settings import Settings, load_settings, misspelt, variable_of
 
 
 class Finding(Struct, frozen=True):
@@ -33,7 +33,7 @@ Check = Callable[[Settings], Awaitable[Finding]]
 async def run(as_json: bool) -> int:
     """Look at everything; returns the exit code: 1 if anything needs doing."""
     settings = load_settings()
-    findings = [await _carefully(check, settings) for check in (_database, _sign_in, _model, _embedder, _tokens)]
+    findings = [await _carefully(check, settings) for check in CHECKS]
     if as_json:
         sys.stdout.write(msgspec.json.encode(findings).decode() + "\n")
     else:
@@ -47,6 +47,13 @@ async def _carefully(check: Check, settings: Settings) -> Finding:
     except CoachError as error:
         name = check.__name__.strip("_").replace("_", " ")
         return Finding(name, False, str(error), "Set what the message names, then run coach doctor again.")
+
+
+async def _settings(settings: Settings) -> Finding:
+    if typos := misspelt():
+        return Finding("settings", False, " ".join(typos), "Correct the name, or remove it.")
+    given = sorted(settings.model_fields_set)
+    return Finding("settings", True, ", ".join(map(variable_of, given)) or "nothing is set; all defaults")
 
 
 async def _database(settings: Settings) -> Finding:
@@ -109,6 +116,9 @@ async def _tokens(settings: Settings) -> Finding:
     return Finding(
         "token counts", True, f"an upper bound from bytes: tiktoken's ranks are not in {where}", "Harmless, if coarse."
     )
+
+
+CHECKS: tuple[Check, ...] = (_settings, _database, _sign_in, _model, _embedder, _tokens)
 
 
 def _print(findings: list[Finding]) -> None:
