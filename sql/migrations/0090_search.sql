@@ -195,7 +195,8 @@ $$;
 
 -- The combined context of a question, best first: what design.md calls "retrieve". Meaning and words are standardised
 -- over the candidates and averaged; a message is lifted by half of the best score among the two before and after it in
--- its thread, since an answer often does not repeat what it is about. Without a vector the words decide alone. Nothing is
+-- its thread, since an answer often does not repeat what it is about. Life data have no neighbours: a quarter of their own
+-- score stands in, or messages would crowd them out. Without a vector the words decide alone. Nothing is
 -- retrieved without the consent record_rag_snippets.
 -- Row level security holds for every row that this returns: it runs as whoever calls.
 select coach.drop_functions('search_combined_context');
@@ -288,7 +289,7 @@ begin atomic
         select
             scored.*,
             own + 0.5 * greatest(
-                0,
+                case when is_message then 0 else 0.5 * own end,
                 case when lag(id) over thread = parent_id then lag(own) over thread end,
                 case when lead(parent_id) over thread = id then lead(own) over thread end,
                 case
