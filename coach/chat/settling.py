@@ -77,8 +77,18 @@ async def end_orphan(tx: Transaction, user_id: UUID, answer_id: UUID, now: datet
 
 
 async def _close(tx: Transaction, held: Reservation, ending: Ending, now: datetime) -> bool:
+    month = await _sql.lock_quota_month(tx, user_id=held.user_id, month=held.month)
+    async with tx.pipeline():  # one round trip; the order is still that of the locks
+        await _close_messages(tx, held, ending, now)
+        closed = await _close_interaction(tx, held, ending) is not None
+    if closed and month is not None:
+        limit = held.limit
+        await quota.settle(tx, held.user_id, held.month, limit=limit, row=month, used=ending.used, now=now)
+    return closed
+
+
+async def _close_messages(tx: Transaction, held: Reservation, ending: Ending, now: datetime) -> None:
     user = held.user_id
-    month = await _sql.lock_quota_month(tx, user_id=user, month=held.month)
     await _sql.touch_conversation(tx, user_id=user, id=held.conversation_id, now=now)
     await _sql.close_answer(
         tx,
@@ -93,9 +103,13 @@ async def _close(tx: Transaction, held: Reservation, ending: Ending, now: dateti
         now=now,
     )
     await _sql.drop_checkpoint(tx, user_id=user, message_id=held.answer_id)
-    closed: int = await _sql.close_interaction(
+
+
+async def _close_interaction(tx: Transaction, held: Reservation, ending: Ending) -> object | None:
+    """None where it was closed before."""
+    row: object | None = await _sql.close_interaction(
         tx,
-        user_id=user,
+        user_id=held.user_id,
         id=held.interaction_id,
         status=ending.interaction_status,
         success=ending.status == "complete",
@@ -108,6 +122,4 @@ async def _close(tx: Transaction, held: Reservation, ending: Ending, now: dateti
         first_token_ms=ending.first_token_ms,
         processing_ms=ending.processing_ms,
     )
-    if closed and month is not None:
-        await quota.settle(tx, user, held.month, limit=held.limit, row=month, used=ending.used, now=now)
-    return bool(closed)
+    return row

@@ -194,7 +194,7 @@ where user_id = :user_id and id = :id and status = 'streaming';
 delete from turn_checkpoints
 where user_id = :user_id and message_id = :message_id;
 
--- name: close_interaction(user_id, id, status, success, error, details, model, tokens, input_tokens, output_tokens, first_token_ms, processing_ms)!
+-- name: close_interaction(user_id, id, status, success, error, details, model, tokens, input_tokens, output_tokens, first_token_ms, processing_ms)^
 -- Only while it is still reserved: a turn that the worker has closed as an orphan does not settle twice.
 update ai_interactions
 set status = :status,
@@ -207,7 +207,8 @@ set status = :status,
     output_tokens = :output_tokens,
     first_token_ms = :first_token_ms,
     processing_time_ms = :processing_ms
-where user_id = :user_id and id = :id and status = 'reserved';
+where user_id = :user_id and id = :id and status = 'reserved'
+returning id;
 
 -- name: orphan(user_id, message_id, dead_since)^
 -- A turn whose process died: its text so far, for whoever closes it. Primary keys, index (user_id, message_id).
