@@ -24,8 +24,6 @@ const show = (id, visible) => {
   $(id).hidden = !visible;
 };
 
-// --- Signing in and out
-
 const showSignIn = (notice = "") => {
   for (const id of ["tools", "dock", "welcome"]) show(id, false);
   $("messages").replaceChildren();
@@ -66,8 +64,6 @@ const showQuota = ({ limit, remaining, warning }) => {
   $("quota-bar").style.inlineSize = `${limit ? (remaining / limit) * 100 : 0}%`;
   show("quota", true);
 };
-
-// --- The conversation
 
 const render = () => {
   show("welcome", conversation.messages.length === 0);
@@ -240,8 +236,6 @@ const beginAnew = () => {
   render();
   $("question").focus();
 };
-
-// --- Scrolling and the field to write in
 
 const root = document.scrollingElement;
 const atBottom = () => root.scrollHeight - root.scrollTop - root.clientHeight < 80;

@@ -157,7 +157,16 @@ async def test_an_unknown_feature_is_refused_naming_the_eight(ann):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[1", b"\xff\xfe", b'{"messages":[{"role":"user","parts":"\xff"}]}', b"[" * 100_000]
+    "body",
+    [
+        b"",
+        b"{",
+        b"[1",
+        b"\xff\xfe",
+        b'{"messages":[{"role":"user","parts":"\xff"}]}',
+        b"[" * 100_000,
+        b'{"x":' + b"[" * 100_000,
+    ],
 )
 async def test_what_is_not_json_in_utf8_is_refused(ann, client, body):
     response = await client.post("/api/chat", content=body, headers=ann.headers | {"content-type": "application/json"})

@@ -152,6 +152,7 @@ async def test_ctrl_c_in_a_terminal_reaches_siblings_once(start_server, provider
     model_stub.always(Answer(tokens=30, rate=15))
     server = start_server(workers=2, **provider)
     answer = await reading(server.url, headers)
+    assert all(os.getpgid(line["pid"]) == line["pid"] for line in server.lines("serving"))
 
     os.killpg(server.process.pid, signal.SIGINT)
 
