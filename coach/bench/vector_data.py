@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
-import numpy as np
 from msgspec import Struct
 from numpy.random import Generator
 from pgvector.utils import Vector as PlainVector
