@@ -127,6 +127,14 @@ class EmbedderUnavailable(Unavailable):
 
     slug = "embedder-unavailable"
 
+    def __init__(
+        self, message: str | None = None, *, retry_after: float | None = None, is_refusal: bool = False
+    ) -> None:
+        """``retry_after``: seconds for which it wants no more requests. ``is_refusal``: of whoever asks, whatever the
+        text, until the operator has paid or corrected a key or a name."""
+        self.retry_after, self.is_refusal = retry_after, is_refusal
+        super().__init__(message)
+
 
 class DatabaseUnavailable(Unavailable):
     """The database cannot be reached; try again."""

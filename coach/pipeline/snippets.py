@@ -45,6 +45,7 @@ class PillarRow(Struct, frozen=True):
     name: str
     description: str | None
     time_allocation_percentage: float | None
+    archived: bool = False
 
 
 class AreaRow(Struct, frozen=True):
@@ -55,6 +56,7 @@ class AreaRow(Struct, frozen=True):
     description: str | None
     importance: int
     pillar: str | None = None
+    archived: bool = False
 
 
 class ProjectRow(Struct, frozen=True):
@@ -67,6 +69,7 @@ class ProjectRow(Struct, frozen=True):
     completion_percentage: float
     area: str | None = None
     pillar: str | None = None
+    archived: bool = False
 
 
 class TaskContext(Struct, frozen=True):
@@ -94,6 +97,7 @@ class TaskRow(Struct, frozen=True):
     project: str | None = None
     area: str | None = None
     pillar: str | None = None
+    archived: bool = False
 
 
 class JournalRow(Struct, frozen=True):
@@ -117,7 +121,9 @@ def task_context(metadata: object) -> TaskContext | None:
 def of_pillar(row: PillarRow) -> Snippet:
     share = row.time_allocation_percentage
     meant = f"It is meant to get {share:g} percent of the time." if share is not None else ""
-    return Snippet("pillar", row.id, 0, row.name, _joined(f"Pillar: {row.name}.", row.description, meant))
+    return Snippet(
+        "pillar", row.id, 0, row.name, _joined(f"Pillar: {row.name}.", row.description, meant, _archived(row))
+    )
 
 
 def of_area(row: AreaRow) -> Snippet:
@@ -127,7 +133,7 @@ def of_area(row: AreaRow) -> Snippet:
         row.id,
         0,
         row.name,
-        _joined(f"{row.name}.", row.description, f"{place}, importance {row.importance} of 5."),
+        _joined(f"{row.name}.", row.description, f"{place}, importance {row.importance} of 5.", _archived(row)),
     )
 
 
@@ -135,7 +141,9 @@ def of_project(row: ProjectRow) -> Snippet:
     deadline = f", deadline {day_in_words(row.deadline)}" if row.deadline else ""
     state = f"{row.status}, {row.priority} priority, {row.completion_percentage:g} percent done{deadline}."
     place = f"Project in {_path(row.area, row.pillar)}." if row.area else "Project."
-    return Snippet("project", row.id, 0, row.name, _joined(f"{row.name}.", row.description, place, state))
+    return Snippet(
+        "project", row.id, 0, row.name, _joined(f"{row.name}.", row.description, place, state, _archived(row))
+    )
 
 
 def of_task(row: TaskRow) -> Snippet:
@@ -146,7 +154,7 @@ def of_task(row: TaskRow) -> Snippet:
         row.id,
         0,
         row.name,
-        _joined(f"{row.name}.", row.description, place, _task_state(row), _effort(row)),
+        _joined(f"{row.name}.", row.description, place, _task_state(row), _effort(row), _archived(row)),
     )
 
 
@@ -211,6 +219,11 @@ def _effort(row: TaskRow) -> str:
         )
     said = "; ".join(part for part in parts if part)
     return f"Needs {said}." if said else ""
+
+
+def _archived(row: PillarRow | AreaRow | ProjectRow | TaskRow) -> str:
+    """What was put away is remembered as such: the coach may speak of it, and knows that it is over."""
+    return "Archived: no longer pursued." if row.archived else ""
 
 
 def _path(*names: str | None) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TEXT_BYTES = 24_000
 """What is sent of one text. Models take 8,191 tokens; hardly any text has more than one token in three bytes."""
 REQUEST_BYTES = 600_000
+DEFAULT_PAUSE, LONGEST_PAUSE = 2.0, 300.0
 REQUEST_TEXTS = 256
 """OpenAI takes 300,000 tokens and 2,048 texts a request, others less."""
 
@@ -83,7 +84,11 @@ class OpenAIEmbedder:
                         input=texts, **client._invocation_params
                     )
         except openai.APIStatusError as error:
-            raise EmbedderUnavailable(f"The embedder {self.model} answered with {error.status_code}.") from error
+            raise EmbedderUnavailable(
+                f"The embedder {self.model} answered with {error.status_code}.",
+                retry_after=wanted_pause(error.response.headers.get("retry-after"), error.status_code),
+                is_refusal=error.status_code in (401, 402, 403, 404),
+            ) from error
         except openai.APITimeoutError as error:
             raise EmbedderUnavailable(f"The embedder {self.model} did not answer in time.") from error
         except openai.APIError as error:
@@ -118,6 +123,16 @@ def worth_retrying(error: Exception) -> bool:
     if isinstance(error, openai.APIStatusError):
         return error.status_code in (408, 409, 429) or error.status_code >= 500
     return isinstance(error, openai.APIConnectionError)
+
+
+def wanted_pause(retry_after: str | None, status: int) -> float | None:
+    """How long a provider wants to be left alone, in seconds; of its dates and riddles a guess remains."""
+    if status not in (429, 503) or (status == 503 and retry_after is None):
+        return None
+    try:
+        return min(max(float(retry_after or ""), 0.0), LONGEST_PAUSE)
+    except ValueError:
+        return DEFAULT_PAUSE
 
 
 def batches(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -1,0 +1,41 @@
+"""Many texts to the embedder at once, and whose fault it is when that fails: the upstream's, or one text's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from coach.errors import EmbedderUnavailable
+from coach.retrieval.base import Embedder, Vector
+
+CALL = 500
+PROBE = "A quiet walk before breakfast."
+"""Nothing of anybody's, and harmless to any model: where even this fails, no text is to blame."""
+
+Outcome = Vector | EmbedderUnavailable
+
+
+async def embed(embedder: Embedder, texts: Sequence[str]) -> list[Outcome]:
+    """A vector for each text, or the fault that is this text's own.
+
+    :raises EmbedderUnavailable: the upstream as a whole: away, at its rate limit, refusing us.
+    """
+    outcomes: list[Outcome] = []
+    for start in range(0, len(texts), CALL):
+        outcomes.extend(await _embed(embedder, texts[start : start + CALL]))
+    return outcomes
+
+
+async def _embed(embedder: Embedder, texts: Sequence[str]) -> list[Outcome]:
+    try:
+        return list(await embedder.embed_documents(texts))
+    except EmbedderUnavailable as error:
+        if error.is_refusal or error.retry_after is not None:
+            raise
+        fault = error
+    # Asked before the search as well as before each verdict: halving 500 texts at a dead upstream would be a thousand
+    # calls, and an upstream that dies in the middle would make poison of whatever text was asked for just then.
+    await embedder.embed_query(PROBE)
+    if len(texts) == 1:
+        return [fault]
+    middle = len(texts) // 2
+    return [*await _embed(embedder, texts[:middle]), *await _embed(embedder, texts[middle:])]

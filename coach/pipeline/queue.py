@@ -1,0 +1,163 @@
+"""The embedding queue: claimed per user under a lease, given back or finished under its token."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from msgspec import Struct
+
+from coach.database.pool import Database
+from coach.database.queries import load
+
+_sql = load("pipeline")
+
+BATCH = 500
+ATTEMPTS = 8
+LEASE = timedelta(seconds=20)
+"""A killed worker's rows come back after this; a living one renews it."""
+
+LEVELS = ((0, 2, BATCH), (3, 3, BATCH // 8), (4, 4, BATCH // 64), (5, ATTEMPTS - 1, 1))
+"""Fewest and most attempts of a claim, and how many rows it takes. A row that takes its worker down is charged together
+with all that were claimed beside it; in ever smaller company it is soon alone, and the others go their way: 50 random
+kills over 1,000 rows buried none of them (tests/integration/pipeline/test_chaos.py)."""
+
+SCAN = 50_000
+LONGEST_BACKOFF = 30.0
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Claimed(Struct, frozen=True):
+    """One row of the queue that is ours until the lease ends."""
+
+    user_id: UUID
+    table: str
+    id: UUID
+    version: int
+    attempts: int
+    expands: bool
+    queued_at: datetime
+
+
+class Batch(Struct, frozen=True):
+    """What one claim took, and the token that fences it."""
+
+    token: UUID
+    rows: Sequence[Claimed]
+
+    @property
+    def users(self) -> list[UUID]:
+        return list(dict.fromkeys(row.user_id for row in self.rows))
+
+    def of(self, user_id: UUID) -> list[Claimed]:
+        return [row for row in self.rows if row.user_id == user_id]
+
+
+class Queue:
+    """Claims of one worker. ``clock`` gives an aware time; workers of several machines may differ by seconds."""
+
+    def __init__(self, db: Database, clock: Callable[[], datetime] = utc_now) -> None:
+        self._db, self.clock = db, clock
+
+    async def claims(self) -> list[Batch]:
+        """A batch of each level that has something due; what has failed too often is buried instead."""
+        now = self.clock()
+        async with self._db.as_operator() as tx:
+            due = [row async for row in _sql.due(tx, now=now, scan=SCAN)]
+        await self._bury([user for user, attempts, _ in due if attempts >= ATTEMPTS], now)
+        batches = [
+            await self._claim([user for user, attempts, _ in due if low <= attempts <= high], low, high, size, now)
+            for low, high, size in LEVELS
+        ]
+        return [batch for batch in batches if batch.rows]
+
+    async def _claim(self, users: Iterable[UUID], low: int, high: int, size: int, now: datetime) -> Batch:
+        """Everybody's fair share first: an import of one must not keep the edit of another waiting."""
+        token, rows = uuid4(), list[Claimed]()
+        waiting = list(dict.fromkeys(users))
+        if not waiting:
+            return Batch(token, rows)
+        async with self._db.as_operator() as tx:
+            for share in (-(-size // len(waiting)), size):
+                for user_id in waiting:
+                    if len(rows) >= size:
+                        break
+                    taken = _sql.claim(
+                        tx,
+                        user_id=user_id,
+                        token=token,
+                        now=now,
+                        until=now + LEASE,
+                        least_attempts=low,
+                        most_attempts=high,
+                        limit=min(share, size - len(rows)),
+                    )
+                    rows.extend([Claimed(*row) async for row in taken])
+        return Batch(token, rows)
+
+    async def _bury(self, users: Iterable[UUID], now: datetime) -> None:
+        for user_id in users:
+            async with self._db.as_operator() as tx:
+                gone = [row async for row in _sql.bury(tx, user_id=user_id, now=now, most_attempts=ATTEMPTS)]
+                await _sql.tell(
+                    tx,
+                    [
+                        {
+                            "user_id": user_id, "kind": "metadata_embedding_error", "table_name": table, "since": since,
+                            "status": "error", "error": "Given up after too many attempts.", "now": now,
+                        }
+                        for table, since in gone
+                    ],
+                )  # fmt: skip
+
+    async def renew(self, batch: Batch) -> None:
+        async with self._db.as_operator() as tx:
+            await _sql.renew(tx, users=batch.users, token=batch.token, until=self.clock() + LEASE)
+
+    async def release(self, batch: Batch) -> None:
+        """Give back what is still ours, uncharged."""
+        async with self._db.as_operator() as tx:
+            await _sql.release(tx, users=batch.users, token=batch.token)
+
+    async def charge(self, batch: Batch, faults: Sequence[tuple[Claimed, str]]) -> None:
+        """Faults of rows' own: later again, or given up."""
+        if not faults:
+            return
+        now = self.clock()
+        async with self._db.as_operator() as tx:
+            await _sql.charge(
+                tx,
+                [
+                    {
+                        "user_id": row.user_id, "entity_table": row.table, "entity_id": row.id, "version": row.version,
+                        "token": batch.token, "error": error[:300], "not_before": not_before(row.attempts, now),
+                    }
+                    for row, error in faults
+                ],
+            )  # fmt: skip
+            await _sql.tell(tx, list(_told(faults, now)))
+
+
+def _told(faults: Sequence[tuple[Claimed, str]], now: datetime) -> Iterator[dict[str, object]]:
+    """The user hears of the first failure and of the last, not of those between."""
+    for row, error in faults:
+        if row.attempts == 1 or row.attempts >= ATTEMPTS:
+            yield {
+                "user_id": row.user_id, "kind": "metadata_embedding_error", "table_name": row.table,
+                "since": row.queued_at, "status": "error", "error": error[:300], "now": now,
+            }  # fmt: skip
+
+
+def not_before(attempts: int, now: datetime) -> datetime | str:
+    """Twice as late each time, with jitter; never again after the last."""
+    return "infinity" if attempts >= ATTEMPTS else now + timedelta(seconds=backoff(attempts))
+
+
+def backoff(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: 1, 2, 4 … 30, each up to a half less."""
+    return min(LONGEST_BACKOFF, 2.0 ** max(failures - 1, 0)) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries

@@ -1,0 +1,124 @@
+"""A change of model: the new one's vectors fill in beside the old ones, which serve until a user's are complete."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import structlog
+from msgspec import Struct
+
+from coach.database.pool import Database
+from coach.database.queries import load
+from coach.errors import EmbedderUnavailable
+from coach.pipeline.embedding import embed
+from coach.pipeline.queue import LEASE, utc_now
+from coach.retrieval.base import Embedder, halfvec
+
+_sql = load("reembed")
+_log = structlog.get_logger(__name__)
+
+FILL = 250
+
+
+class Text(Struct, frozen=True):
+    """One text that the serving model has a vector of and the target model has not."""
+
+    id: UUID
+    text: str
+    is_message: bool
+    spoken: str | None = None
+
+
+class Reembedding:
+    """Fills in and switches, one user at a time. The model of the worker that started last is the target of all."""
+
+    def __init__(self, db: Database, embedder: Embedder) -> None:
+        self._db, self._embedder = db, embedder
+        self._declared = False
+        self._stood_aside = False
+
+    async def is_current(self) -> bool:
+        """Whether this process's model is the target; at the first call it becomes it."""
+        async with self._db.as_operator() as tx:
+            if not self._declared:
+                await _sql.declare_target(tx, model=self._embedder.model)
+                await _sql.register_all(tx)
+            target = await _sql.target(tx)
+        self._declared = True
+        if target != self._embedder.model and not self._stood_aside:
+            _log.warning("worker_stands_aside", model=self._embedder.model, target=target)
+        self._stood_aside = target != self._embedder.model
+        return not self._stood_aside
+
+    async def step(self) -> bool:
+        """Some texts of a user who is served from another model, or their switch; false where nobody is."""
+        target, token, now = self._embedder.model, uuid4(), utc_now()
+        async with self._db.as_operator() as tx:
+            row = await _sql.claim_user(tx, target=target, token=token, now=now, until=now + LEASE)
+            if row is None:
+                return False
+            user_id, serving = row
+            await _sql.drop_other_facts(tx, user_id=user_id, serving=serving, target=target)
+            await _sql.drop_other_messages(tx, user_id=user_id, serving=serving, target=target)
+        if serving != target:
+            texts = await self._unfilled(user_id, serving)
+            if texts:
+                await self._fill(user_id, serving, texts)
+                await self._leave(user_id, token)
+                return True
+        await self._switch(user_id)
+        return True
+
+    async def _unfilled(self, user_id: UUID, serving: str) -> list[Text]:
+        target = self._embedder.model
+        async with self._db.as_operator() as tx:
+            facts = _sql.unfilled_facts(tx, user_id=user_id, serving=serving, target=target, limit=FILL)
+            texts = [Text(id_, text, False) async for id_, text in facts]
+            messages = _sql.unfilled_messages(tx, user_id=user_id, serving=serving, target=target, limit=FILL)
+            return texts + [Text(id_, text, True, author) async for id_, text, author in messages]
+
+    async def _fill(self, user_id: UUID, serving: str, texts: list[Text]) -> None:
+        """Store beside the serving vectors those whose text is still the same; a poisoned one loses its place."""
+        target = self._embedder.model
+        outcomes = await embed(
+            self._embedder, [f"{text.spoken}: {text.text}" if text.spoken else text.text for text in texts]
+        )
+        async with self._db.as_operator() as tx:
+            if await _sql.hold_serving(tx, user_id=user_id) != serving:
+                return
+            for text, outcome in zip(texts, outcomes, strict=True):
+                if isinstance(outcome, EmbedderUnavailable):
+                    drop = _sql.forget_message_vector if text.is_message else _sql.forget_fact
+                    await drop(tx, user_id=user_id, id=text.id, serving=serving)
+                    continue
+                fill = _sql.fill_message if text.is_message else _sql.fill_fact
+                await fill(
+                    tx,
+                    user_id=user_id,
+                    id=text.id,
+                    text=text.text,
+                    serving=serving,
+                    target=target,
+                    embedding=halfvec(outcome),
+                )
+
+    async def _leave(self, user_id: UUID, token: UUID) -> None:
+        async with self._db.as_operator() as tx:
+            await _sql.leave_user(tx, user_id=user_id, token=token)
+
+    async def _switch(self, user_id: UUID) -> None:
+        """All or nothing, and only where nothing is missing: who stores a vector holds the row that is locked here."""
+        target = self._embedder.model
+        async with self._db.as_operator() as tx:
+            serving = await _sql.lock_serving(tx, user_id=user_id)
+            if serving is None:
+                return
+            if serving != target:
+                if await _sql.is_unfilled(tx, user_id=user_id, serving=serving, target=target):
+                    await _sql.leave_locked(tx, user_id=user_id)
+                    return
+                await _sql.switch_messages(tx, user_id=user_id, target=target)
+            await _sql.drop_other_facts(tx, user_id=user_id, serving=target, target=target)
+            await _sql.drop_other_messages(tx, user_id=user_id, serving=target, target=target)
+            await _sql.drop_seconds(tx, user_id=user_id, target=target)
+            await _sql.serve(tx, user_id=user_id, target=target, now=utc_now())

@@ -1,0 +1,155 @@
+"""Storing what was embedded: one transaction a user, under their consents as they are by then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from coach.database.pool import Database, Transaction
+from coach.database.queries import load
+from coach.pipeline.entities import DOMAINS, MESSAGES, Consents, Missing, Person, Plan
+from coach.pipeline.queue import Batch, Claimed
+from coach.retrieval.base import Vector, halfvec
+
+_sql = load("pipeline")
+
+
+class Embedded(Struct, frozen=True):
+    """One text with its vector; without one where its model cannot be asked any more."""
+
+    missing: Missing
+    vector: Vector | None
+
+
+class Ready(Struct, frozen=True):
+    """A row that can be finished."""
+
+    plan: Plan
+    texts: Sequence[Embedded]
+
+
+async def store(db: Database, batch: Batch, person: Person, ready: Sequence[Ready], now: datetime) -> int:
+    """Store and finish what is still as it was claimed and read; the rest stays in the queue, uncharged, due at once.
+
+    Returns how many rows were finished. The locks are taken in the order that sql/migrations/0100 names.
+    """
+    user_id = person.user_id
+    async with db.as_operator() as tx:
+        consents = await _sql.hold_person(tx, user_id=user_id)
+        if (Consents(*consents) if consents else Consents()) != person.consents:
+            await _sql.let_go(tx, user_id=user_id, token=batch.token)
+            return 0
+        if await _serving(tx, person) != person.models[0]:
+            await _sql.let_go(tx, user_id=user_id, token=batch.token)
+            return 0
+        held = await _hold(tx, user_id, batch, [each.plan.claimed for each in ready])
+        finished = [each for each in ready if (each.plan.claimed.table, each.plan.claimed.id) in held]
+        await _write(tx, person, finished)
+        for each in finished:
+            if each.plan.claimed.expands:
+                row = each.plan.claimed
+                await _sql.expand(tx, user_id=user_id, entity_table=row.table, entity_id=row.id, now=now)
+        done = [each.plan.claimed for each in finished]
+        await _sql.finish(tx, user_id=user_id, tables=[row.table for row in done], ids=[row.id for row in done])
+        await _sql.tell(tx, list(_told(user_id, finished, now)))
+    return len(finished)
+
+
+async def _serving(tx: Transaction, person: Person) -> str | None:
+    """Which model serves, locked against a switch. Nobody is registered whose account has gone."""
+    serving: str | None = await _sql.hold_model(tx, user_id=person.user_id)
+    if serving is None:
+        await _sql.register(tx, user_id=person.user_id, model=person.models[-1])
+        serving = await _sql.hold_model(tx, user_id=person.user_id)
+    return serving
+
+
+async def _hold(tx: Transaction, user_id: UUID, batch: Batch, rows: Sequence[Claimed]) -> set[tuple[str, UUID]]:
+    messages = [row.id for row in rows if row.table == MESSAGES]
+    if messages:
+        await _sql.lock_messages(tx, user_id=user_id, ids=messages)
+    held = _sql.hold(
+        tx,
+        user_id=user_id,
+        token=batch.token,
+        tables=[row.table for row in rows],
+        ids=[row.id for row in rows],
+        versions=[row.version for row in rows],
+    )
+    return {(table, id_) async for table, id_ in held}
+
+
+async def _write(tx: Transaction, person: Person, ready: Sequence[Ready]) -> None:
+    """The serving model's vectors first: a change of model that copies one waits there and sees both."""
+    serving = person.models[0]
+    snippets, messages, seconds = list[Any](), list[Any](), list[Any]()
+    outdated = [_place(each.plan, chunk, model) for each in ready for chunk, model in each.plan.outdated]
+    for each, text in [(row, text) for row in ready for text in row.texts]:
+        row, missing = each.plan.claimed, text.missing
+        if row.table == MESSAGES:
+            if text.vector is not None:
+                (messages if missing.model == serving else seconds).append(
+                    {
+                        "user_id": row.user_id,
+                        "id": row.id,
+                        "content": each.plan.content,
+                        "embedding": halfvec(text.vector),
+                        "model": missing.model,
+                    }
+                )
+        elif text.vector is None:
+            outdated.append(_place(each.plan, missing.chunk, missing.model))
+        else:
+            snippets.append(
+                _place(each.plan, missing.chunk, missing.model)
+                | {
+                    "title": missing.title,
+                    "text": missing.text,
+                    "embedding": halfvec(text.vector),
+                    "content_hash": missing.content_hash,
+                    "updated_at": each.plan.updated_at,
+                }
+            )
+    snippets.sort(key=lambda values: values["model"] != serving)
+    for query, values in (
+        (_sql.drop_snippet, outdated),
+        (_sql.store_snippet, snippets),
+        (_sql.store_message, messages),
+        (_sql.store_second, seconds),
+    ):
+        if values:
+            await query(tx, values)
+
+
+def _place(plan: Plan, chunk: int, model: str) -> dict[str, Any]:
+    row = plan.claimed
+    return {
+        "user_id": row.user_id,
+        "domain_tag": DOMAINS[row.table],
+        "entity_id": row.id,
+        "chunk": chunk,
+        "model": model,
+    }
+
+
+def _told(user_id: UUID, finished: Sequence[Ready], now: datetime) -> Iterator[dict[str, Any]]:
+    """One line a table: when its oldest change was queued, when all were done. None where no text changed."""
+    since: dict[str, datetime] = {}
+    for each in finished:
+        if each.texts or each.plan.outdated:
+            row = each.plan.claimed
+            since[row.table] = min(since.get(row.table, row.queued_at), row.queued_at)
+    for table, queued_at in since.items():
+        yield {
+            "user_id": user_id,
+            "kind": "metadata_embedding_completed",
+            "table_name": table,
+            "since": queued_at,
+            "status": "completed",
+            "error": None,
+            "now": now,
+        }

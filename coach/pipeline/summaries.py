@@ -1,0 +1,91 @@
+"""What was measured of a pillar or an area, week by week: a few figures as a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from statistics import fmean
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+
+from coach.pipeline.snippets import Snippet, day_in_words
+
+_FIRST_MONDAY = date(1970, 1, 5)
+
+
+class Point(Struct, frozen=True):
+    """One point of ``behavior_metrics``; the database has checked it on its way in."""
+
+    timestamp: datetime
+    alignment_score: float | None = None
+    sentiment: float | None = None
+    habit_strength: float | None = None
+    energy_level: float | None = None
+    focus_time_minutes: float | None = None
+
+
+class MetricsRow(Struct, frozen=True):
+    """``kind`` is Pillar or Area; ``metrics`` the column as it stands."""
+
+    id: UUID
+    name: str
+    kind: str
+    metrics: object
+    timezone: ZoneInfo
+
+
+def of_metrics(row: MetricsRow) -> list[Snippet]:
+    """A snippet for each week with a point.
+
+    Its chunk is the week's number since 1970, so that a new point changes one week and leaves the others as they are;
+    of an area minus that number, since an area and a pillar may have the same id.
+    """
+    weeks: dict[date, list[Point]] = {}
+    for point in _points(row.metrics):
+        day = point.timestamp.astimezone(row.timezone).date()
+        weeks.setdefault(day - timedelta(days=day.weekday()), []).append(point)
+    sign = -1 if row.kind == "Area" else 1
+    return [
+        Snippet(
+            "behavior_summary",
+            row.id,
+            sign * ((monday - _FIRST_MONDAY).days // 7 + 1),
+            f"{row.name}, week of {day_in_words(monday)}",
+            f"{row.kind} {row.name}, week of {day_in_words(monday)}: {', '.join(_figures(points))}.",
+        )
+        for monday, points in sorted(weeks.items())
+    ]
+
+
+def _points(metrics: object) -> Iterator[Point]:
+    """Those that can be read: an adopted database may hold others, and one of them must not hide the rest."""
+    for raw in metrics if isinstance(metrics, list) else ():
+        try:
+            point = msgspec.convert(raw, Point, strict=False)
+        except msgspec.ValidationError:
+            continue
+        moment = point.timestamp if point.timestamp.tzinfo else point.timestamp.replace(tzinfo=UTC)
+        if 1970 < moment.year < 9998:
+            yield msgspec.structs.replace(point, timestamp=moment)
+
+
+def _figures(points: list[Point]) -> Iterator[str]:
+    for name, values in (
+        ("alignment", _given(point.alignment_score for point in points)),
+        ("habit strength", _given(point.habit_strength for point in points)),
+        ("mood", _given(point.sentiment for point in points)),
+        ("energy", _given(point.energy_level for point in points)),
+    ):
+        if values:
+            yield f"{name} {fmean(values):.2f} on average"
+    focus = _given(point.focus_time_minutes for point in points)
+    if focus:
+        yield f"{sum(focus):g} minutes of focus"
+    yield f"{len(points)} measurement{'s' if len(points) > 1 else ''}"
+
+
+def _given(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]

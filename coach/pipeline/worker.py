@@ -1,0 +1,213 @@
+"""The worker: takes what is due, embeds it in large batches, stores it; and goes on whatever happens to one of them.
+
+Correct without any notification, with any number of workers, killed at any moment: all that it knows is in the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
+
+import psycopg
+import structlog
+
+from coach.database.pool import Database
+from coach.errors import DatabaseUnavailable, EmbedderUnavailable
+from coach.pipeline.embedding import embed
+from coach.pipeline.entities import Missing, Work, read
+from coach.pipeline.queue import LEASE, Batch, Claimed, Queue, backoff
+from coach.pipeline.reembed import Reembedding
+from coach.pipeline.storing import Embedded, Ready, store
+from coach.pipeline.wake import POLL
+from coach.retrieval.base import Embedder, Vector
+
+_log = structlog.get_logger(__name__)
+
+STOP_GRACE = 5.0
+"""Seconds in which a stop lets the batch at hand be finished; then its leases are given back."""
+
+Build = Callable[[str], Embedder | None]
+"""The embedder of a model's name, or None where it cannot be had."""
+
+
+class Worker:
+    """One worker; a process needs no more than one.
+
+    ``db`` may become the operator (``urls.worker``). ``build`` finds the embedder of a model that is being replaced.
+    ``wait`` sleeps for at most so many seconds, less where it hears of work.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        embedder: Embedder,
+        *,
+        build: Build = lambda model: None,
+        wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        poll: float = POLL,
+    ) -> None:
+        self._db, self._embedder, self._build, self._wait, self._poll = db, embedder, build, wait, poll
+        self._embedders: dict[str, Embedder | None] = {embedder.model: embedder}
+        self._queue = Queue(db)
+        self._reembedding = Reembedding(db, embedder)
+        self._stopping = asyncio.Event()
+        self._failures = 0
+        self._paused_until = 0.0
+
+    async def run(self) -> None:
+        """Work until ``stop``. Ends early only where it is cancelled, and gives back what it holds either way."""
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            while not self._stopping.is_set():
+                step = asyncio.create_task(self._step())
+                await asyncio.wait({step, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                if not step.done():
+                    await asyncio.wait({step}, timeout=STOP_GRACE)
+                    step.cancel()
+                with suppress(asyncio.CancelledError):
+                    await step
+        finally:
+            stopped.cancel()
+
+    def stop(self) -> None:
+        """End after the batch at hand."""
+        self._stopping.set()
+
+    async def _step(self) -> None:
+        """One batch, or one wait."""
+        try:
+            if self._paused_for() > 0 or not await self.work():
+                await self._idle()
+        except (DatabaseUnavailable, psycopg.Error) as error:
+            # Whatever it held comes back with the end of its lease.
+            _log.warning("pipeline_waits_for_database", error=type(error).__name__)
+            await asyncio.sleep(backoff(2))
+
+    async def _idle(self) -> None:
+        if self._paused_for() > 0:
+            await asyncio.sleep(min(self._paused_for(), 30.0))
+        elif not self._stopping.is_set():
+            await self._wait(self._poll)
+
+    async def work(self) -> bool:
+        """Everything that is due now, then a step of a change of model; false where there was nothing to do."""
+        if not await self._reembedding.is_current():
+            return False
+        batches = await self._queue.claims()
+        for batch in batches:
+            async with self._leased(batch):
+                await self._process(batch)
+        if batches or self._paused_for() > 0:
+            return True
+        try:
+            return await self._reembedding.step()
+        except EmbedderUnavailable as error:
+            self._pause(error)
+            return True
+
+    async def _process(self, batch: Batch) -> None:
+        try:
+            work = await read(self._db, batch.rows, self._embedder.model)
+            vectors = await self._vectors(work.missing)
+        except EmbedderUnavailable as error:
+            self._pause(error)
+            return
+        self._failures = 0
+        await self._store(batch, work, vectors)
+
+    async def _vectors(self, missing: Sequence[Missing]) -> dict[int, Vector | EmbedderUnavailable]:
+        """By place in ``missing``; without those whose model can no longer be asked."""
+        vectors: dict[int, Vector | EmbedderUnavailable] = {}
+        for model in dict.fromkeys(text.model for text in missing):
+            places = [place for place, text in enumerate(missing) if text.model == model]
+            embedder = self._embedder_of(model)
+            if embedder is None:
+                continue
+            try:
+                outcomes = await embed(embedder, [missing[place].text for place in places])
+            except EmbedderUnavailable as error:
+                if error.is_refusal and model != self._embedder.model:
+                    # The model that is on its way out does not serve us any more: its outdated vectors go.
+                    self._embedders[model] = None
+                    continue
+                raise
+            vectors.update(zip(places, outcomes, strict=True))
+        return vectors
+
+    def _embedder_of(self, model: str) -> Embedder | None:
+        if model not in self._embedders:
+            self._embedders[model] = self._build(model)
+        return self._embedders[model]
+
+    async def _store(self, batch: Batch, work: Work, vectors: dict[int, Vector | EmbedderUnavailable]) -> None:
+        texts: dict[int, list[Embedded]] = {}
+        faults: dict[int, str] = {}
+        for place, missing in enumerate(work.missing):
+            outcome = vectors.get(place)
+            if isinstance(outcome, EmbedderUnavailable):
+                faults[missing.plan] = str(outcome)
+            else:
+                texts.setdefault(missing.plan, []).append(Embedded(missing, outcome))
+        charged = [(work.plans[plan].claimed, fault) for plan, fault in faults.items()]
+        for user_id in batch.users:
+            ready = [
+                Ready(plan, texts.get(place, ()))
+                for place, plan in enumerate(work.plans)
+                if plan.claimed.user_id == user_id and place not in faults
+            ]
+            charged.extend(await self._store_for(batch, work, ready))
+        await self._queue.charge(batch, charged)
+
+    async def _store_for(self, batch: Batch, work: Work, ready: Sequence[Ready]) -> list[tuple[Claimed, str]]:
+        """All of a user's at once, or one by one where the database refuses one of them; returns who was refused."""
+        if not ready:
+            return []
+        person = work.people[ready[0].plan.claimed.user_id]
+        try:
+            await store(self._db, batch, person, ready, self._queue.clock())
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, psycopg.InternalError) as error:
+            if len(ready) == 1:
+                return [(ready[0].plan.claimed, f"The database refused it ({type(error).__name__}).")]
+            return [fault for each in ready for fault in await self._store_for(batch, work, [each])]
+        return []
+
+    @asynccontextmanager
+    async def _leased(self, batch: Batch) -> AsyncIterator[None]:
+        """Renew the leases while inside; afterwards give back what was not finished.
+
+        Not after an error of ours: the attempt stays charged, and whatever row brought it about is soon alone with it.
+        """
+        renewing = asyncio.create_task(self._renew(batch))
+        try:
+            yield
+        except (asyncio.CancelledError, DatabaseUnavailable):
+            await self._queue.release(batch)
+            raise
+        except Exception as error:  # noqa: BLE001 - one row that cannot be read must not end the pipeline for all
+            frames = traceback.format_tb(error.__traceback__)
+            _log.error("batch_broke", rows=len(batch.rows), error=type(error).__name__, frames=frames)
+            fault = f"It could not be read ({type(error).__name__})."
+            await self._queue.charge(batch, [(row, fault) for row in batch.rows])
+        else:
+            await self._queue.release(batch)
+        finally:
+            renewing.cancel()
+
+    async def _renew(self, batch: Batch) -> None:
+        while True:
+            await asyncio.sleep(LEASE.total_seconds() / 3)
+            with suppress(DatabaseUnavailable):
+                await self._queue.renew(batch)
+
+    def _pause(self, error: EmbedderUnavailable) -> None:
+        """For everybody: nobody's row is to blame, and asking on would only make it worse."""
+        self._failures += 1
+        seconds = max(error.retry_after or 0.0, backoff(self._failures))
+        self._paused_until = monotonic() + seconds
+        _log.warning("pipeline_paused", seconds=round(seconds, 1), error=str(error), is_refusal=error.is_refusal)
+
+    def _paused_for(self) -> float:
+        return self._paused_until - monotonic()

@@ -1,0 +1,295 @@
+"""What a change of life leads to: the words that are remembered of it, once, and gone with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from coach.pipeline.worker import Worker
+from tests.integration.pipeline.conftest import Someone
+
+TREE = """
+    insert into pillars (user_id, id, name) values (%(me)s, %(id)s, 'Health');
+    insert into areas (user_id, id, pillar_id, name) values (%(me)s, %(id)s, %(id)s, 'Running');
+    insert into projects (user_id, id, area_id, name) values (%(me)s, %(id)s, %(id)s, 'Half marathon');
+    insert into tasks (user_id, id, project_id, name) values (%(me)s, %(id)s, %(id)s, 'Buy shoes');
+"""
+
+
+async def plant(person: Someone) -> UUID:
+    """A pillar, an area, a project and a task in each other, all of one id."""
+    id_ = uuid4()
+    for statement in TREE.strip().split(";\n")[:4]:
+        await person.does(statement.strip().rstrip(";"), id=id_)
+    return id_
+
+
+async def test_a_new_task_is_remembered_with_all_that_it_belongs_to(ann: Someone, worker: Worker) -> None:
+    await plant(ann)
+
+    assert await worker.work()
+
+    assert await ann.remembered() == [
+        "Buy shoes. Task of the project Half marathon (Running, Health). Open, medium priority."
+    ]
+    assert await ann.queued() == []
+    assert not await worker.work()
+
+
+async def test_twenty_edits_are_one_row_and_one_embedding(ann: Someone, worker: Worker) -> None:
+    id_ = await ann.adds_task("0")
+    for number in range(20):
+        await ann.does("update tasks set name = %(name)s where id = %(id)s", id=id_, name=f"Version {number}")
+
+    assert await ann.queued() == [("tasks", 21)]
+    await worker.work()
+
+    assert await ann.remembered() == ["Version 19. Task. Open, medium priority."]
+    assert len(await ann.audit()) == 1
+
+
+async def test_what_no_snippet_is_made_of_queues_nothing(ann: Someone, worker: Worker) -> None:
+    id_ = await ann.adds_task("Buy shoes")
+    await worker.work()
+
+    await ann.does("update tasks set sort_order = 7, category = 'errands' where id = %(id)s", id=id_)
+    await ann.does("update tasks set name = name where id = %(id)s", id=id_)
+
+    assert await ann.queued() == []
+
+
+async def test_an_edit_and_back_is_not_embedded_again(ann: Someone, worker: Worker) -> None:
+    id_ = await ann.adds_task("Buy shoes")
+    await worker.work()
+    before = await ann.rows("select id, xmin::text from user_metadata_embeddings where user_id = %(me)s")
+
+    for name in ("Sell shoes", "Buy shoes"):
+        await ann.does("update tasks set name = %(name)s where id = %(id)s", id=id_, name=name)
+    await worker.work()
+
+    assert await ann.rows("select id, xmin::text from user_metadata_embeddings where user_id = %(me)s") == before
+    assert await ann.queued() == []
+
+
+async def test_a_renamed_pillar_reaches_everything_under_it_by_one_row(ann: Someone, worker: Worker) -> None:
+    id_ = await plant(ann)
+    await worker.work()
+
+    await ann.does("update pillars set name = 'Body' where id = %(id)s", id=id_)
+
+    assert await ann.queued() == [("pillars", 1)]
+    await worker.work()
+    await worker.work()
+    assert "(Running, Body)" in (await ann.remembered())[0]
+    assert "(Body)" in (await ann.remembered("project"))[0]
+    assert "pillar Body" in (await ann.remembered("area"))[0]
+    assert await ann.queued() == []
+
+
+async def test_an_archived_project_is_remembered_as_such(ann: Someone, worker: Worker) -> None:
+    id_ = await plant(ann)
+    await worker.work()
+
+    await ann.does("update projects set archived = true where id = %(id)s", id=id_)
+    await worker.work()
+
+    assert (await ann.remembered("project"))[0].endswith("Archived: no longer pursued.")
+
+
+async def test_what_is_deleted_goes_at_once_with_its_queue_row(ann: Someone, worker: Worker) -> None:
+    id_ = await plant(ann)
+    await worker.work()
+    await ann.does("update tasks set name = 'Sell shoes' where id = %(id)s", id=id_)
+
+    await ann.does("delete from projects where id = %(id)s", id=id_)
+
+    assert await ann.remembered() == []
+    assert await ann.remembered("project") == []
+    assert await ann.queued() == []
+
+
+async def test_a_long_journal_entry_is_chunked_and_shrinks_again(ann: Someone, worker: Worker) -> None:
+    id_ = uuid4()
+    await ann.does(
+        "insert into journal_entries (user_id, id, title, content) values (%(me)s, %(id)s, 'Knee', %(text)s)",
+        id=id_,
+        text="My knee hurts again today. " * 120,
+    )
+    await worker.work()
+    assert len(await ann.remembered("journal_entry")) > 3
+
+    await ann.does("update journal_entries set content = 'Better.' where id = %(id)s", id=id_)
+    await worker.work()
+    assert len(await ann.remembered("journal_entry")) == 1
+
+    await ann.does("update journal_entries set deleted = true where id = %(id)s", id=id_)
+    assert await ann.remembered("journal_entry") == []
+    assert not await worker.work()
+
+    await ann.does("update journal_entries set deleted = false where id = %(id)s", id=id_)
+    await worker.work()
+    assert len(await ann.remembered("journal_entry")) == 1
+
+
+async def test_metrics_become_a_summary_a_week_and_a_new_point_changes_one(ann: Someone, worker: Worker) -> None:
+    id_ = await plant(ann)
+    points = [{"timestamp": f"2026-11-{day:02}T10:00:00Z", "alignment_score": 0.5} for day in (3, 4, 10)]
+    for table in ("pillars", "areas"):
+        await ann.does(
+            f"update {table} set behavior_metrics = %(points)s where id = %(id)s", id=id_, points=json.dumps(points)
+        )
+    await worker.work()
+    summaries = await ann.remembered("behavior_summary")
+    assert len(summaries) == 4
+    assert "Pillar Health, week of 2 November 2026: alignment 0.50 on average, 2 measurements." in summaries
+    before = dict(
+        await ann.rows(
+            "select text_snippet, xmin::text from user_metadata_embeddings"
+            " where user_id = %(me)s and domain_tag = 'behavior_summary'"
+        )
+    )
+
+    points.append({"timestamp": "2026-11-11T10:00:00Z", "alignment_score": 1})
+    await ann.does("update pillars set behavior_metrics = %(points)s", points=json.dumps(points))
+    await worker.work()
+
+    after = dict(
+        await ann.rows(
+            "select text_snippet, xmin::text from user_metadata_embeddings"
+            " where user_id = %(me)s and domain_tag = 'behavior_summary'"
+        )
+    )
+    assert len(set(after.items()) - set(before.items())) == 1
+    await ann.does("delete from areas")
+    assert len(await ann.remembered("behavior_summary")) == 2
+
+
+async def test_odd_values_that_the_database_takes_stop_nobody(ann: Someone, worker: Worker) -> None:
+    await ann.adds_task("Endless", due_date="infinity", due_time="24:00", completed_at="-infinity", completed=True)
+    await ann.adds_task("Shapeless", task_metadata='{"energy_requirement": [1, {"a": null}]}')
+    await ann.does("insert into projects (user_id, name, deadline) values (%(me)s, 'Never', 'infinity')")
+    await ann.does("insert into journal_entries (user_id, content, created_at) values (%(me)s, 'x', '4000-01-01 BC')")
+
+    await worker.work()
+
+    assert len(await ann.remembered()) == 2
+    assert len(await ann.remembered("project")) == len(await ann.remembered("journal_entry")) == 1
+    assert await ann.queued() == []
+
+
+async def test_an_account_is_deleted_in_the_midst_of_it_all(ann: Someone, worker: Worker, owner: Any) -> None:
+    await plant(ann)
+    await worker.work()
+    await ann.does("update pillars set name = 'Body'")
+
+    await owner.execute("delete from auth.users where id = %s", (ann.id,))
+
+    assert await ann.rows("select from embedding_queue where user_id = %(me)s") == []
+    assert not await worker.work()
+
+
+CONSENTS = """
+    insert into user_analytics_preferences (user_id, {0}) values (%(me)s, %(given)s)
+    on conflict (user_id) do update set {0} = %(given)s
+"""
+
+
+@pytest.mark.parametrize(
+    ("consent", "gone", "stays"),
+    [
+        ("record_rag_snippets", ("pillar", "task", "journal_entry", "behavior_summary"), ()),
+        ("store_behavioral_embeddings", ("journal_entry", "behavior_summary"), ("pillar", "task")),
+        ("track_pillar_metrics", ("behavior_summary",), ("pillar", "task", "journal_entry")),
+    ],
+)
+async def test_a_withdrawn_consent_purges_and_embeds_nothing_until_it_is_given_again(
+    ann: Someone, worker: Worker, consent: str, gone: tuple[str, ...], stays: tuple[str, ...]
+) -> None:
+    await plant(ann)
+    now = datetime.now(UTC).isoformat()
+    points = json.dumps([{"timestamp": now, "alignment_score": 0.5}])
+    await ann.does("update pillars set behavior_metrics = %(points)s", points=points)
+    await ann.does("insert into journal_entries (user_id, content) values (%(me)s, 'Tired.')")
+    await worker.work()
+    before = {domain: await ann.remembered(domain) for domain in (*gone, *stays)}
+    assert all(before.values())
+    await ann.does("update journal_entries set content = 'Very tired.'")
+    await ann.does("update pillars set description = 'x'")
+
+    await ann.does(CONSENTS.format(consent), given=False)
+
+    assert all([await ann.remembered(domain) == [] for domain in gone])
+    left = {table for table, _ in await ann.queued()}
+    assert left == ({"pillars"} if "pillar" in stays else set()) | (
+        {"journal_entries"} if "journal_entry" in stays else set()
+    )
+    await ann.does("update journal_entries set content = 'Tired.'")
+    await worker.work()
+    assert all([await ann.remembered(domain) == [] for domain in gone])
+    await ann.does("update pillars set description = null")
+
+    await ann.does(CONSENTS.format(consent), given=True)
+    await worker.work()
+
+    assert {domain: await ann.remembered(domain) for domain in (*gone, *stays)} == before
+    assert await ann.queued() == []
+
+
+async def test_without_task_context_the_snippets_lose_it_at_once_and_get_it_back(ann: Someone, worker: Worker) -> None:
+    await ann.adds_task("Write", task_metadata='{"energy_requirement": "high"}')
+    await worker.work()
+    assert "high energy" in (await ann.remembered())[0]
+
+    await ann.does(CONSENTS.format("store_task_context"), given=False)
+    assert await ann.remembered() == []
+    await worker.work()
+    assert await ann.remembered() == ["Write. Task. Open, medium priority."]
+
+    await ann.does(CONSENTS.format("store_task_context"), given=True)
+    await worker.work()
+    assert "high energy" in (await ann.remembered())[0]
+
+
+async def test_another_time_zone_moves_the_days(ann: Someone, worker: Worker) -> None:
+    await ann.does(
+        "insert into journal_entries (user_id, content, created_at) values (%(me)s, 'x', '2026-11-22 23:30+00')"
+    )
+    await worker.work()
+    assert "22 November" in (await ann.remembered("journal_entry"))[0]
+
+    await ann.does("update user_profiles set timezone = 'Asia/Tokyo'")
+    await worker.work()
+    await worker.work()
+    assert "23 November" in (await ann.remembered("journal_entry"))[0]
+
+
+async def test_an_import_of_twenty_thousand_rows_takes_at_most_four_times_as_long_with_the_triggers(
+    someone: Callable[[], Awaitable[Someone]], owner: Any
+) -> None:
+    """Of which the triggers add at most three: the promise is on one statement's time."""
+
+    async def time_of_import(triggers: str) -> float:
+        person = await someone()
+        project = uuid4()
+        await owner.execute("insert into projects (user_id, id, name) values (%s, %s, 'All')", (person.id, project))
+        await owner.execute(f"alter table tasks {triggers} trigger coach_embed_added")
+        started = perf_counter()
+        await owner.execute(
+            "insert into tasks (user_id, project_id, name, description)"
+            " select %s, %s, 'Task ' || n, repeat('words of it ', 10) from generate_series(1, 20000) n",
+            (person.id, project),
+        )
+        return perf_counter() - started
+
+    plain = min([await time_of_import("disable") for _ in range(2)])
+    queued = min([await time_of_import("enable") for _ in range(2)])
+    await owner.execute("delete from embedding_queue")
+
+    print(f"20,000 rows: {plain:.2f} s, with the trigger {queued:.2f} s")
+    assert queued <= 4 * plain
