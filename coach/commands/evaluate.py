@@ -18,15 +18,13 @@ from coach.settings import load_settings
 
 
 async def demo_retrieval(min_hit: float, as_json: bool) -> int:
-    """Returns the exit code: 1 if a dataset falls below the asked-for hit@10."""
+    """Returns the exit code: 1 if the main dataset, the first one, falls below the asked-for hit@10."""
     from coach.evals.demo import run, table
 
     async with empty_database() as (db, embedder):
         results = await run(db, embedder, date.today(), progress=_say)
     click.echo(msgspec.json.encode(results).decode() if as_json else table(results))
-    worst = min(result.means["all"].hit_10 for result in results)
-    click.echo(f"hit@10: {worst:.3f}", err=True)
-    return 1 if worst < min_hit else 0
+    return 1 if results[0].means["all"].hit_10 < min_hit else 0
 
 
 async def locomo(file: Path, min_recall: float, as_json: bool) -> int:

@@ -179,7 +179,7 @@ class Life(Struct, frozen=True):
     def sources(self) -> Iterator[tuple[str, str]]:
         """``<domain>:<key>`` of each row that can be a source, with its ``<domain>:<id>``.
 
-        A conversation's key stands for each of its messages, so it comes once a message.
+        A message is ``conversation:<key>/<its number>``, the first one 1.
         """
         for domain, rows in (
             ("pillar", self.pillars),
@@ -191,5 +191,5 @@ class Life(Struct, frozen=True):
             for row in rows:
                 yield f"{domain}:{row.key}", f"{domain}:{row.id}"
         for conversation in self.conversations:
-            for message in conversation.messages:
-                yield f"conversation:{conversation.key}", f"conversation:{message.id}"
+            for number, message in enumerate(conversation.messages, 1):
+                yield f"conversation:{conversation.key}/{number}", f"conversation:{message.id}"
