@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
@@ -9,6 +10,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import structlog
 from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -18,7 +20,7 @@ from coach.chat.prompt import Prompts
 from coach.chat.routes import chat_router
 from coach.chat.turns import Turns, utc_now
 from coach.database.migrations import migrations
-from coach.database.opening import opened
+from coach.database.opening import Urls, opened
 from coach.database.pool import Database
 from coach.errors import InvalidInput, Misconfigured
 from coach.http.edge import Edge
@@ -32,6 +34,7 @@ from coach.identity.jwks import JwksKeys
 from coach.identity.tokens import Verifier
 from coach.identity.users import Accounts
 from coach.models.configure import build_models
+from coach.pipeline.background import Background, background, operators_database
 from coach.resources import SQL
 from coach.retrieval.base import Embedder
 from coach.retrieval.context import Retriever
@@ -40,11 +43,19 @@ from coach.retrieval.routes import search_router
 from coach.retrieval.wordllama import WordllamaEmbedder
 from coach.settings import Settings
 
+log = structlog.get_logger(__name__)
+
 
 def build_app(
-    settings: Settings, *, clock: Callable[[], datetime] = utc_now, rate: RateLimiter | None = None
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    rate: RateLimiter | None = None,
+    embeds: bool = True,
 ) -> Litestar:
     """The ASGI application. Its lifespan opens the database, embedder, models and turns, and closes them again.
+
+    With ``embeds`` a worker runs inside of it, where the worker's login allows.
 
     :raises Misconfigured: no way to check a token is configured.
     """
@@ -56,7 +67,7 @@ def build_app(
     app = Litestar(
         route_handlers=[*PAGES, config, health_router, _users_routes()],
         exception_handlers=HANDLERS,
-        lifespan=[partial(_running, settings=settings, clock=clock)],
+        lifespan=[partial(_running, settings=settings, clock=clock, embeds=embeds)],
         openapi_config=openapi_config(),
         request_max_body_size=OTHER_BODY,
         logging_config=None,
@@ -102,7 +113,9 @@ def _refuse_broken_query(request: Request[Any, Any, Any]) -> None:
 
 
 @asynccontextmanager
-async def _running(app: Litestar, *, settings: Settings, clock: Callable[[], datetime]) -> AsyncIterator[None]:
+async def _running(
+    app: Litestar, *, settings: Settings, clock: Callable[[], datetime], embeds: bool
+) -> AsyncIterator[None]:
     """Open in the order of need, close in reverse; the turns have been drained before (``coach/server.py``)."""
     state = app.state
     async with AsyncExitStack() as stack:
@@ -133,9 +146,29 @@ async def _running(app: Litestar, *, settings: Settings, clock: Callable[[], dat
             timeout=settings.turn_timeout,
             clock=clock,
         )
+        state.operators = operators = await _operators(stack, settings, urls)
+        worker = background(operators, urls.listen) if embeds and operators is not None else None
+        state.drain = drain = partial(_drain, turns, worker)
+        if worker is not None:
+            worker.start()
         # For servers other than ours, which do not drain: nothing may run on when the pool closes.
-        stack.push_async_callback(turns.drain, 0.0)
+        stack.push_async_callback(drain, 0.0)
         yield
+
+
+async def _operators(stack: AsyncExitStack, settings: Settings, urls: Urls) -> Database | None:
+    """What acts for all users: the worker inside, and what operators ask. A server can do without."""
+    try:
+        return await stack.enter_async_context(operators_database(urls.worker))
+    except Misconfigured as error:
+        if settings.worker_database_url is not None:
+            raise
+        log.warning("no_worker_inside", reason=str(error))
+        return None
+
+
+async def _drain(turns: Turns, worker: Background | None, grace: float) -> None:
+    await asyncio.gather(turns.drain(grace), *([worker.stop(grace)] if worker is not None else []))
 
 
 def verifier(settings: Settings) -> Verifier:

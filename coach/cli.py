@@ -19,6 +19,7 @@ click.rich_click.USE_MARKDOWN = False
 click.rich_click.SHOW_ARGUMENTS = True
 click.rich_click.MAX_WIDTH = 100
 
+_NO_WORKER = click.option("--no-worker", is_flag=True, help="Leave embedding and jobs to `coach worker`.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 
@@ -33,23 +34,34 @@ def cli() -> None:
 
 @cli.command(epilog="Example: coach demo --port 8080")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65_535))
-def demo(host: str, port: int) -> None:
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65_535), help="0: any free one.")
+@click.option("--users", default=0, type=click.IntRange(0, 9_999), metavar="N", help="N more people, for load tests.")
+@_NO_WORKER
+def demo(host: str, port: int, users: int, no_worker: bool) -> None:
     """Start with a made-up person and a year of her life: no key, no server, no set-up."""
     from coach.commands.demo import run
 
-    sys.exit(run(host, port))
+    sys.exit(run(host, port, users, embeds=not no_worker))
 
 
 @cli.command(epilog="Example: coach serve --host 0.0.0.0 --port 8000 --workers 2")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65_535))
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65_535), help="0: any free one.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Server processes.")
-def serve(host: str, port: int, workers: int) -> None:
+@_NO_WORKER
+def serve(host: str, port: int, workers: int, no_worker: bool) -> None:
     """Serve the API and the page. Ctrl-C or SIGTERM lets running turns finish first."""
     from coach.commands.serve import run
 
-    run(host, port, workers)
+    run(host, port, workers, embeds=not no_worker)
+
+
+@cli.command(epilog="Example: coach worker")
+def worker() -> None:
+    """Embed what changes and do what is due, without serving. Any number may run; `coach serve` has one inside."""
+    from coach.commands.worker import run
+
+    sys.exit(run())
 
 
 @cli.command(epilog="Example: coach migrate --check")
@@ -63,7 +75,12 @@ def migrate(check: bool) -> None:
 
 @cli.command(epilog="Example: coach token --create ann --ttl 30d")
 @click.option("--create", "name", required=True, metavar="NAME", help="The user; made if there is none.")
-@click.option("--role", default="authenticated", type=click.Choice(["authenticated", "service_role"]))
+@click.option(
+    "--role",
+    default="authenticated",
+    type=click.Choice(["authenticated", "service_role"]),
+    help="A user or an operator.",
+)
 @click.option("--ttl", default="8h", show_default=True, help="How long it holds: 90m, 8h, 30d.")
 def token(name: str, role: Literal["authenticated", "service_role"], ttl: str) -> None:
     """Make a token for a user, for trying things out. The token is the last word printed."""
@@ -146,6 +163,9 @@ def turn(smoke: bool, as_json: bool) -> None:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
+    from coach.telemetry import configure_logging
+
+    configure_logging("error")  # what a person should know the command says itself
     return asyncio.run(work)
 
 

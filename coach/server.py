@@ -37,16 +37,26 @@ RESTART_PAUSE = 1.0
 Ready = Callable[[str], None]
 
 
-def serve(settings: Settings, host: str, port: int, workers: int = 1, ready: Ready = lambda address: None) -> int:
+def serve(
+    settings: Settings,
+    host: str,
+    port: int,
+    workers: int = 1,
+    ready: Ready = lambda address: None,
+    *,
+    embeds: bool = True,
+) -> int:
     """Serve until a signal comes; the exit code. ``ready`` hears the address once a single process answers there.
+
+    Unless ``embeds`` is false, each process has a worker inside. All of them: their claims skip each other's rows.
 
     :raises Misconfigured: the address cannot be listened on.
     """
     configure_logging(settings.log_level)
     with listen(host, port) as listener:
         if workers == 1:
-            return work(settings, listener, ready=ready)
-        return Siblings(settings, listener, workers).run()
+            return work(settings, listener, ready=ready, embeds=embeds)
+        return Siblings(settings, listener, workers, embeds=embeds).run()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -66,14 +76,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def work(
-    settings: Settings, listener: socket.socket, parent: int | None = None, ready: Ready = lambda address: None
+    settings: Settings,
+    listener: socket.socket,
+    parent: int | None = None,
+    ready: Ready = lambda address: None,
+    *,
+    embeds: bool = True,
 ) -> int:
     """One process that serves until a signal comes or ``parent`` is gone. A wrong setting is one line, no traceback."""
     import uvloop
 
     code = 0
     try:
-        uvloop.run(_serve(settings, listener, parent, ready))
+        uvloop.run(_serve(settings, listener, parent, ready, embeds))
     except* CoachError as group:
         # The framework runs its lifespan in a task group, so that errors arrive wrapped in one.
         sys.stderr.write(f"{_innermost(group)}\n")
@@ -87,11 +102,11 @@ def _innermost(error: BaseException) -> BaseException:
     return _innermost(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
-async def _serve(settings: Settings, listener: socket.socket, parent: int | None, ready: Ready) -> None:
+async def _serve(settings: Settings, listener: socket.socket, parent: int | None, ready: Ready, embeds: bool) -> None:
     from coach.app import build_app
     from coach.http.protocol import BoundedHeadProtocol
 
-    app = build_app(settings)
+    app = build_app(settings, embeds=embeds)
     # Entered here and not by uvicorn: an error at the start arrives as itself, and the order of closing is ours.
     async with app.lifespan():
         config = uvicorn.Config(
@@ -104,7 +119,7 @@ async def _serve(settings: Settings, listener: socket.socket, parent: int | None
             server_header=False,
             timeout_graceful_shutdown=FLUSH,
         )
-        server = DrainingServer(config, app.state.turns.drain, settings.drain_grace, parent, ready)
+        server = DrainingServer(config, app.state.drain, settings.drain_grace, parent, ready)
         await server.serve(sockets=[listener])
 
 
@@ -176,8 +191,8 @@ class Siblings:
     They are forked before anything is imported that starts threads or an event loop.
     """
 
-    def __init__(self, settings: Settings, listener: socket.socket, count: int) -> None:
-        self._settings, self._listener, self._count = settings, listener, count
+    def __init__(self, settings: Settings, listener: socket.socket, count: int, *, embeds: bool = True) -> None:
+        self._settings, self._listener, self._count, self._embeds = settings, listener, count, embeds
         self._children: dict[int, float] = {}
         self._ending = False
 
@@ -220,7 +235,7 @@ class Siblings:
             signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
             # Straight out: the parent's handlers and open files are the parent's to close.
-            os._exit(work(self._settings, self._listener, parent=os.getppid()))
+            os._exit(work(self._settings, self._listener, parent=os.getppid(), embeds=self._embeds))
         self._children[pid] = time.monotonic()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 

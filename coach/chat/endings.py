@@ -15,6 +15,7 @@ from coach.chat.ledger import Opened
 from coach.chat.settling import Ending, close
 from coach.database.pool import Database
 from coach.errors import CoachError, DatabaseUnavailable
+from coach.metrics import turn_ended
 from coach.models.base import Usage
 
 if TYPE_CHECKING:
@@ -58,6 +59,13 @@ async def store(db: Database, turn: Opened, ending: Ending, event: Terminal, clo
     except DatabaseUnavailable as error:
         _log.error("ending_not_stored", turn=str(turn.answer_id), status=ending.status)
         return Failed(error.slug, "The answer could not be stored; what was saved of it will be there.")
+    if closed:
+        turn_ended(
+            ending.status,
+            first_token_ms=ending.first_token_ms,
+            input_tokens=ending.input_tokens,
+            output_tokens=ending.output_tokens,
+        )
     return event if closed else Interrupted("The server was away for too long; the turn was closed meanwhile.")
 
 

@@ -9,6 +9,7 @@ from coach.chat.events import QuotaTold
 from coach.database.pool import Transaction
 from coach.database.queries import load
 from coach.errors import QuotaExhausted
+from coach.metrics import QUOTA_REFUSALS
 
 _sql = load("chat")
 
@@ -43,6 +44,7 @@ async def reserve(tx: Transaction, user_id: UUID, limit: int, now: datetime) -> 
     row = await _sql.reserve_quota(tx, user_id=user_id, month=month, monthly_limit=limit)
     if row is None:
         taken = await _taken(tx, user_id, month)
+        QUOTA_REFUSALS.inc()
         raise QuotaExhausted(limit=limit, used=taken, resets_at=resets_at(month))
     return told(row[0], limit, month)
 

@@ -27,6 +27,7 @@ from coach.chat.settling import close_orphan
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import CoachError, Conflict, EmbedderUnavailable, InvalidInput, ModelUnavailable
+from coach.metrics import RETRIEVAL
 from coach.models.base import ChatModel, Completion, Delta, Role
 from coach.retrieval.base import Context, Embedder, Vector
 from coach.retrieval.context import Retriever
@@ -273,9 +274,11 @@ class Turns:
     async def _context(self, turn: Opened, vector: Vector | None, shown: Sequence[UUID]) -> Context:
         """Combined context, without the messages that the prompt shows anyway."""
         exclude = {turn.question_id, turn.answer_id, *shown}
-        return await self._retriever.combined_context(
+        context = await self._retriever.combined_context(
             self._db, turn.user_id, turn.text, vector, limit=SOURCES, exclude=exclude, now=self._clock()
         )
+        RETRIEVAL.observe(context.receipt.retrieval_ms / 1000)
+        return context
 
     def _compose(self, turn: Opened, context: Context, history: Sequence[tuple[UUID, Role, str]]) -> Prompt:
         model, template = self._models[turn.model], self._prompts[turn.feature]

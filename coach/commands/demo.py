@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from datetime import date, timedelta
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from coach.commands.token import make_token
 from coach.database.embedded import EmbeddedServer
@@ -14,32 +15,38 @@ from coach.database.opening import opened
 from coach.database.pool import Database
 from coach.demo.generate import DEMO_SEED, generate
 from coach.demo.load import is_loaded, load
+from coach.demo.population import name_of, populate
 from coach.identity.secret import with_secret
 from coach.identity.users import ensure_user
+from coach.retrieval.base import Embedder
 from coach.retrieval.embedders import build_embedder
 from coach.server import listen, serve
-from coach.settings import Settings, load_settings
+from coach.settings import Settings, load_settings, misspelt
+from coach.telemetry import configure_logging
 
 NAME = "demo"
 TOKEN_LIFE = timedelta(days=30)
 
 
-def run(host: str, port: int) -> int:
-    """Prepare what is missing, then serve until Ctrl-C; returns the exit code."""
+def run(host: str, port: int, users: int = 0, *, embeds: bool = True) -> int:
+    """Prepare what is missing, ``users`` more people among it, then serve until Ctrl-C; returns the exit code."""
     console = Console(highlight=False)
+    for line in misspelt():
+        console.print(f"coach: {line}", style="yellow", markup=False)
     settings = with_secret(load_settings())
     if "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": "warning"})  # the terminal is for the person here
+    configure_logging(settings.log_level)
     listen(host, port).close()  # a port in use is said before a minute is spent on the rest
     with ExitStack() as stack:
         if settings.database_url is None:
             # Held from here on, so that it does not stop and start again between preparing and serving.
             stack.enter_context(EmbeddedServer(settings.home))
-        token = asyncio.run(_prepare(settings, console))
-        return serve(settings, host, port, ready=lambda address: _welcome(console, address, token))
+        token = asyncio.run(_prepare(settings, console, users))
+        return serve(settings, host, port, ready=lambda address: _welcome(console, address, token), embeds=embeds)
 
 
-async def _prepare(settings: Settings, console: Console) -> str:
+async def _prepare(settings: Settings, console: Console, users: int) -> str:
     """The database, its migrations, the person and her year; returns her token."""
     async with opened(settings) as urls:
         db, embedder = Database(urls.owner or urls.server), build_embedder(settings)
@@ -49,11 +56,22 @@ async def _prepare(settings: Settings, console: Console) -> str:
                 user_id = await ensure_user(tx, NAME)
             if not await is_loaded(db, user_id):
                 with console.status("Writing a year of a life into the database …"):
-                    await load(db, embedder, user_id, generate(DEMO_SEED, date.today()))  # noqa: DTZ011 - hers, wherever
+                    await load(db, embedder, user_id, generate(DEMO_SEED, date.today()))
+            if users:
+                await _populate(db, embedder, console, users)
         finally:
             await db.close()
             await embedder.aclose()
     return await make_token(settings, NAME, "authenticated", TOKEN_LIFE)
+
+
+async def _populate(db: Database, embedder: Embedder, console: Console, users: int) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(f"{name_of(1)} to {name_of(users)}", total=users)
+        await populate(
+            db, embedder, users, date.today(), progress=lambda done, of: progress.update(task, completed=done, total=of)
+        )
 
 
 def _welcome(console: Console, address: str, token: str) -> None:

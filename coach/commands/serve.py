@@ -11,7 +11,7 @@ from coach.server import serve
 from coach.settings import load_settings, misspelt
 
 
-def run(host: str, port: int, workers: int) -> None:
+def run(host: str, port: int, workers: int, *, embeds: bool) -> None:
     for line in misspelt():
         click.echo(f"coach: {line}", err=True)
-    sys.exit(serve(with_secret(load_settings()), host, port, workers))
+    sys.exit(serve(with_secret(load_settings()), host, port, workers, embeds=embeds))

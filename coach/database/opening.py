@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import psycopg
 from msgspec import Struct
 from psycopg import AsyncConnection
+from pydantic import SecretStr
 
 from coach.database.embedded import EmbeddedServer
 from coach.database.migrations import Report, migrate, pending
@@ -19,10 +20,11 @@ NAME = "coach"
 
 
 class Urls(Struct, frozen=True):
-    """How each of us logs in. ``owner`` is None where only the operator can migrate."""
+    """How each of us logs in; ``listen`` is for notifications. ``owner`` is None where only the operator can migrate."""
 
     server: str
     worker: str
+    listen: str
     owner: str | None
 
     def __repr__(self) -> str:
@@ -40,15 +42,21 @@ async def opened(settings: Settings, report: Report = lambda line: None) -> Asyn
         url = settings.database_url.get_secret_value()
         if waiting := await pending(url):
             raise Misconfigured(f"COACH_DATABASE_URL: {len(waiting)} migrations wait there; run: coach migrate")
-        yield Urls(server=url, worker=url, owner=None)
+        worker = _secret(settings.worker_database_url) or url
+        yield Urls(server=url, worker=worker, listen=_secret(settings.database_direct_url) or worker, owner=None)
         return
     async with _embedded(settings) as server:
         await migrate(server.url(NAME), report=report)
         yield Urls(
             server=server.url(NAME, role="coach_server"),
             worker=server.url(NAME, role="coach_worker"),
+            listen=server.url(NAME, role="coach_worker"),
             owner=server.url(NAME),
         )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
 
 
 @asynccontextmanager

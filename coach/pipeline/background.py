@@ -1,0 +1,130 @@
+"""The worker: embedding, jobs and the listener as tasks of one process, in a server or on their own.
+
+Nothing that breaks in one of them reaches the others or the server around them: it is logged, counted, started anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
+from typing import Protocol
+
+import structlog
+from psycopg.errors import InsufficientPrivilege
+
+from coach.database.pool import Database
+from coach.errors import DatabaseUnavailable, Misconfigured
+from coach.metrics import WORKER_CRASHES
+from coach.pipeline.wake import Wake
+
+_log = structlog.get_logger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+STEADY = 60.0
+"""Seconds after which a part counts as having worked, so that its next fault is its first again."""
+
+LAST_CALL = 5.0
+"""Seconds that a part which was cut off has to let go of what it holds."""
+
+POOL = 6
+
+
+class Part(Protocol):
+    """Something that runs until it is told to stop."""
+
+    async def run(self) -> None:
+        """Work; returns soon after ``stop``, with what was begun finished or given back."""
+
+    def stop(self) -> None: ...
+
+
+class Background:
+    """Keeps parts running. A part that died is made anew by its maker, after a pause that grows."""
+
+    def __init__(self, wake: Wake, makers: Mapping[str, Callable[[], Part]]) -> None:
+        self._wake, self._makers = wake, makers
+        self._parts: dict[str, Part] = {}
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listening: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._listening = asyncio.create_task(self._wake.run(), name="coach listener")
+        self._tasks = [asyncio.create_task(self._keep(name), name=f"coach {name}") for name in self._makers]
+        _log.info("worker_started", parts=list(self._makers))
+
+    async def stop(self, grace: float) -> None:
+        """Begin nothing more, wait ``grace`` seconds for what runs, cut off the rest. A second call does nothing."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        for part in self._parts.values():
+            part.stop()
+        self._wake.nudge()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        left = [task for task in self._tasks if not task.done()]
+        for task in [*left, *([self._listening] if self._listening else [])]:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=LAST_CALL)
+        if self._listening is not None:
+            await asyncio.wait([self._listening], timeout=LAST_CALL)
+        _log.info("worker_stopped", cut_off=[task.get_name() for task in left])
+
+    async def _keep(self, name: str) -> None:
+        pause = FIRST_PAUSE
+        while not self._stopping.is_set():
+            began = monotonic()
+            await self._once(name)
+            if monotonic() - began > STEADY:
+                pause = FIRST_PAUSE
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _once(self, name: str) -> None:
+        try:
+            part = self._parts[name] = self._makers[name]()
+            await part.run()
+        except DatabaseUnavailable as error:
+            _log.warning("worker_part_waits", part=name, detail=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever broke in it: the server goes on, and so does the next one
+            frames = traceback.format_tb(error.__traceback__)
+            _log.error("worker_part_died", part=name, error=type(error).__name__, frames=frames)
+            WORKER_CRASHES.labels(name).inc()
+
+
+@asynccontextmanager
+async def operators_database(url: str) -> AsyncIterator[Database]:
+    """Connections of the worker's login, open while inside.
+
+    :raises Misconfigured: that login may not become ``service_role``. :raises DatabaseUnavailable: no answer.
+    """
+    db = Database(url, max_size=POOL)
+    await db.open()
+    try:
+        try:
+            async with db.as_operator():
+                pass
+        except InsufficientPrivilege:
+            raise Misconfigured(
+                "COACH_WORKER_DATABASE_URL: this login may not act for all users. Log in as coach_worker, or as a role "
+                "that is a member of service_role. Example: postgresql://coach_worker:…@db.internal/postgres"
+            ) from None
+        yield db
+    finally:
+        await db.close()
+
+
+def background(db: Database, listen_url: str) -> Background:
+    """The worker of this process. ``db`` is ``operators_database``; ``listen_url`` leads past a transaction pooler."""
+    from coach.pipeline.chores import CHORES
+    from coach.pipeline.jobs import Jobs
+
+    wake = Wake(listen_url)
+    return Background(wake, {"jobs": lambda: Jobs(db, CHORES)})
