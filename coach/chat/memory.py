@@ -37,8 +37,12 @@ class MessageMemory:
             consent = await _sql.consents_to_memory(tx, user_id=user_id)
             if consent is not None and not consent[0]:
                 return
+            await _sql.register_model(tx, user_id=user_id, model=self._embedder.model)
+            if await _sql.serving_model(tx, user_id=user_id) != self._embedder.model:
+                return  # their model is being changed: the worker has both, and finds the messages in its queue
             async with tx.pipeline():
                 for (id_, text), vector in zip(texts.items(), vectors, strict=True):
                     await _sql.store_vector(
                         tx, user_id=user_id, id=id_, content=text, embedding=halfvec(vector), model=self._embedder.model
                     )
+                await _sql.unqueue_messages(tx, user_id=user_id, ids=list(texts))

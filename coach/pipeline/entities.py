@@ -174,9 +174,8 @@ def _told(table: str, person: Person, id_: UUID, columns: Sequence[Any]) -> Iter
         case "projects":
             yield of_project(ProjectRow(id_, *columns))
         case "tasks":
-            *before, metadata, project, area, pillar, archived = columns
-            context = task_context(metadata) if person.consents.task_context else None
-            yield of_task(TaskRow(id_, *before, context=context, project=project, area=area, pillar=pillar, archived=archived))
+            context = task_context(columns[9]) if person.consents.task_context else None
+            yield of_task(TaskRow(*[id_, *columns[:9], context, *columns[10:]]))
         case "journal_entries":
             title, content, mood, energy, tags, day = columns
             yield from of_journal(JournalRow(id_, title or "", content or "", mood, energy, tuple(tags or ()), day))

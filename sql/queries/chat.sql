@@ -275,3 +275,27 @@ for share;
 update ai_conversation_memory
 set message_embedding = :embedding, embedding_model = :model
 where user_id = :user_id and id = :id and message_content = :content and not deleted;
+
+-- name: register_model(user_id, model)!
+-- Whoever is remembered for the first time.
+insert into embedding_models (user_id, serving_model)
+values (:user_id, :model)
+on conflict do nothing;
+
+-- name: serving_model(user_id)$
+-- Held until the vectors are stored: a switch to another model waits and then finds them. Primary key.
+select serving_model
+from embedding_models
+where user_id = :user_id
+for share;
+
+-- name: unqueue_messages(user_id, ids)!
+-- What has its vector needs no worker. After the messages themselves: the order in which every writer locks them.
+delete from embedding_queue q
+using ai_conversation_memory m
+where q.user_id = :user_id
+    and q.entity_table = 'ai_conversation_memory'
+    and q.entity_id = any (:ids::uuid[])
+    and m.user_id = q.user_id
+    and m.id = q.entity_id
+    and m.message_embedding is not null;
