@@ -13,7 +13,7 @@ from rich.console import Console
 
 from coach.database.migrations import pending
 from coach.database.opening import owned
-from coach.errors import CoachError
+from coach.errors import CoachError, Misconfigured
 from coach.identity.secret import shared_secret
 from coach.settings import Settings, load_settings, misspelt, variable_of
 
@@ -46,7 +46,10 @@ async def _carefully(check: Check, settings: Settings) -> Finding:
         return await check(settings)
     except CoachError as error:
         name = check.__name__.strip("_").replace("_", " ")
-        return Finding(name, False, str(error), "Set what the message names, then run coach doctor again.")
+        remedy = (
+            "Set what the line names." if isinstance(error, Misconfigured) else "See that it can be reached from here."
+        )
+        return Finding(name, False, str(error), f"{remedy} Then run coach doctor again.")
 
 
 async def _settings(settings: Settings) -> Finding:
@@ -59,13 +62,15 @@ async def _settings(settings: Settings) -> Finding:
 async def _database(settings: Settings) -> Finding:
     kind = "PostgreSQL by COACH_DATABASE_URL" if settings.database_url else f"embedded, under {settings.home}"
     async with owned(settings) as url:
+        waiting = await pending(url)
         async with await AsyncConnection.connect(url) as connection:
             version = connection.info.server_version // 10_000
             row = await (
                 await connection.execute("select extversion from pg_extension where extname = 'vector'")
             ).fetchone()
-        waiting = await pending(url)
     detail = f"{kind}; PostgreSQL {version}, pgvector {row[0] if row else 'not installed yet'}"
+    if waiting and settings.database_url is None:
+        return Finding("database", True, f"{detail}; {len(waiting)} migrations wait", "The next start applies them.")
     if waiting:
         return Finding("database", False, f"{detail}; {len(waiting)} migrations wait", "coach migrate")
     return Finding("database", True, detail)
@@ -126,6 +131,6 @@ def _print(findings: list[Finding]) -> None:
     for finding in findings:
         mark = "[green]✓[/green]" if finding.fine else "[red]✗[/red]"
         console.print(f"{mark} [bold]{finding.name}[/bold]: ", end="")
-        console.print(finding.detail, markup=False)
+        console.print(finding.detail, markup=False, soft_wrap=True)
         if finding.remedy:
-            console.print(f"  → {finding.remedy}", style="dim", markup=False)
+            console.print(f"  → {finding.remedy}", style="dim", markup=False, soft_wrap=True)
