@@ -15,7 +15,6 @@ from coach.errors import CoachError
 
 T = TypeVar("T")
 
-click.rich_click.USE_MARKDOWN = False
 click.rich_click.SHOW_ARGUMENTS = True
 click.rich_click.MAX_WIDTH = 100
 
@@ -23,7 +22,17 @@ _NO_WORKER = click.option("--no-worker", is_flag=True, help="Leave embedding and
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Coach(click.RichGroup):
+    """Ctrl-C ends a command as it ends any program: without a word, with 130."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+@click.group(cls=Coach, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="aurum-coach", prog_name="coach")
 def cli() -> None:
     """A coach that knows your life: your tasks, your journal, your conversations, on your own server.
@@ -184,8 +193,6 @@ def main() -> None:
     except CoachError as error:
         click.echo(f"coach: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == "__main__":
