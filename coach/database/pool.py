@@ -21,6 +21,7 @@ Transaction = AsyncConnection[Any]
 
 # `set` takes no parameters, hence the literals.
 _ROLE = sql.SQL("set local role {}")
+_SNAPSHOT = sql.SQL("set transaction isolation level repeatable read")
 _CLAIMS = sql.SQL('set local "request.jwt.claims" = {}')
 
 
@@ -58,12 +59,23 @@ class Database:
             await self._pool.close()
             self._pool = None
 
+    def connections(self) -> dict[str, int]:
+        """How many there are: in use, idle, and wanted by those who wait for one."""
+        stats = self._pool.get_stats() if self._pool is not None else {}
+        idle = stats.get("pool_available", 0)
+        return {"used": stats.get("pool_size", 0) - idle, "idle": idle, "wanted": stats.get("requests_waiting", 0)}
+
     @asynccontextmanager
-    async def as_user(self, user_id: UUID, *, role: LiteralString = "coach_session") -> AsyncIterator[Transaction]:
-        """A transaction of this user's: row level security shows and takes their rows only."""
+    async def as_user(
+        self, user_id: UUID, *, role: LiteralString = "coach_session", is_snapshot: bool = False
+    ) -> AsyncIterator[Transaction]:
+        """A transaction of this user's: row level security shows and takes their rows only.
+
+        ``is_snapshot``: all of its statements see the same rows, whatever others commit meanwhile; for reading only.
+        """
         claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
         first = (_ROLE.format(sql.Identifier(role)), _CLAIMS.format(sql.Literal(claims)))
-        async with self._begun(*first) as tx:
+        async with self._begun(*([_SNAPSHOT] if is_snapshot else []), *first) as tx:
             yield tx
 
     @asynccontextmanager

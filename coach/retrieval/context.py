@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from asyncio import gather
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import NamedTuple
 from uuid import UUID
+
+from msgspec import Struct
 
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
-from coach.retrieval.base import Context, Domain, Embedder, Receipt, Vector, Withheld
+from coach.errors import EmbedderUnavailable
+from coach.retrieval.base import Context, Domain, Embedder, Receipt, Source, Vector, Withheld
 from coach.retrieval.search import Searcher
 from coach.retrieval.state import Person, read_person, read_state
 
@@ -20,10 +24,27 @@ ECHOES = 4
 """How many earlier wordings of the same question are made up for by further sources."""
 
 
+class _How(Struct, frozen=True):
+    question: str
+    limit: int
+    domains: Collection[Domain] | None
+    exclude: Collection[UUID]
+    now: datetime
+
+
+class _Read(NamedTuple):
+    person: Person
+    found: list[Source]
+    state: str
+    stale: int
+
+
 class Retriever:
     """Reads, in one transaction of the user's, everything that a turn is answered from."""
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: Embedder, build: Callable[[str], Embedder | None] = lambda model: None) -> None:
+        """``build`` finds the embedder of a user who is still served from another model, or None."""
+        self._embedder, self._build = embedder, build
         self._searcher = Searcher(embedder)
 
     async def combined_context(
@@ -40,20 +61,17 @@ class Retriever:
     ) -> Context:
         """Sources, live facts as of ``now``, and what was read, what was not and why.
 
-        ``vector`` is the question's; ``None`` where the embedder was away, then the words decide alone. ``exclude``
-        names messages that the prompt shows anyway.
+        ``vector`` is the question's; ``None`` where the embedder was away, then the words decide alone. During a
+        change of model it may be of another one than serves this user: then the question is embedded once more.
+        ``exclude`` names messages that the prompt shows anyway.
         """
         started = perf_counter()
-        async with db.as_user(user_id) as tx:
-            person = await read_person(tx, user_id)
-            async with tx.pipeline():  # one round trip for all that is read; on one connection they come in turn
-                found, state, stale = await gather(
-                    self._searcher.search(
-                        tx, user_id, question, vector, limit=limit + ECHOES, domains=domains, exclude=exclude
-                    ),
-                    read_state(tx, person, now or datetime.now(UTC)),
-                    _stale(tx, person, exclude),
-                )
+        how = _How(question, limit, domains, exclude, now or datetime.now(UTC))
+        model = self._embedder.model
+        # Once more where another model serves: in peace never, and after a switch that came in between.
+        while isinstance(read := await self._read(db, user_id, model, vector, how), str):
+            model, vector = read, await self._embedded_by(read, question)
+        person, found, state, stale = read
         # A question asked before answers nothing, and would come first: no text is closer to it.
         sources = [source for source in found if source.text.strip() != question.strip()][:limit]
         receipt = Receipt(
@@ -63,6 +81,38 @@ class Retriever:
             retrieval_ms=round((perf_counter() - started) * 1000),
         )
         return Context(tuple(sources), state, receipt)
+
+    async def _read(self, db: Database, user_id: UUID, model: str, vector: Vector | None, how: _How) -> str | _Read:
+        """What one snapshot holds; or, where the user is served from another model than ``model``, its name."""
+        async with db.as_user(user_id, is_snapshot=True) as tx:
+            person = await read_person(tx, user_id)
+            serving = person.serving_model or self._embedder.model
+            if serving != model:
+                return serving
+            async with tx.pipeline():  # one round trip for all that is read; on one connection they come in turn
+                found, state, stale = await gather(
+                    self._searcher.search(
+                        tx,
+                        user_id,
+                        how.question,
+                        vector,
+                        limit=how.limit + ECHOES,
+                        domains=how.domains,
+                        exclude=how.exclude,
+                        model=model,
+                    ),
+                    read_state(tx, person, how.now),
+                    _stale(tx, person, how.exclude),
+                )
+        return _Read(person, found, state, stale)
+
+    async def _embedded_by(self, model: str, question: str) -> Vector | None:
+        """None where that model cannot be asked any more: until the switch the words decide alone."""
+        embedder = self._build(model)
+        try:
+            return None if embedder is None else await embedder.embed_query(question)
+        except EmbedderUnavailable:
+            return None
 
 
 async def _stale(tx: Transaction, person: Person, exclude: Collection[UUID]) -> int:

@@ -23,3 +23,33 @@ def build_embedder(settings: Settings) -> Embedder:
             f" Example: COACH_EMBEDDING_MODEL={NAME}"
         )
     return OpenAIEmbedder(name, settings.openai_api_key, settings.openai_base_url)
+
+
+def another_embedder(settings: Settings, model: str) -> Embedder | None:
+    """One of another model than the configured one, beside it during a change; None where it cannot be had."""
+    try:
+        return build_embedder(settings.model_copy(update={"embedding_model": model}))
+    except Misconfigured:
+        return None
+
+
+class Embedders:
+    """The embedder of any model's name, as far as the settings can have it: while one model replaces another, both are
+    asked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._built: dict[str, Embedder | None] = {}
+
+    def __call__(self, model: str) -> Embedder | None:
+        """None where it needs a provider and there is none."""
+        if model not in self._built:
+            try:
+                self._built[model] = build_embedder(self._settings.model_copy(update={"embedding_model": model}))
+            except Misconfigured:
+                self._built[model] = None
+        return self._built[model]
+
+    async def aclose(self) -> None:
+        for embedder in filter(None, self._built.values()):
+            await embedder.aclose()

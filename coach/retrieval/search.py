@@ -28,18 +28,19 @@ class Searcher:
         limit: int = 10,
         domains: Collection[Domain] | None = None,
         exclude: Collection[UUID] = (),
+        model: str | None = None,
     ) -> list[Source]:
         """The ``limit`` best sources, best first; none where ``record_rag_snippets`` is withdrawn.
 
-        ``vector`` is the question's, of this searcher's embedder; without one the words decide alone. ``exclude`` names
-        rows of memory to leave out, such as the question itself.
+        ``vector`` is the question's, of ``model`` or else of this searcher's embedder; without one the words decide
+        alone. ``exclude`` names rows of memory to leave out, such as the question itself.
         """
         rows = _sql.combined_context(
             tx,
             user_id=user_id,
             question=readable(question),
             embedding=None if vector is None else halfvec(vector),
-            model=self._embedder.model,
+            model=model or self._embedder.model,
             domains=None if domains is None else list(domains),
             limit=limit,
             exclude=list(exclude),

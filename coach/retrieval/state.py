@@ -32,6 +32,7 @@ class Person(Struct, frozen=True):
     track_flow_states: bool
     store_task_context: bool
     has_changes: bool
+    serving_model: str | None = None
 
 
 class DueTask(Struct, frozen=True):

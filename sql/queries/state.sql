@@ -1,18 +1,20 @@
 -- Live facts about one person, read on every turn. Each question is one index away.
 
 -- name: person(user_id)^
--- Time zone, the four consents that decide what is read, and whether anything waits to be embedded. No row of
--- preferences means the defaults.
+-- Time zone, the four consents that decide what is read, whether anything waits to be embedded, and the model
+-- whose vectors serve. No row of preferences means the defaults.
 select
     coalesce(p.timezone, 'UTC'),
     coalesce(c.record_rag_snippets, true),
     coalesce(c.track_pillar_metrics, true),
     coalesce(c.track_flow_states, true),
     coalesce(c.store_task_context, true),
-    exists (select from embedding_queue q where q.user_id = u.user_id)
+    exists (select from embedding_queue q where q.user_id = u.user_id),
+    m.serving_model
 from (select :user_id::uuid as user_id) u
 left join user_profiles p on p.id = u.user_id
-left join user_analytics_preferences c on c.user_id = u.user_id;
+left join user_analytics_preferences c on c.user_id = u.user_id
+left join embedding_models m on m.user_id = u.user_id;
 
 -- name: due_tasks(user_id, today, with_context, per_group)
 -- Open tasks up to today, the oldest first, and how many there are of each group. Index tasks_open_due_idx.
