@@ -22,9 +22,10 @@ from coach.chat.turns import Turns, utc_now
 from coach.database.migrations import migrations
 from coach.database.opening import Urls, opened
 from coach.database.pool import Database
-from coach.errors import InvalidInput, Misconfigured
+from coach.errors import InvalidInput, Misconfigured, Unavailable
 from coach.http.edge import Edge
 from coach.http.limits import OTHER_BODY, RateLimiter
+from coach.http.metrics import metrics
 from coach.http.openapi import openapi_config
 from coach.http.problems import HANDLERS
 from coach.http.public import config, health_router
@@ -35,10 +36,11 @@ from coach.identity.tokens import Verifier
 from coach.identity.users import Accounts
 from coach.models.configure import build_models
 from coach.pipeline.background import Background, background, operators_database
+from coach.pipeline.routes import admin_router, my_pipeline_router
 from coach.resources import SQL
 from coach.retrieval.base import Embedder
 from coach.retrieval.context import Retriever
-from coach.retrieval.embedders import build_embedder
+from coach.retrieval.embedders import Embedders, build_embedder
 from coach.retrieval.routes import search_router
 from coach.retrieval.wordllama import WordllamaEmbedder
 from coach.settings import Settings
@@ -65,7 +67,7 @@ def build_app(
             "Example: COACH_JWT_SECRET=$(openssl rand -base64 48)"
         )
     app = Litestar(
-        route_handlers=[*PAGES, config, health_router, _users_routes()],
+        route_handlers=[*PAGES, config, health_router, metrics, _users_routes(), _operators_routes()],
         exception_handlers=HANDLERS,
         lifespan=[partial(_running, settings=settings, clock=clock, embeds=embeds)],
         openapi_config=openapi_config(),
@@ -82,7 +84,7 @@ def _users_routes() -> Router:
     """All that a signed-in person may reach."""
     return Router(
         "/",
-        route_handlers=[chat_router, me_router, search_router],
+        route_handlers=[chat_router, me_router, my_pipeline_router, search_router],
         guards=[user_guard],
         before_request=_refuse_broken_query,
         dependencies={
@@ -93,6 +95,23 @@ def _users_routes() -> Router:
             "retriever": _from_state("retriever", Retriever),
         },
     )
+
+
+def _operators_routes() -> Router:
+    """What a token of the role ``service_role`` reaches, and no user's."""
+    return Router(
+        "/",
+        route_handlers=[admin_router],
+        before_request=_refuse_broken_query,
+        dependencies={"operators": Provide(_operators_database, sync_to_thread=False)},
+    )
+
+
+def _operators_database(state: State) -> Database:
+    operators: Database | None = state.operators
+    if operators is None:
+        raise Unavailable("This server has no login that may act for all users: set COACH_WORKER_DATABASE_URL.")
+    return operators
 
 
 def _from_state(name: str, kind: Any) -> Provide:
@@ -135,7 +154,7 @@ async def _running(
         state.models = models = build_models(settings)
         for model in models.values():
             stack.push_async_callback(model.aclose)
-        state.retriever = Retriever(embedder)
+        state.retriever = Retriever(embedder, Embedders(settings))
         state.turns = turns = Turns(
             db,
             models=models,
@@ -147,7 +166,7 @@ async def _running(
             clock=clock,
         )
         state.operators = operators = await _operators(stack, settings, urls)
-        worker = background(operators, urls.listen) if embeds and operators is not None else None
+        worker = background(operators, urls.listen, embedder, settings) if embeds and operators is not None else None
         state.drain = drain = partial(_drain, turns, worker)
         if worker is not None:
             worker.start()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import aclosing
 
 import structlog
 
 from coach.database.opening import opened
 from coach.pipeline.background import background, operators_database
+from coach.retrieval.embedders import build_embedder
 from coach.settings import Settings, load_settings
 from coach.telemetry import configure_logging
 
@@ -31,8 +33,9 @@ async def _work(settings: Settings) -> None:
 
     for which in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(which, tell)
-    async with opened(settings) as urls, operators_database(urls.worker) as db:
-        worker = background(db, urls.listen)
+    embedder = build_embedder(settings)
+    async with opened(settings) as urls, operators_database(urls.worker) as db, aclosing(embedder):
+        worker = background(db, urls.listen, embedder, settings)
         worker.start()
         await told.wait()
         log.info("draining", grace=settings.drain_grace)

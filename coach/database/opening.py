@@ -20,7 +20,7 @@ NAME = "coach"
 
 
 class Urls(Struct, frozen=True):
-    """How each of us logs in; ``listen`` is for notifications. ``owner`` is None where only the operator can migrate."""
+    """How each of us logs in, and who listens. ``owner`` is None where only the operator can migrate."""
 
     server: str
     worker: str

@@ -26,8 +26,8 @@ DESCRIPTION = (
     "A coach that answers from a person's own life. Send Authorization: Bearer <JWT>. Errors are RFC 9457 problem "
     "details; each type is documented at /problems. POST /api/chat speaks the AI SDK's UI message stream v1."
 )
-_STATUSES = {"200": "Here it is.", "204": "Done, or nothing to do."}
-_PUBLIC = ("/api/config", "/health/")
+_STATUSES = {"200": "Here it is.", "202": "It will be done.", "204": "Done, or nothing to do."}
+_PUBLIC = ("/api/config", "/health/", "/metrics")
 
 
 def openapi_config() -> OpenAPIConfig:

@@ -10,12 +10,14 @@ import psycopg
 import structlog
 from litestar import Router, get
 from litestar.datastructures import State
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from coach.chat.schemas import FEATURES, MAX_TEXT
+from coach.chat.turns import utc_now
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable, Unavailable
 from coach.http.limits import CHAT_BODY, OTHER_BODY
+from coach.pipeline.status import queue_age
 from coach.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -24,6 +26,12 @@ PATIENCE = 3.0
 
 class Health(Struct):
     status: Literal["live", "ready"]
+
+
+class Readiness(Health):
+    """``queue_seconds`` is how long the longest waiting row has been due for embedding; left out where none may look."""
+
+    queue_seconds: int | UnsetType = UNSET
 
 
 class Limits(Struct):
@@ -53,8 +61,11 @@ async def live() -> Health:
 
 
 @get("/ready", summary="Can it answer questions")
-async def ready(state: State) -> Health:
-    """503 while the database cannot be reached, lacks a migration, or the server is shutting down."""
+async def ready(state: State) -> Readiness:
+    """503 while the database cannot be reached, lacks a migration, or the server is shutting down.
+
+    A long queue makes no server unready: it would be taken out of service for what its worker has not done.
+    """
     db: Database = state.db
     try:
         async with asyncio.timeout(PATIENCE), db.bare() as tx:
@@ -65,7 +76,19 @@ async def ready(state: State) -> Health:
     if missing := set(state.migrations) - {name for (name,) in rows}:
         log.warning("not_ready", reason="migrations", missing=len(missing))
         raise Unavailable("Not ready.")
-    return Health("ready")
+    return Readiness("ready", await _queue_seconds(state))
+
+
+async def _queue_seconds(state: State) -> int | UnsetType:
+    operators: Database | None = state.operators
+    if operators is None:
+        return UNSET
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return round(await queue_age(operators, utc_now()))
+    except (TimeoutError, psycopg.Error, DatabaseUnavailable) as error:
+        log.warning("queue_not_measured", reason=type(error).__name__)
+        return UNSET
 
 
 @get("/api/config", summary="What there is", tags=["Operators"])

@@ -9,6 +9,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
@@ -18,7 +19,13 @@ from psycopg.errors import InsufficientPrivilege
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable, Misconfigured
 from coach.metrics import WORKER_CRASHES
+from coach.pipeline.chores import CHORES
+from coach.pipeline.jobs import Jobs
 from coach.pipeline.wake import Wake
+from coach.pipeline.worker import Worker
+from coach.retrieval.base import Embedder
+from coach.retrieval.embedders import another_embedder
+from coach.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
@@ -121,10 +128,9 @@ async def operators_database(url: str) -> AsyncIterator[Database]:
         await db.close()
 
 
-def background(db: Database, listen_url: str) -> Background:
+def background(db: Database, listen_url: str, embedder: Embedder, settings: Settings) -> Background:
     """The worker of this process. ``db`` is ``operators_database``; ``listen_url`` leads past a transaction pooler."""
-    from coach.pipeline.chores import CHORES
-    from coach.pipeline.jobs import Jobs
-
     wake = Wake(listen_url)
-    return Background(wake, {"jobs": lambda: Jobs(db, CHORES)})
+    # One for the life of the process: each new one would declare its model to be the one that all are served from.
+    embedding = Worker(db, embedder, build=partial(another_embedder, settings), wait=wake.wait_for_work)
+    return Background(wake, {"embedding": lambda: embedding, "jobs": lambda: Jobs(db, CHORES)})

@@ -90,3 +90,86 @@ set reserved = (
     where i.user_id = m.user_id and i.quota_month = m.month and i.status = 'reserved'
 )
 where m.user_id = :user_id and m.month = :month;
+
+-- name: my_pipeline(user_id, now)^
+-- GET /api/me/pipeline. Given up is what has no time any more at which it is due. Primary key prefix.
+select
+    count(*) filter (where not_before < 'infinity'),
+    count(*) filter (where not_before = 'infinity'),
+    coalesce(extract(epoch from :now - min(created_at) filter (where not_before < 'infinity')), 0)::float8
+from embedding_queue
+where user_id = :user_id;
+
+-- name: audit(user_id, before, before_id, limit)
+-- GET /api/me/audit, newest first. Index (user_id, triggered_at).
+select id, webhook_type, table_name, status, error_message, triggered_at, processed_at
+from webhook_logs
+where user_id = :user_id
+    and (triggered_at, id) < (
+        coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    )
+order by triggered_at desc, id desc
+limit :limit::integer;
+
+-- name: queue_age(now)^
+-- Health and metrics: how long the longest waiting row is due. The first entry of the index on not_before.
+select coalesce(extract(epoch from :now - min(not_before)), 0)::float8
+from embedding_queue
+where not_before <= :now;
+
+-- name: queue_rows()^
+-- Metrics and GET /admin/pipeline: waiting, given up. The index on not_before.
+select count(*) filter (where not_before < 'infinity'), count(*) filter (where not_before = 'infinity')
+from embedding_queue;
+
+-- name: embedded_since(since)$
+-- GET /admin/pipeline: rows of life data. Partial index on webhook_logs finds whose, their own index the rows.
+select count(*)
+from user_metadata_embeddings
+where updated_at >= :since
+    and user_id = any (array(
+        select distinct user_id
+        from webhook_logs
+        where webhook_type = 'metadata_embedding_completed' and processed_at >= :since
+    ));
+
+-- name: dead_letters(limit)
+-- GET /admin/pipeline. The index on not_before.
+select user_id, entity_table, entity_id, attempts, last_error, created_at
+from embedding_queue
+where not_before = 'infinity'
+order by created_at desc
+limit :limit::integer;
+
+-- name: retry_dead_letters(now)!
+-- POST /admin/pipeline/retry.
+update embedding_queue
+set not_before = :now, attempts = 0, last_error = null
+where not_before = 'infinity';
+
+-- name: usage(month, after, limit)
+-- GET /admin/usage: a row a user who used or holds anything, by user. ai_interactions by (user_id, created_at).
+select
+    m.user_id, m.used, m.reserved, l.monthly_limit,
+    coalesce(i.tokens_in, 0)::bigint, coalesce(i.tokens_out, 0)::bigint, coalesce(i.cost, 0)::float8
+from ai_quota_months m
+left join coach.ai_limits l on l.user_id = m.user_id
+left join lateral (
+    select sum(a.input_tokens) as tokens_in, sum(a.output_tokens) as tokens_out, sum(a.cost_usd) as cost
+    from ai_interactions a
+    where a.user_id = m.user_id and a.quota_month = m.month
+) i on true
+where m.month = :month and m.user_id > coalesce(:after::uuid, '00000000-0000-0000-0000-000000000000')
+order by m.user_id
+limit :limit::integer;
+
+-- name: usage_total(month)^
+-- GET /admin/usage: all users together.
+select
+    (select count(*) from ai_quota_months where month = :month and used + reserved > 0),
+    (select coalesce(sum(used), 0)::bigint from ai_quota_months where month = :month),
+    coalesce(sum(input_tokens), 0)::bigint,
+    coalesce(sum(output_tokens), 0)::bigint,
+    coalesce(sum(cost_usd), 0)::float8
+from ai_interactions
+where quota_month = :month;

@@ -1,0 +1,35 @@
+"""Lists in pages: ``?limit=&cursor=`` in, ``items`` and ``next_cursor`` out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, TypeVar
+
+import msgspec
+from litestar.params import QueryParameter
+
+from coach.errors import InvalidInput
+
+T = TypeVar("T")
+
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
+Cursor = Annotated[str | None, QueryParameter(description="`next_cursor` of the page before.")]
+DEFAULT_LIMIT = 50
+
+
+def cursor_of(position: object) -> str:
+    """Where a page ended, as text that means nothing to a client."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
+
+
+def position_of(cursor: str, kind: type[T]) -> T:
+    """What ``cursor_of`` was given.
+
+    :raises InvalidInput: it is no cursor of this list.
+    """
+    try:
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        return msgspec.json.decode(raw, type=kind)
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        raise InvalidInput("cursor", "must be the next_cursor of a page of this list.") from None

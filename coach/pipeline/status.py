@@ -1,0 +1,152 @@
+"""How the pipeline stands: for a user, for operators, for probes."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from msgspec import Struct
+
+from coach.database.pool import Database
+from coach.database.queries import load
+from coach.http.lists import cursor_of, position_of
+from coach.pipeline.jobs import HeldJob, held
+
+_sql = load("operations")
+
+RATE_WINDOW = timedelta(minutes=5)
+LETTERS = 100
+
+
+class MyPipeline(Struct):
+    """What of one's own waits to be embedded, what was given up, and how long the oldest that waits has waited."""
+
+    waiting: int
+    failed: int
+    oldest_seconds: float
+
+
+class AuditEntry(Struct):
+    """One event that concerned the user: embedding, quota warnings."""
+
+    id: UUID
+    webhook_type: str
+    table_name: str | None
+    status: str
+    error_message: str | None
+    triggered_at: datetime
+    processed_at: datetime | None
+
+
+class AuditPage(Struct):
+    """Newest first."""
+
+    items: list[AuditEntry]
+    next_cursor: str | None = None
+
+
+class DeadLetter(Struct):
+    """A row that was tried as often as it may be. ``error`` holds nothing of its content."""
+
+    user_id: UUID
+    entity_table: str
+    entity_id: UUID
+    attempts: int
+    error: str | None
+    since: datetime
+
+
+class Pipeline(Struct):
+    """``depth`` waits to be embedded, the longest for ``oldest_seconds``; ``rate_per_minute`` is of the last five."""
+
+    depth: int
+    failed: int
+    oldest_seconds: float
+    rate_per_minute: float
+    dead_letters: list[DeadLetter]
+    held_jobs: list[HeldJob]
+
+
+class UserUsage(Struct):
+    """A user's month. ``limit`` is the user's own; null means COACH_MONTHLY_LIMIT."""
+
+    user_id: UUID
+    used: int
+    reserved: int
+    limit: int | None
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+
+
+class UsageTotal(Struct):
+    users: int
+    used: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+
+
+class UsagePage(Struct):
+    month: date
+    total: UsageTotal
+    items: list[UserUsage]
+    next_cursor: str | None = None
+
+
+async def my_pipeline(db: Database, user_id: UUID, now: datetime) -> MyPipeline:
+    async with db.as_user(user_id) as tx:
+        return MyPipeline(*await _sql.my_pipeline(tx, user_id=user_id, now=now))
+
+
+async def audit(db: Database, user_id: UUID, limit: int, cursor: str | None) -> AuditPage:
+    before, before_id = position_of(cursor, tuple[datetime, UUID]) if cursor else (None, None)
+    async with db.as_user(user_id) as tx:
+        rows = _sql.audit(tx, user_id=user_id, before=before, before_id=before_id, limit=limit + 1)
+        items = [AuditEntry(*row) async for row in rows]
+    more = len(items) > limit
+    last = items[limit - 1] if more else None
+    return AuditPage(items[:limit], cursor_of((last.triggered_at, last.id)) if last else None)
+
+
+async def pipeline(db: Database, now: datetime) -> Pipeline:
+    async with db.as_operator() as tx:
+        depth, failed = await _sql.queue_rows(tx)
+        (oldest,) = await _sql.queue_age(tx, now=now)
+        done = await _sql.embedded_since(tx, since=now - RATE_WINDOW)
+        letters = [DeadLetter(*row) async for row in _sql.dead_letters(tx, limit=LETTERS)]
+    rate = done / (RATE_WINDOW / timedelta(minutes=1))
+    return Pipeline(depth, failed, oldest, rate, letters, await held(db))
+
+
+async def usage(db: Database, month: date, limit: int, cursor: str | None) -> UsagePage:
+    after = position_of(cursor, UUID) if cursor else None
+    async with db.as_operator() as tx:
+        total = UsageTotal(*await _sql.usage_total(tx, month=month))
+        items = [UserUsage(*row) async for row in _sql.usage(tx, month=month, after=after, limit=limit + 1)]
+    more = len(items) > limit
+    return UsagePage(month, total, items[:limit], cursor_of(items[limit - 1].user_id) if more else None)
+
+
+async def queue_age(db: Database, now: datetime) -> float:
+    """Seconds for which the longest waiting row has been due."""
+    async with db.as_operator() as tx:
+        row = await _sql.queue_age(tx, now=now)
+    return float(row[0])
+
+
+async def queue_rows(db: Database) -> tuple[int, int]:
+    """Waiting, given up."""
+    async with db.as_operator() as tx:
+        row: tuple[int, int] = await _sql.queue_rows(tx)
+    return row
+
+
+async def retry_dead_letters(db: Database, now: datetime) -> int:
+    """Give every dead letter its attempts anew, and tell the workers; how many."""
+    from coach.pipeline.wake import notify_work
+
+    async with db.as_operator() as tx:
+        retried: int = await _sql.retry_dead_letters(tx, now=now)
+        await notify_work(tx)
+    return retried
