@@ -172,7 +172,11 @@ async def _vacuum(owner: Database) -> None:
 
 
 async def _compare(urls: Urls, person: Person, questions: Vector, kind: str, rounds: int) -> Compared:
-    """The three statements in turn, question by question, so that what else this machine does falls on all of them."""
+    """The three statements in turn, each all questions a round, so that what else this machine does falls on all of them.
+
+    Question by question they would also take turns in clearing the processor's caches, which costs the quicker more: at
+    500 rows 2.4x instead of 3.1x.
+    """
     async with (
         connected(urls.owner or urls.server) as owner,
         connected(urls.server) as server,
@@ -186,8 +190,8 @@ async def _compare(urls: Urls, person: Person, questions: Vector, kind: str, rou
         exact, found = await plain.warm_up(questions), await ours.warm_up(questions)
         await hybrid.warm_up(questions)
         for _ in range(rounds):
-            for question in questions:
-                for contender in (plain, ours, hybrid):
+            for contender in (plain, ours, hybrid):
+                for question in questions:
                     await contender.take(question)
         return Compared(
             rows=len(person.texts),

@@ -47,7 +47,7 @@ begin atomic
         from (
             select n.id, n.is_message, n.similarity, null::real as words
             from asked
-            cross join lateral coach.nearest(p_user_id, query_embedding, query_model, asked.domains, 2600) n
+            cross join lateral coach.nearest(p_user_id, query_embedding, query_model, asked.domains, match_count) n
             union all
             select w.id, w.is_message, null, w.score
             from asked

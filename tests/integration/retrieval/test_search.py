@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -192,19 +193,28 @@ async def test_a_single_row_is_found(ann: Person) -> None:
     assert len(await ann.finds("knee")) == 1
 
 
-async def test_up_to_1300_rows_the_search_is_exact_and_beyond_the_signs_choose(ann: Person, bob: Person) -> None:
-    """One row has the question's direction, but signs that are all wrong: only an exact search finds it."""
+async def test_the_signs_choose_and_more_rows_get_more_candidates(ann: Person, bob: Person) -> None:
+    """One row has the question's direction, but signs that are nearly all wrong: it is compared only where all are."""
     question = np.full(1536, 1e-3, np.float32)
     question[0] = 1
-    rows = clustered(1301)
-    rows[5] = -question
-    rows[5][0] = 1
+    hidden = -question
+    hidden[0] = 1
+    few, many = clustered(40), clustered(200)
+    few[5] = many[5] = hidden
 
-    await ann.has_rows(rows[:1300])
-    await bob.has_rows(rows)
+    await ann.has_rows(few)
+    await bob.has_rows(many)
 
     assert (await ann.finds("", vector=question, limit=1))[0].title == "5"
-    assert "5" not in {source.title for source in await bob.finds("", vector=question, limit=200)}
+    assert "5" not in {source.title for source in await bob.finds("", vector=question, limit=10)}
+    assert "5" in {source.title for source in await bob.finds("", vector=question, limit=50)}
+
+
+@pytest.mark.parametrize(
+    ("late", "wanted"), [(0, 40), (19, 40), (20, 100), (79, 100), (80, 200), (1249, 200), (1250, 400)]
+)
+async def test_how_many_candidates_a_table_gets(owner: Any, late: int, wanted: int) -> None:
+    assert await (await owner.execute("select coach.candidates(%s)", (late,))).fetchone() == (wanted,)
 
 
 @pytest.mark.parametrize("count", [900, 3_000])
