@@ -172,7 +172,7 @@ async def _vacuum(owner: Database) -> None:
 
 
 async def _compare(urls: Urls, person: Person, questions: Vector, kind: str, rounds: int) -> Compared:
-    """The three statements in turn, each all questions a round, so that what else this machine does falls on all of them.
+    """The three statements in turn, each all questions a round, so that what else the machine does falls on all three.
 
     Question by question they would also take turns in clearing the processor's caches, which costs the quicker more: at
     500 rows 2.4x instead of 3.1x.
