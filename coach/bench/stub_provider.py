@@ -50,6 +50,7 @@ class StubProvider:
         self.calls = self.embedding_calls = self.closed_early = 0
         self.requests: deque[Recorded] = deque(maxlen=2_000)
         self.refused_parameters: set[str] = set()
+        self.poison: bytes | None = None
         self._chat: deque[ChatStep] = deque()
         self._embeddings: deque[EmbeddingStep] = deque()
         self._always: ChatStep = self._default
@@ -115,6 +116,8 @@ class StubProvider:
         self.requests.append(Recorded(path, headers, body))
         if path == "/v1/embeddings":
             self.embedding_calls += 1
+            if self.poison is not None and self.poison in raw:
+                return embedding_response(Status(400, message="The stub cannot stomach this."), body)
             return embedding_response(_next(self._embeddings, self._always_embeddings), body)
         if path != "/v1/chat/completions":
             return chat_response(Status(404, message=f"The stub has no {path}."), body)
