@@ -29,7 +29,7 @@ class Health(Struct):
 
 
 class Readiness(Health):
-    """``queue_seconds`` is how long the longest waiting row has been due for embedding; left out where none may look."""
+    """``queue_seconds``: how long the row that waits longest has been due for embedding; left out where unknown."""
 
     queue_seconds: int | UnsetType = UNSET
 

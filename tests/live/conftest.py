@@ -84,14 +84,14 @@ def start_server(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Se
     """``start_server(workers=2, COACH_DRAIN_GRACE="1")``: a server process of this test's own."""
     started: list[ServerProcess] = []
 
-    def start(*, workers: int = 1, **environment: str) -> ServerProcess:
+    def start(*options: str, workers: int = 1, **environment: str) -> ServerProcess:
         with listen("127.0.0.1", 0) as probe:
             url = address_of(probe)
         log = tmp_path / f"server-{len(started)}.log"
         command = [sys.executable, "-m", "coach.cli", "serve", "--port", url.rpartition(":")[2]]
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*command, "--workers", str(workers)],
+                [*command, "--workers", str(workers), *options],
                 env=os.environ | {"COACH_DATABASE_URL": database_url, "COACH_JWT_SECRET": SECRET} | environment,
                 stdout=output,
                 stderr=output,
