@@ -171,6 +171,26 @@ def turn(smoke: bool, as_json: bool) -> None:
     _run(run(smoke, as_json))
 
 
+@bench.command(epilog="Example: coach bench pipeline --json")
+@click.option("--smoke", is_flag=True, help="Small and quick, to see that it runs.")
+@_JSON
+def pipeline(smoke: bool, as_json: bool) -> None:
+    """How many changed rows a second are embedded, and how soon an edit is found."""
+    from coach.commands.bench import pipeline as run
+
+    _run(run(smoke, as_json))
+
+
+@cli.command(epilog="Example: COACH_EMBEDDING_MODEL=text-embedding-3-small coach worker, then: coach reembed --status")
+@click.option("--status", is_flag=True, help="How far it is; the default, and all there is to ask.")
+@_JSON
+def reembed(status: bool, as_json: bool) -> None:
+    """Tell how far a change of COACH_EMBEDDING_MODEL is. Workers do it by themselves; the old one serves meanwhile."""
+    from coach.commands.reembed import run
+
+    _run(run(as_json))
+
+
 def _run(work: Coroutine[Any, Any, T]) -> T:
     from coach.telemetry import configure_logging
 

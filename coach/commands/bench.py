@@ -21,3 +21,10 @@ async def vector(smoke: bool, as_json: bool) -> None:
 
     result = await bench.run(bench.SMOKE if smoke else bench.Size(), _say)
     click.echo(bench.as_json(result) if as_json else bench.table(result))
+
+
+async def pipeline(smoke: bool, as_json: bool) -> None:
+    from coach.bench import pipeline as bench
+
+    result = await bench.run(bench.SMOKE if smoke else bench.Size(), _say)
+    click.echo(bench.as_json(result) if as_json else bench.table(result))

@@ -29,6 +29,22 @@ class Text(Struct, frozen=True):
     spoken: str | None = None
 
 
+class ModelStatus(Struct, frozen=True):
+    """How many are served from a model, by how many vectors, and how many of them the next one has already."""
+
+    model: str
+    users: int
+    vectors: int
+    filled: int
+
+
+async def status(db: Database) -> tuple[str | None, list[ModelStatus]]:
+    """The model that all are to be served from, and how far each other one is replaced."""
+    async with db.as_operator() as tx:
+        target: str | None = await _sql.target(tx)
+        return target, [ModelStatus(*row) async for row in _sql.status(tx)]
+
+
 class Reembedding:
     """Fills in and switches, one user at a time. The model of the worker that started last is the target of all."""
 

@@ -29,3 +29,43 @@ create table plain_metadata_embeddings (user_id uuid, embedding vector(1536), te
 create table plain_conversation_memory (user_id uuid, message_embedding vector(1536), message_content text);
 create index on plain_metadata_embeddings (user_id);
 create index on plain_conversation_memory (user_id);
+
+-- name: add_tasks(user_id, count)!
+-- Work for the pipeline, as an app writes it.
+insert into tasks (user_id, name, description)
+select :user_id, 'Task ' || n, 'Something to be done before the end of the week, and not alone.'
+from generate_series(1, :count::integer) n;
+
+-- name: next_task()^
+-- The queue as one would write it first.
+select q.user_id, q.entity_id, t.name || '. ' || t.description
+from embedding_queue q
+join tasks t on t.user_id = q.user_id and t.id = q.entity_id
+where q.entity_table = 'tasks'
+limit 1
+for update of q skip locked;
+
+-- name: store_task(user_id, task_id, text, embedding, model)!
+with done as (
+    delete from embedding_queue
+    where user_id = :user_id and entity_table = 'tasks' and entity_id = :task_id
+)
+insert into user_metadata_embeddings (user_id, domain_tag, entity_id, text_snippet, embedding, embedding_model)
+values (:user_id, 'task', :task_id, :text, (:embedding::real[])::vector(1536)::halfvec(1536), :model);
+
+-- name: is_queued()$
+select exists (select from embedding_queue);
+
+-- name: edit_some_task(user_id, name, number)!
+-- One of a user's tasks, another each time.
+update tasks
+set name = :name
+where user_id = :user_id
+    and id = (
+        select id
+        from tasks
+        where user_id = :user_id
+        order by id
+        offset :number::integer %% (select greatest(count(*), 1) from tasks where user_id = :user_id)
+        limit 1
+    );

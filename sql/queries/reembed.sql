@@ -196,22 +196,32 @@ set serving_model = :target,
 where user_id = :user_id;
 
 -- name: status()
--- How far each change is: users and, of those who wait, vectors to fill. For coach reembed --status.
+-- How far each change is: users, their vectors of the serving model, and of the one that is being filled in.
 select
     m.serving_model,
-    count(distinct m.user_id),
-    (
-        select count(*)
-        from user_metadata_embeddings e
-        join embedding_models o on o.user_id = e.user_id and o.serving_model = m.serving_model
-        where e.embedding_model = o.serving_model
-    ),
-    (
-        select count(*)
-        from user_metadata_embeddings e
-        join embedding_models o on o.user_id = e.user_id and o.serving_model = m.serving_model
-        where e.embedding_model = o.target_model and o.target_model <> o.serving_model
-    )
+    count(*),
+    coalesce(sum(facts.serving + messages.serving), 0)::bigint,
+    coalesce(sum(facts.filled + messages.filled), 0)::bigint
 from embedding_models m
+cross join lateral (
+    select
+        count(*) filter (where e.embedding_model = m.serving_model) as serving,
+        count(*) filter (where e.embedding_model = m.target_model and m.target_model <> m.serving_model) as filled
+    from user_metadata_embeddings e
+    where e.user_id = m.user_id
+) facts
+cross join lateral (
+    select
+        (
+            select count(*)
+            from ai_conversation_memory c
+            where c.user_id = m.user_id and c.embedding_model = m.serving_model
+        ) as serving,
+        (
+            select count(*)
+            from message_embeddings s
+            where s.user_id = m.user_id and s.embedding_model = m.target_model
+        ) as filled
+) messages
 group by m.serving_model
 order by m.serving_model;

@@ -1,0 +1,192 @@
+"""``coach bench pipeline``: rows a second with an embedder of 50 ms a call, and how soon an edit is found.
+
+Against one call a row, in the same run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from statistics import quantiles
+from time import perf_counter
+from uuid import UUID, uuid4
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from coach.database.pool import Database
+from coach.database.queries import load
+from coach.database.scratch import scratch
+from coach.pipeline.worker import Worker
+from coach.retrieval.base import DIMENSIONS, Vector
+from coach.retrieval.context import Retriever
+from coach.retrieval.wordllama import WordllamaEmbedder
+
+DELAY = 0.05
+CREW = 4
+
+_sql = load("bench")
+
+
+class Size(Struct, frozen=True):
+    users: int = 20
+    rows: int = 10_000
+    single_rows: int = 200
+    edits: int = 500
+
+
+SMOKE = Size(users=4, rows=400, single_rows=10, edits=10)
+
+
+class Result(Struct, frozen=True):
+    """Rows a second, calls of the embedder, and seconds from an edit's commit until a search finds it."""
+
+    one_by_one: float
+    one_worker: float
+    four_workers: float
+    calls: int
+    rows: int
+    edit_to_searchable_p50: float
+    edit_to_searchable_p95: float
+
+
+class SlowEmbedder:
+    """Takes 50 ms a call, as a provider does whatever the batch; counts them."""
+
+    model = "bench"
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._dice = np.random.default_rng(7)
+
+    async def embed_query(self, text: str) -> Vector:
+        rows = await self.embed_documents([text])
+        return rows.reshape(-1)
+
+    async def embed_documents(self, texts: Sequence[str]) -> Vector:
+        self.calls += 1
+        await asyncio.sleep(DELAY)
+        return self._dice.standard_normal((len(texts), DIMENSIONS), np.float32)
+
+    async def aclose(self) -> None:
+        """There is nothing to let go of."""
+
+
+async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -> Result:
+    """Measure on a database of its own; nothing leaves this machine."""
+    async with scratch("coach-bench-") as place:
+        db = Database(place.owner)
+        await db.open()
+        try:
+            people = await _people(db, size.users)
+            progress(f"{size.single_rows} rows, one call each")
+            one_by_one = await _one_by_one(db, people, size.single_rows)
+            progress(f"{size.rows:,} rows, one worker")
+            one, calls = await _measured(db, people, size.rows, 1)
+            progress(f"{size.rows:,} rows, {CREW} workers")
+            four, _ = await _measured(db, people, size.rows, CREW)
+            progress(f"{size.edits} edits until a search finds them")
+            waits = sorted(await _edits(db, people[0], size.edits))
+        finally:
+            await db.close()
+    cuts = quantiles(waits, n=100, method="inclusive")
+    return Result(one_by_one, one, four, calls, size.rows, cuts[49], cuts[94])
+
+
+async def _people(db: Database, count: int) -> list[UUID]:
+    people = [uuid4() for _ in range(count)]
+    async with db.as_operator() as tx:
+        await tx.cursor().executemany("insert into auth.users (id) values (%s)", [(person,) for person in people])
+    return people
+
+
+async def _queue(db: Database, people: Sequence[UUID], rows: int) -> None:
+    for person in people:
+        async with db.as_user(person) as tx:
+            await _sql.add_tasks(tx, user_id=person, count=rows // len(people))
+
+
+async def _one_by_one(db: Database, people: Sequence[UUID], rows: int) -> float:
+    """What one would write first: read a row, embed it, store it, take it out of the queue."""
+    await _queue(db, people, rows)
+    embedder, started, done = SlowEmbedder(), perf_counter(), 0
+    while True:
+        async with db.as_operator() as tx:
+            row = await _sql.next_task(tx)
+            if row is None:
+                break
+            user_id, task_id, text = row
+            vector = await embedder.embed_query(text)
+            await _sql.store_task(
+                tx, user_id=user_id, task_id=task_id, text=text, embedding=vector.tolist(), model=embedder.model
+            )
+            done += 1
+    return done / (perf_counter() - started)
+
+
+async def _measured(db: Database, people: Sequence[UUID], rows: int, crew: int) -> tuple[float, int]:
+    await _queue(db, people, rows)
+    embedder = SlowEmbedder()
+    workers = [Worker(db, embedder) for _ in range(crew)]
+    started = perf_counter()
+    await asyncio.gather(*(_until_empty(db, worker) for worker in workers))
+    return rows / (perf_counter() - started), embedder.calls
+
+
+async def _until_empty(db: Database, worker: Worker) -> None:
+    while True:
+        if not await worker.work():
+            async with db.as_operator() as tx:
+                if not await _sql.is_queued(tx):
+                    return
+            await asyncio.sleep(0.01)
+
+
+async def _edits(db: Database, person: UUID, count: int) -> list[float]:
+    """Each made in SQL as the user and not notified, until what ``/api/search`` calls finds it."""
+    embedder = WordllamaEmbedder()
+    worker, retriever = Worker(db, embedder), Retriever(embedder)
+    while await worker.work():
+        pass  # from the other embedder's model to this one
+    running = asyncio.create_task(worker.run())
+    waits = []
+    for number in range(count):
+        word = f"zebra{number}"
+        async with db.as_user(person) as tx:
+            await _sql.edit_some_task(tx, user_id=person, name=f"Paint the {word}", number=number)
+        committed = perf_counter()
+        while not await _is_found(db, retriever, embedder, person, word):  # noqa: ASYNC110 - a commit sets no event
+            await asyncio.sleep(0.02)
+        waits.append(perf_counter() - committed)
+        # Not in step with the poll: an edit comes at any moment of it.
+        await asyncio.sleep(number % 7 * 0.05)
+    worker.stop()
+    await running
+    return waits
+
+
+async def _is_found(db: Database, retriever: Retriever, embedder: WordllamaEmbedder, person: UUID, word: str) -> bool:
+    vector = await embedder.embed_query(word)
+    context = await retriever.combined_context(db, person, word, vector, limit=1)
+    return any(word in source.text for source in context.sources)
+
+
+def as_json(result: Result) -> str:
+    return msgspec.json.format(msgspec.json.encode(result)).decode()
+
+
+def table(result: Result) -> str:
+    ratio = result.one_worker / result.one_by_one
+    return "\n".join(
+        [
+            f"an embedder of {DELAY * 1000:.0f} ms a call      rows a second",
+            f"one call a row               {result.one_by_one:13,.0f}",
+            f"one worker                   {result.one_worker:13,.0f}   {ratio:.0f}x",
+            f"{CREW} workers                    {result.four_workers:13,.0f}",
+            f"calls for {result.rows:,} rows: {result.calls}",
+            "",
+            f"an edit is found after {result.edit_to_searchable_p50:.2f} s (p50),"
+            f" {result.edit_to_searchable_p95:.2f} s (p95)",
+        ]
+    )
