@@ -28,18 +28,29 @@ format: $(VENV)/.dev
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
 
+# An installation that was cut off leaves its mark, and the next make begins again: pip takes half a package for a whole.
+MARK := $(VENV)/.unfinished
+
 $(VENV)/bin/python:
-	@echo "Making a virtual environment in $(VENV) …"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Making a virtual environment in $(VENV) …"
+	@rm -rf $(VENV) && mkdir $(VENV) && touch $(MARK)
 	@$(PYTHON) -m venv $(VENV)
+
+ifneq ($(wildcard $(MARK)),)
+.PHONY: $(VENV)/bin/python
+endif
 
 # PIP_* stay the caller's: whoever has a mirror configured keeps using it.
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing Aurum Coach (a minute or two the first time) …"
+	@touch $(MARK)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
-	@touch $@
+	@rm -f $(MARK) && touch $@
 
 $(VENV)/.dev: $(VENV)/.run
+	@echo "Installing what the tests and checks need …"
+	@touch $(MARK)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+	@rm -f $(MARK) && touch $@
