@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -197,6 +198,12 @@ class Siblings:
         self._ending = False
 
     def run(self) -> int:
+        with tempfile.TemporaryDirectory(prefix="coach-metrics-") as folder:
+            # Before the children import the library, which looks then: any of them that is asked tells the sums of all.
+            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
+            return self._run()
+
+    def _run(self) -> int:
         for which in HANDLED:
             signal.signal(which, self._pass_on)
         for _ in range(self._count):
@@ -218,7 +225,10 @@ class Siblings:
         return worst
 
     def _replace(self, pid: int, code: int, began: float) -> None:
+        from prometheus_client.multiprocess import mark_process_dead
+
         log.error("server_process_died", pid=pid, code=code)
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
         # One that dies at once would otherwise be forked as fast as the machine can.
         time.sleep(max(0.0, RESTART_PAUSE - (time.monotonic() - began)))
         if not self._ending:

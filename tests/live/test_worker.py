@@ -190,3 +190,18 @@ async def test_after_sigkill_the_next_server_interrupts_the_turn_with_its_text_a
 async def quota(owner, user):
     rows = await owner.execute("select used, reserved from ai_quota_months where user_id = %s", (user,))
     return await rows.fetchone()
+
+
+async def test_whichever_of_two_processes_is_asked_tells_the_figures_of_both(start_server, ann):
+    server = start_server(workers=2)
+    body = {"messages": [{"role": "user", "parts": [{"type": "text", "text": "Hello"}]}]}
+    for _ in range(8):
+        async with httpx.AsyncClient(timeout=20) as client:  # a connection each, so that both get some
+            assert (await client.post(f"{server.url}/api/chat", json=body, headers=ann[1])).status_code == 200
+
+    told = set()
+    for _ in range(8):
+        async with httpx.AsyncClient() as client:
+            lines = (await client.get(f"{server.url}/metrics")).text.splitlines()
+        told |= {line for line in lines if line.startswith("coach_turns_total")}
+    assert told == {'coach_turns_total{outcome="complete"} 8.0'}
