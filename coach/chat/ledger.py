@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -89,8 +90,10 @@ class Ledger:
         :raises Conflict: the message id or the idempotency key stands for something else.
         """
         async with self._db.as_user(user_id) as tx:
-            limit, zone = await _sql.people_settings(tx, user_id=user_id, default_limit=self._monthly_limit)
-            meaning = await self._meaning(tx, user_id, request, now)
+            limit, zone, *known = await _sql.opening(
+                tx, user_id=user_id, default_limit=self._monthly_limit, client_id=request.conversation_id
+            )
+            meaning = await self._meaning(tx, user_id, request, now, known)
             if isinstance(meaning, Replay):
                 return meaning
             reserved = await quota.reserve(tx, user_id, limit, now)
@@ -194,7 +197,7 @@ class Ledger:
     async def quota(self, user_id: UUID, now: datetime) -> QuotaTold:
         """This month's figures for a user."""
         async with self._db.as_user(user_id) as tx:
-            limit, _ = await _sql.people_settings(tx, user_id=user_id, default_limit=self._monthly_limit)
+            (limit,) = await _sql.monthly_limit_of(tx, user_id=user_id, default_limit=self._monthly_limit)
             return await quota.current(tx, user_id, limit, now)
 
     async def request_stop(self, user_id: UUID, conversation_key: str) -> list[UUID]:
@@ -207,21 +210,13 @@ class Ledger:
             return [row[0] async for row in rows]
 
     async def _meaning(
-        self,
-        tx: Transaction,
-        user_id: UUID,
-        request: ChatRequest,
-        now: datetime,
-        conversation: tuple[UUID, UUID | None] | None = None,
+        self, tx: Transaction, user_id: UUID, request: ChatRequest, now: datetime, conversation: Sequence[UUID | None]
     ) -> Meaning:
+        """``conversation`` is its row's id and its leaf; no id, no conversation yet."""
         if request.idempotency_key and (found := await self._by_key(tx, user_id, request, now)):
             return found
-        if conversation is None:
-            row = await _sql.conversation(tx, user_id=user_id, client_id=request.conversation_id)
-            if row is None:
-                return Ask(None)
-            conversation = row[:2]
-        return await interpret(tx, user_id, request, *conversation)
+        id_, leaf = conversation
+        return Ask(None) if id_ is None else await interpret(tx, user_id, request, id_, leaf)
 
     async def _by_key(self, tx: Transaction, user_id: UUID, request: ChatRequest, now: datetime) -> Meaning | None:
         row = await _sql.idempotent(tx, user_id=user_id, key=request.idempotency_key, since=now - KEY_LIFETIME)

@@ -1,11 +1,16 @@
--- name: people_settings(user_id, default_limit)^
--- A turn's first look. Primary keys.
-select
-    coalesce(l.monthly_limit, :default_limit::integer),
-    coalesce(p.timezone, 'UTC')
+-- name: monthly_limit_of(user_id, default_limit)^
+-- For showing the quota. Primary keys.
+select coalesce(l.monthly_limit, :default_limit::integer)
+from (select :user_id::uuid as user_id) u
+left join coach.ai_limits l on l.user_id = u.user_id;
+
+-- name: opening(user_id, default_limit, client_id)^
+-- A turn's first look: the limit, the clock, and the conversation if there is one. Unique keys.
+select coalesce(l.monthly_limit, :default_limit::integer), coalesce(p.timezone, 'UTC'), c.id, c.current_message_id
 from (select :user_id::uuid as user_id) u
 left join coach.ai_limits l on l.user_id = u.user_id
-left join user_profiles p on p.id = u.user_id;
+left join user_profiles p on p.id = u.user_id
+left join conversations c on c.user_id = u.user_id and c.client_id = :client_id;
 
 -- name: reserve_quota(user_id, month, monthly_limit)^
 -- Takes one unit, or returns no row where none is left. One statement: two servers cannot both take the last one.
