@@ -1,0 +1,106 @@
+"""What dead servers leave behind is put right for all users, and what lives is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from coach.chat.housekeeping import Unfinished, settle_abandoned
+from coach.database.pool import Database
+from tests.integration.test_ledger import NOW, Desk
+
+LATER = NOW + timedelta(minutes=5)
+
+
+@pytest.fixture
+async def worker_db(worker_url: str) -> AsyncIterator[Database]:
+    database = Database(worker_url)
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def desk(db: Database, owner: Any, new_user: Any) -> Desk:
+    return Desk(db, await new_user(), owner)
+
+
+async def states(desk: Desk) -> list[tuple[str, str]]:
+    return await desk.rows(
+        "select status, message_content from ai_conversation_memory"
+        " where user_id = %(user)s and message_role = 'assistant' order by created_at"
+    )
+
+
+async def test_orphans_of_every_user_are_closed_and_living_turns_are_not(
+    desk: Desk, worker_db: Database, new_user: Any
+) -> None:
+    other = Desk(desk.db, await new_user(), desk.owner)
+    await desk.opens("m1")
+    await other.opens("m1")
+    alive = await other.opens("m2", conversation_id="c2")
+    await desk.owner.execute("update turn_checkpoints set content = 'So far' where user_id = %s", (desk.user,))
+    await desk.owner.execute(
+        "update turn_checkpoints set heartbeat = %s where message_id = %s", (LATER, alive.answer_id)
+    )
+
+    await settle_abandoned(worker_db, LATER)
+
+    assert await states(desk) == [("interrupted", "So far")]
+    assert await desk.quota() == (1, 0)
+    assert await states(other) == [("interrupted", ""), ("streaming", "")]
+    assert await other.quota() == (0, 1)
+    assert await other.answers(alive), "the living turn ends as if nothing had been"
+
+
+async def test_a_reservation_whose_conversation_was_deleted_is_given_back_once(desk: Desk, worker_db: Database) -> None:
+    turn = await desk.opens("m1")
+    await desk.owner.execute("delete from conversations where user_id = %s", (desk.user,))
+
+    await settle_abandoned(worker_db, NOW + timedelta(seconds=30))
+    assert await desk.quota() == (0, 1), "its turn may be about to settle it"
+    for _ in range(2):
+        await settle_abandoned(worker_db, LATER)
+
+    assert await desk.quota() == (0, 0)
+    assert await desk.rows("select status from ai_interactions where user_id = %(user)s") == [("refunded",)]
+    assert not await desk.answers(turn), "a turn that comes back after that settles nothing"
+
+
+async def test_a_month_that_counts_more_reservations_than_there_are_is_recounted(
+    desk: Desk, worker_db: Database
+) -> None:
+    turn = await desk.opens("m1")
+    await desk.owner.execute("update turn_checkpoints set heartbeat = %s", (LATER,))
+    await desk.owner.execute("update ai_quota_months set reserved = 5 where user_id = %s", (desk.user,))
+
+    await settle_abandoned(worker_db, LATER)
+
+    assert await desk.quota() == (0, 1)
+    assert await desk.answers(turn)
+    assert await desk.quota() == (1, 0)
+
+
+async def test_one_users_trouble_is_not_everybodys_and_is_not_kept_quiet(
+    desk: Desk, worker_db: Database, new_user: Any
+) -> None:
+    troubled = Desk(desk.db, await new_user(), desk.owner)
+    await troubled.opens("m1")
+    await desk.opens("m1")
+    # What the ending of theirs runs into: a limit that is no number.
+    await desk.owner.execute(
+        'update ai_interactions set feature_details = feature_details || \'{"quota_limit": "many"}\''
+        " where user_id = %s",
+        (troubled.user,),
+    )
+
+    with pytest.raises(Unfinished, match="1 of"):
+        await settle_abandoned(worker_db, LATER)
+
+    assert await states(desk) == [("interrupted", "")]
+    assert await states(troubled) == [("streaming", "")]
+    await desk.owner.execute("delete from conversations where user_id = %s", (troubled.user,))
+    await settle_abandoned(worker_db, LATER)
