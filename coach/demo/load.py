@@ -15,6 +15,7 @@ from coach.database.queries import load as load_queries
 from coach.demo.life import Conversation, Life, Message
 from coach.demo.remembered import Remembered, remembered
 from coach.errors import Conflict
+from coach.pipeline.snippets import searched
 from coach.retrieval.base import Embedder, Vector, halfvec
 
 BATCH = 256
@@ -76,7 +77,7 @@ async def embedded(life: Life, consents: Consents, embedder: Embedder) -> Memory
     if not consents.memory:
         return Memory(embedder.model, (), np.empty((0, 0), np.float32), messages, None)
     snippets = remembered(life, task_context=consents.task_context, journal=consents.journal_memory)
-    texts = [each.snippet.text for each in snippets] + [message.content for _, message in messages]
+    texts = [searched(each.snippet.text) for each in snippets] + [message.content for _, message in messages]
     vectors = np.concatenate(
         [await embedder.embed_documents(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)]
     )

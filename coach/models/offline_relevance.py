@@ -25,7 +25,7 @@ _COMMON = """
 _STOP = frozenset(_COMMON.split())
 # Where a row stands in the hierarchy, its tags, and how much effort it is: true of it, but no answer to anything.
 _PLACE = re.compile(
-    r"(?:Sub-task|Task|Project|Area|Pillar|Journal)\b[^.]{0,20}?(?: of | in |, )|Needs\b|About [\w, -]+\.$"
+    r"(?:Sub-task|Task|Project|Area|Pillar|Journal)\b[^.]{0,20}?(?: of | in |, )|Needs\b|About [\w, -]+\.$|↑"
 )
 LONGEST_QUOTE = 220
 _HEADING = 50

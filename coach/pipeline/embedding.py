@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from coach.errors import EmbedderUnavailable
+from coach.pipeline.snippets import searched
 from coach.retrieval.base import Embedder, Vector
 
 CALL = 500
@@ -15,13 +16,13 @@ Outcome = Vector | EmbedderUnavailable
 
 
 async def embed(embedder: Embedder, texts: Sequence[str]) -> list[Outcome]:
-    """A vector for each text, or the fault that is this text's own.
+    """A vector for what is ``searched`` of each text, or the fault that is this text's own.
 
     :raises EmbedderUnavailable: the upstream as a whole: away, at its rate limit, refusing us.
     """
     outcomes: list[Outcome] = []
     for start in range(0, len(texts), CALL):
-        outcomes.extend(await _embed(embedder, texts[start : start + CALL]))
+        outcomes.extend(await _embed(embedder, [searched(text) for text in texts[start : start + CALL]]))
     return outcomes
 
 

@@ -20,6 +20,8 @@ from coach.retrieval.base import DomainTag
 CHUNK_CHARACTERS = 900
 """About 200 tokens: an ordinary journal entry stays whole, and a long one does not blur into a mean of everything."""
 
+# The last line of a snippet, which is read but not searched.
+_FARTHER_UP = re.compile(r"\n↑ [^\n]*\Z")
 # A title is no end of a sentence, or a chunk would end with "Dr.".
 _SENTENCE = re.compile(
     r"(?<!\bDr\.)(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\Wa-z_])|\n\s*\n"
@@ -27,7 +29,7 @@ _SENTENCE = re.compile(
 
 
 class Snippet(Struct, frozen=True):
-    """One piece of text to embed. ``title`` is what a source is called, ``text`` what is embedded and read."""
+    """One piece of text. ``title`` is what a source is called, ``text`` what is read; see ``searched``."""
 
     domain_tag: DomainTag
     entity_id: UUID
@@ -110,6 +112,15 @@ class JournalRow(Struct, frozen=True):
     written_on: date
 
 
+def searched(text: str) -> str:
+    """What of a snippet is embedded and searched for words; ``coach.snippet_document`` does the same in SQL.
+
+    That is all but what lies farther up than the next parent. A hundred tasks below "Running and the knee" all
+    mention the knee otherwise, and stand before the entry that says what is wrong with it (decision 0004).
+    """
+    return _FARTHER_UP.sub("", text)
+
+
 def task_context(metadata: object) -> TaskContext | None:
     """What can be read of a ``task_metadata`` column; none where its shape is another, since anybody may write it."""
     try:
@@ -140,22 +151,16 @@ def of_area(row: AreaRow) -> Snippet:
 def of_project(row: ProjectRow) -> Snippet:
     deadline = f", deadline {day_in_words(row.deadline)}" if row.deadline else ""
     state = f"{row.status}, {row.priority} priority, {row.completion_percentage:g} percent done{deadline}."
-    place = f"Project in {_path(row.area, row.pillar)}." if row.area else "Project."
-    return Snippet(
-        "project", row.id, 0, row.name, _joined(f"{row.name}.", row.description, place, state, _archived(row))
-    )
+    place = f"Project in {row.area}." if row.area else "Project."
+    text = _joined(f"{row.name}.", row.description, place, state, _archived(row))
+    return Snippet("project", row.id, 0, row.name, text + _farther_up(row.pillar))
 
 
 def of_task(row: TaskRow) -> Snippet:
     """Its context metadata is in it where the row carries them: the caller reads the consent ``store_task_context``."""
-    place = f"Task of the project {_path(row.project, row.area, row.pillar)}." if row.project else "Task."
-    return Snippet(
-        "task",
-        row.id,
-        0,
-        row.name,
-        _joined(f"{row.name}.", row.description, place, _task_state(row), _effort(row), _archived(row)),
-    )
+    place = f"Task of the project {row.project}." if row.project else "Task."
+    text = _joined(f"{row.name}.", row.description, place, _task_state(row), _effort(row), _archived(row))
+    return Snippet("task", row.id, 0, row.name, text + _farther_up(row.area, row.pillar))
 
 
 def of_journal(row: JournalRow) -> list[Snippet]:
@@ -226,9 +231,9 @@ def _archived(row: PillarRow | AreaRow | ProjectRow | TaskRow) -> str:
     return "Archived: no longer pursued." if row.archived else ""
 
 
-def _path(*names: str | None) -> str:
-    inner, *outer = [name for name in names if name]
-    return f"{inner} ({', '.join(outer)})" if outer else inner
+def _farther_up(*names: str | None) -> str:
+    above = ", ".join(" ".join(name.split()) for name in names if name)
+    return f"\n↑ Part of {above}." if above else ""
 
 
 def _joined(*sentences: str | None) -> str:

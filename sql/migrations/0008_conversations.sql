@@ -10,6 +10,14 @@ as $$
         || to_tsvector('pg_catalog.english', left(coalesce(p_body, ''), 100000))
 $$;
 
+-- What is above a row's next parent is read, not searched: the last line of a snippet (coach/pipeline/snippets.py).
+create function coach.snippet_document(p_title text, p_snippet text) returns tsvector
+language sql immutable parallel safe
+set search_path = ''
+as $$
+    select coach.search_document(p_title, regexp_replace(p_snippet, '\n↑ [^\n]*$', ''))
+$$;
+
 -- Vectors that were there before they had a model beside them are the original design's.
 create function coach.label_vectors(p_table name, p_column name) returns void
 language plpgsql
@@ -128,7 +136,7 @@ create table coach.user_metadata_embeddings (
     embedding halfvec(1536) not null,
     code bit(1536) generated always as (binary_quantize(embedding)::bit(1536)) stored,
     embedding_model text not null,
-    search tsvector generated always as (coach.search_document(title, text_snippet)) stored,
+    search tsvector generated always as (coach.snippet_document(title, text_snippet)) stored,
     content_hash text,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
@@ -204,7 +212,11 @@ grant select, insert, update, delete
     to coach_session;
 
 revoke all on all functions in schema coach from public;
-grant execute on function coach.search_document(text, text), coach.message_document(text, timestamptz, text)
+grant execute
+    on function
+        coach.search_document(text, text),
+        coach.snippet_document(text, text),
+        coach.message_document(text, timestamptz, text)
     to authenticated, service_role;
 
 select coach.restore_dependents();

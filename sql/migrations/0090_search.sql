@@ -47,7 +47,10 @@ begin atomic
         from (
             select n.id, n.is_message, n.similarity, null::real as words
             from asked
-            cross join lateral coach.nearest(p_user_id, query_embedding, query_model, asked.domains, match_count) n
+            -- At least 200 candidates a table: what standardising and neighbours need, not only the ten best.
+            cross join lateral coach.nearest(
+                p_user_id, query_embedding, query_model, asked.domains, greatest(match_count, 50)
+            ) n
             union all
             select w.id, w.is_message, null, w.score
             from asked

@@ -36,7 +36,7 @@ async def test_a_new_task_is_remembered_with_all_that_it_belongs_to(ann: Someone
     assert await worker.work()
 
     assert await ann.remembered() == [
-        "Buy shoes. Task of the project Half marathon (Running, Health). Open, medium priority."
+        "Buy shoes. Task of the project Half marathon. Open, medium priority.\n↑ Part of Running, Health."
     ]
     assert await ann.queued() == []
     assert not await worker.work()
@@ -86,8 +86,8 @@ async def test_a_renamed_pillar_reaches_everything_under_it_by_one_row(ann: Some
     assert await ann.queued() == [("pillars", 1)]
     await worker.work()
     await worker.work()
-    assert "(Running, Body)" in (await ann.remembered())[0]
-    assert "(Body)" in (await ann.remembered("project"))[0]
+    assert "Part of Running, Body." in (await ann.remembered())[0]
+    assert "Part of Body." in (await ann.remembered("project"))[0]
     assert "pillar Body" in (await ann.remembered("area"))[0]
     assert await ann.queued() == []
 
@@ -99,7 +99,7 @@ async def test_an_archived_project_is_remembered_as_such(ann: Someone, worker: W
     await ann.does("update projects set archived = true where id = %(id)s", id=id_)
     await worker.work()
 
-    assert (await ann.remembered("project"))[0].endswith("Archived: no longer pursued.")
+    assert (await ann.remembered("project"))[0].endswith("Archived: no longer pursued.\n↑ Part of Health.")
 
 
 async def test_what_is_deleted_goes_at_once_with_its_queue_row(ann: Someone, worker: Worker) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from coach.bench.vector_space import Space
+from coach.pipeline.snippets import searched
 from tests.integration.retrieval.conftest import NOW, NewPerson, Person, clustered, texts_of
 
 KNEE = "My knee hurts whenever I run downhill"
@@ -199,7 +200,7 @@ async def test_the_signs_choose_and_more_rows_get_more_candidates(ann: Person, b
     question[0] = 1
     hidden = -question
     hidden[0] = 1
-    few, many = clustered(40), clustered(200)
+    few, many = clustered(40), clustered(400)
     few[5] = many[5] = hidden
 
     await ann.has_rows(few)
@@ -207,7 +208,7 @@ async def test_the_signs_choose_and_more_rows_get_more_candidates(ann: Person, b
 
     assert (await ann.finds("", vector=question, limit=1))[0].title == "5"
     assert "5" not in {source.title for source in await bob.finds("", vector=question, limit=10)}
-    assert "5" in {source.title for source in await bob.finds("", vector=question, limit=50)}
+    assert "5" in {source.title for source in await bob.finds("", vector=question, limit=100)}
 
 
 @pytest.mark.parametrize(
@@ -240,3 +241,18 @@ async def test_words_reach_what_the_nearest_200_leave_out(ann: Person) -> None:
     await ann.has_rows(rows, texts)
 
     assert (await ann.finds("When does the zeppelin fly?", vector=clustered(1, seed=99)[0], limit=1))[0].title == "700"
+
+
+async def test_what_lies_above_a_rows_parent_is_read_and_not_searched(ann: Person) -> None:
+    await ann.wrote("Buy tape", "Buy tape. Task of the project Fix the leg.\n↑ Part of Running and the knee, Health.")
+    await ann.wrote("The knee", "It locked on the bend.")
+
+    assert [source.title for source in await ann.finds("knee", words_only=True)] == ["The knee"]
+    (tape,) = await ann.finds("leg", words_only=True)
+    assert tape.text.endswith("\n↑ Part of Running and the knee, Health.")
+
+
+@pytest.mark.parametrize("text", ["", "↑ Up.", "One.\n↑ Up.\nTwo.", "One. ↑ Up.", "One.\n↑ Up.\n", "One.\n↑ Up."])
+async def test_words_are_searched_of_just_what_is_embedded(owner: Any, text: str) -> None:
+    query = "select coach.snippet_document('', %s) = coach.search_document('', %s)"
+    assert await (await owner.execute(query, (text, searched(text)))).fetchone() == (True,)

@@ -23,6 +23,7 @@ from coach.pipeline.snippets import (
     of_pillar,
     of_project,
     of_task,
+    searched,
     task_context,
 )
 
@@ -64,10 +65,22 @@ def test_a_task_tells_where_it_belongs_when_it_is_due_and_what_it_asks() -> None
     )
     assert snippet.title == "Book the MRI"
     assert snippet.text == (
-        "Book the MRI. They answer until eleven. Task of the project Fix the knee (Running, Health)."
+        "Book the MRI. They answer until eleven. Task of the project Fix the knee."
         " Open, high priority, due 20 November 2026 at 09:05, repeats weekly."
         " Needs about 5 minutes; low energy; routine thinking; phone, morning optimal."
+        "\n↑ Part of Running, Health."
     )
+
+
+def test_what_is_farther_up_than_the_project_is_read_but_not_searched() -> None:
+    task = of_task(a_task(project="Fix the knee", area="Running\nand the knee", pillar="Health"))
+    assert task.text.endswith("\n↑ Part of Running and the knee, Health.")
+    assert searched(task.text) == "Book the MRI. Task of the project Fix the knee. Open, high priority."
+
+
+@pytest.mark.parametrize("text", ["", "↑ Up.", "One.\n↑ Part of it.\nTwo.", "One. ↑ Part of it.", "One.\n↑ A.\n"])
+def test_any_other_text_is_searched_as_it_is(text: str) -> None:
+    assert searched(text) == text
 
 
 def test_a_task_without_parents_date_or_context_says_no_more_than_it_knows() -> None:
@@ -103,8 +116,9 @@ def test_a_project_tells_its_place_deadline_and_state() -> None:
         ID, "Fix the knee", "Free of pain.", "In Progress", "high", date(2026, 12, 4), 80.0, "Running", "Health"
     )
     assert of_project(row).text == (
-        "Fix the knee. Free of pain. Project in Running (Health)."
+        "Fix the knee. Free of pain. Project in Running."
         " In Progress, high priority, 80 percent done, deadline 4 December 2026."
+        "\n↑ Part of Health."
     )
 
 
