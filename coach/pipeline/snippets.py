@@ -24,7 +24,7 @@ CHUNK_CHARACTERS = 900
 _FARTHER_UP = re.compile(r"\n↑ [^\n]*\Z")
 # A title is no end of a sentence, or a chunk would end with "Dr.".
 _SENTENCE = re.compile(
-    r"(?<!\bDr\.)(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\Wa-z_])|\n\s*\n"
+    r"(?<!\bDr\.)(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<=[.!?…])([\"'”’)\]]*)\s+(?=[\"'“‘(\[]?[^\Wa-z_])|\n\s*\n"
 )
 
 
@@ -189,7 +189,7 @@ def chunked(text: str, characters: int = CHUNK_CHARACTERS) -> list[str]:
 
 
 def _parts(text: str, characters: int) -> Iterator[str]:
-    for sentence in _SENTENCE.split(text):
+    for sentence in _sentences(text):
         rest = sentence.strip()
         while len(rest) > characters:
             cut = rest.rfind(" ", 1, characters + 1)
@@ -198,6 +198,15 @@ def _parts(text: str, characters: int) -> Iterator[str]:
             rest = rest[cut:].strip()
         if rest:
             yield rest
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """A closing quote or bracket belongs to the sentence that it closes."""
+    start = 0
+    for end in _SENTENCE.finditer(text):
+        yield text[start : end.start() if end[1] is None else end.end(1)]
+        start = end.end()
+    yield text[start:]
 
 
 def _task_state(row: TaskRow) -> str:

@@ -175,7 +175,11 @@ def test_sentences_share_a_piece_as_long_as_they_fit_with_the_space_between() ->
     assert chunked("Abc de. Fgh ij.", 14) == ["Abc de.", "Fgh ij."]
 
 
-@given(st.text(), st.integers(5, 60))
+def test_a_closing_quote_stays_with_its_sentence() -> None:
+    assert chunked('He said "go." Then (at last.) He went.', 15) == ['He said "go."', "Then (at last.)", "He went."]
+
+
+@given(st.text() | st.text('aB.!"”)( \n'), st.integers(5, 60))
 def test_no_character_is_lost_and_no_piece_is_too_long(text: str, characters: int) -> None:
     pieces = chunked(text, characters)
     assert "".join("".join(pieces).split()) == "".join(text.split())
