@@ -181,7 +181,7 @@ def pipeline(smoke: bool, as_json: bool) -> None:
     _run(run(smoke, as_json))
 
 
-@cli.command(epilog="Example: COACH_EMBEDDING_MODEL=text-embedding-3-small coach worker, then: coach reembed --status")
+@cli.command(epilog="Example: coach reembed --status")
 @click.option("--status", is_flag=True, help="How far it is; the default, and all there is to ask.")
 @_JSON
 def reembed(status: bool, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 from datetime import date, timedelta
+from uuid import UUID
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,9 +16,10 @@ from coach.database.opening import opened
 from coach.database.pool import Database
 from coach.demo.generate import DEMO_SEED, generate
 from coach.demo.load import is_loaded, load
-from coach.demo.population import name_of, populate
+from coach.demo.population import name_of, settle
 from coach.identity.secret import with_secret
 from coach.identity.users import ensure_user
+from coach.pipeline.background import operators_database
 from coach.retrieval.base import Embedder
 from coach.retrieval.embedders import build_embedder
 from coach.server import listen, serve
@@ -48,29 +50,37 @@ def run(host: str, port: int, users: int = 0, *, embeds: bool = True) -> int:
 
 async def _prepare(settings: Settings, console: Console, users: int) -> str:
     """The database, its migrations, the person and her year; returns her token."""
-    async with opened(settings) as urls:
+    async with opened(settings) as urls, operators_database(urls.owner or urls.worker) as operators:
+        accounts = await _accounts(operators, [NAME, *(name_of(number) for number in range(1, users + 1))])
         db, embedder = Database(urls.owner or urls.server), build_embedder(settings)
         await db.open()
         try:
-            async with db.as_operator() as tx:
-                user_id = await ensure_user(tx, NAME)
-            if not await is_loaded(db, user_id):
+            if not await is_loaded(db, accounts[0]):
                 with console.status("Writing a year of a life into the database …"):
-                    await load(db, embedder, user_id, generate(DEMO_SEED, date.today()))
+                    await load(db, embedder, accounts[0], generate(DEMO_SEED, date.today()))
             if users:
-                await _populate(db, embedder, console, users)
+                await _populate(db, embedder, console, accounts[1:])
         finally:
             await db.close()
             await embedder.aclose()
     return await make_token(settings, NAME, "authenticated", TOKEN_LIFE)
 
 
-async def _populate(db: Database, embedder: Embedder, console: Console, users: int) -> None:
+async def _accounts(operators: Database, names: list[str]) -> list[UUID]:
+    async with operators.as_operator() as tx:
+        return [await ensure_user(tx, name) for name in names]
+
+
+async def _populate(db: Database, embedder: Embedder, console: Console, people: list[UUID]) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(f"{name_of(1)} to {name_of(users)}", total=users)
-        await populate(
-            db, embedder, users, date.today(), progress=lambda done, of: progress.update(task, completed=done, total=of)
+        task = progress.add_task(f"{name_of(1)} to {name_of(len(people))}", total=len(people))
+        await settle(
+            db,
+            embedder,
+            people,
+            date.today(),
+            progress=lambda done, of: progress.update(task, completed=done, total=of),
         )
 
 

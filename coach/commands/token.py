@@ -8,12 +8,12 @@ from datetime import timedelta
 import click
 
 from coach.database.opening import opened
-from coach.database.pool import Database
 from coach.errors import InvalidInput, Misconfigured
 from coach.identity.principal import Role
 from coach.identity.secret import shared_secret
 from coach.identity.tokens import mint
 from coach.identity.users import ensure_user
+from coach.pipeline.background import operators_database
 from coach.settings import Settings, load_settings
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -31,7 +31,7 @@ async def run(name: str, role: Role, ttl: str) -> None:
 async def make_token(settings: Settings, name: str, role: Role, lifetime: timedelta) -> str:
     """A token for the user of that name, who is made if need be.
 
-    :raises Misconfigured: tokens come from somewhere else here.
+    :raises Misconfigured: tokens come from somewhere else here, or this login may not make users.
     """
     secret = shared_secret(settings)
     if secret is None:
@@ -39,14 +39,12 @@ async def make_token(settings: Settings, name: str, role: Role, lifetime: timede
             "COACH_JWT_SECRET: tokens here are issued by the owner of COACH_JWKS_URL; to make them yourself set a "
             "shared secret. Example: COACH_JWT_SECRET=the output of: openssl rand -base64 48"
         )
-    async with opened(settings) as urls:
-        db = Database(urls.worker)
-        await db.open()
-        try:
-            async with db.as_operator() as tx:
-                user_id = await ensure_user(tx, name)
-        finally:
-            await db.close()
+    async with (
+        opened(settings) as urls,
+        operators_database(urls.worker) as operators,
+        operators.as_operator() as tx,
+    ):
+        user_id = await ensure_user(tx, name)
     return mint(
         secret.get_secret_value(),
         sub=user_id,

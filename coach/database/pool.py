@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -120,6 +120,8 @@ class Database:
                 if attempt == self._max_size:
                     raise
             except BaseException:
+                with suppress(OperationalError):  # else the pool does it, with a warning about us
+                    await connection.rollback()
                 await pool.putconn(connection)
                 raise
             else:

@@ -253,6 +253,17 @@ def test_where_another_issues_tokens_none_is_made(coach: Run, worker_url: str) -
     assert said(done).startswith("coach: COACH_JWT_SECRET: tokens here are issued by the owner of COACH_JWKS_URL")
 
 
+@pytest.mark.parametrize("command", [("token", "--create", "ann"), ("demo", "--port", "0")], ids=" ".join)
+def test_with_the_servers_login_alone_the_workers_is_asked_for(
+    coach: Run, database_url: str, worker_url: str, command: tuple[str, ...]
+) -> None:
+    line = said(coach(*command, COACH_DATABASE_URL=database_url, COACH_JWT_SECRET=SECRET))
+    assert line.startswith("coach: COACH_WORKER_DATABASE_URL: this login may not act for all users.")
+
+    both = {"COACH_DATABASE_URL": database_url, "COACH_WORKER_DATABASE_URL": worker_url, "COACH_JWT_SECRET": SECRET}
+    assert coach("token", "--create", "ann", **both).returncode == 0
+
+
 def test_a_database_by_url_wants_a_way_to_tell_people_apart(coach: Run, worker_url: str) -> None:
     for command in (("serve", "--port", "0"), ("token", "--create", "ann")):
         assert said(coach(*command, COACH_DATABASE_URL=worker_url)).startswith("coach: COACH_JWT_SECRET: needed beside")
