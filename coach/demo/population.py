@@ -15,7 +15,7 @@ from coach.identity.users import ensure_user
 from coach.retrieval.base import DIMENSIONS, Embedder, Vector
 
 HISTORY_DAYS = 28
-"""A year of metrics is 1.5 MB a user, which no load test reads."""
+"""A year of metrics is 1.06 MB of JSON a user, stored in 115 kB; four weeks are 82 kB in 13, and enough."""
 
 Progress = Callable[[int, int], None]
 
@@ -23,7 +23,7 @@ Progress = Callable[[int, int], None]
 class Recalling:
     """An embedder that embeds a text once, since people who share a story share most of its texts.
 
-    It keeps them all: the texts of one story in its eight casts are about 6,000, or 36 MB.
+    It keeps them all: the story in its eight casts has 2,180 texts, whose vectors take 13 MB.
     """
 
     def __init__(self, embedder: Embedder) -> None:

@@ -178,7 +178,7 @@ async def test_a_life_loads_within_seconds(db: Database, new_user: NewUser, maya
     await EMBEDDER.embed_query("warm")
     began = time.perf_counter()
     await load(db, EMBEDDER, user, maya)
-    assert time.perf_counter() - began < 15  # 1.3 s on an idle machine of two cores
+    assert time.perf_counter() - began < 15  # .8 s on two cores with a load average of 3
 
 
 async def test_a_population_is_made_once_and_each_has_an_own_life(operator: Database) -> None:

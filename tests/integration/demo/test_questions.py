@@ -1,19 +1,25 @@
-"""``coach eval retrieval`` asks through the real search, and leaves nobody behind."""
+"""``coach eval`` asks through the real search, finds what it has to, and leaves nobody behind."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from psycopg import AsyncConnection
 
+from coach.commands.evaluate import demo_retrieval
 from coach.database.pool import Database
 from coach.errors import InvalidInput
+from coach.evals import locomo
 from coach.evals.demo import run
 from coach.retrieval.wordllama import WordllamaEmbedder
+
+# Half of a benchmark that lies beside the repository on some machines.
+LOCOMO = Path(__file__).parents[4] / "shared" / "locomo" / "locomo_dev.json"
 
 QUESTIONS = """
 name: two
@@ -64,3 +70,26 @@ async def test_a_question_about_a_missing_row_is_refused_before_anything_is_load
     with pytest.raises(InvalidInput, match="no-such-task"):
         await run(operator, WordllamaEmbedder(), datetime.now(UTC).date(), files=[file])
     assert await accounts(owner) == before
+
+
+@pytest.mark.parametrize(("least", "code"), [(0.9, 0), (1, 1)])
+async def test_the_command_fails_below_the_least_hits_of_the_main_questions(
+    least: float, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await demo_retrieval(least, as_json=True) == code
+    main, paraphrased = json.loads(capsys.readouterr().out)
+    assert (main["name"], paraphrased["name"]) == ("demo_retrieval", "demo_retrieval_paraphrased")
+    assert main["means"]["all"]["hit_10"] >= 0.9
+
+
+@pytest.mark.parametrize("days", [0, 77])
+async def test_nine_of_ten_of_her_questions_are_answered_on_any_day(operator: Database, days: int) -> None:
+    result, _ = await run(operator, WordllamaEmbedder(), date(2026, 11, 23) + timedelta(days=days))
+    assert result.name == "demo_retrieval"
+    assert result.means["all"].hit_10 >= 0.9
+
+
+if LOCOMO.exists():  # where it does not there is no such test, rather than one that is skipped
+
+    async def test_long_conversations_are_found_again(operator: Database) -> None:
+        assert (await locomo.run(operator, WordllamaEmbedder(), LOCOMO)).means["all"].recall_10 >= 0.6
