@@ -115,8 +115,8 @@ class JournalRow(Struct, frozen=True):
 def searched(text: str) -> str:
     """What of a snippet is embedded and searched for words; ``coach.snippet_document`` does the same in SQL.
 
-    That is all but what lies farther up than the next parent. A hundred tasks below "Running and the knee" all
-    mention the knee otherwise, and stand before the entry that says what is wrong with it (decision 0004).
+    That is all but what lies farther up than the next parent. In the demo's life 46 rows mention the knee only because
+    they lie below "Running and the knee", and stood before the entry that says what is wrong with it (decision 0004).
     """
     return _FARTHER_UP.sub("", text)
 
