@@ -14,9 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import msgspec
+from httpx import AsyncClient
 from msgspec import Struct
 
 from coach.bench.stub_provider import StubProvider
+from coach.bench.stub_script import Answer, Script
 from coach.database.pool import Database
 from coach.database.scratch import scratch
 from coach.identity.tokens import mint
@@ -38,6 +41,12 @@ class Rig(Struct):
         """CPU seconds of the server process so far."""
         fields = Path(f"/proc/{self.server_pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
+
+    async def answer(self, tokens: int, rate: float) -> None:
+        """From now on the stub answers so many words, ``rate`` a second (0: at once)."""
+        script = Script(always=Answer(tokens=tokens, rate=rate))
+        async with AsyncClient() as client:
+            await client.post(f"http://127.0.0.1:{self.stub_port}/_stub/script", content=msgspec.json.encode(script))
 
 
 @asynccontextmanager

@@ -34,12 +34,12 @@ JSON_ANSWER = "application/json"
 class Size(Struct, frozen=True):
     """How much is asked. Paced streams of ``tokens`` at ``rate`` a second."""
 
-    users: int = 60
+    users: int = 25
     tokens: int = 40
     rate: float = 20.0
-    alone: int = 60
+    alone: int = 40
     crowd: int = 50
-    rounds: int = 6
+    rounds: int = 4
     plain: int = 600
     plain_at_once: int = 8
 
@@ -70,20 +70,19 @@ class Result(Struct, frozen=True):
 
 async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -> Result:
     """Measure on a rig of its own. Bounded in count and time; nothing leaves loopback."""
-    async with rig(size.users, size.tokens, size.rate, progress) as paced:
-        await _warm_up(paced)
+    async with rig(size.users, size.tokens, size.rate, progress) as place:
+        await _warm_up(place)
         progress("one at a time")
-        alone = await _compare(paced, 1, size.alone)
+        alone = await _compare(place, 1, size.alone)
         progress(f"{size.crowd} at once")
-        before = paced.server_cpu()
-        crowd = await _compare(paced, size.crowd, size.rounds)
-        streamed = paced.server_cpu() - before
-    async with rig(size.users, size.tokens, 0.0, progress) as instant:
-        await _warm_up(instant)
+        before = place.server_cpu()
+        crowd = await _compare(place, size.crowd, size.rounds)
+        streamed = place.server_cpu() - before
         progress("without streaming")
-        before, began = instant.server_cpu(), perf_counter()
-        await _in_parallel(instant, size.plain_at_once, size.plain // size.plain_at_once, JSON_ANSWER)
-        spent, took = instant.server_cpu() - before, perf_counter() - began
+        await place.answer(size.tokens, 0.0)
+        before, began = place.server_cpu(), perf_counter()
+        await _in_parallel(place, size.plain_at_once, size.plain // size.plain_at_once, JSON_ANSWER)
+        spent, took = place.server_cpu() - before, perf_counter() - began
     turns = size.plain // size.plain_at_once * size.plain_at_once
     per_turn = spent / turns
     chunks = crowd.turns * size.tokens

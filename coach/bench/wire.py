@@ -7,6 +7,9 @@ from time import perf_counter
 
 from msgspec import Struct
 
+LONGEST = 60.0
+"""Seconds; a bench ends by itself."""
+
 
 class Timing(Struct, frozen=True):
     """Milliseconds from sending to the first text and to the end; ``status`` is HTTP's."""
@@ -26,19 +29,26 @@ async def ask(port: int, path: str, body: bytes, headers: dict[str, str], marker
     request = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        began = perf_counter()
-        writer.write(request)
-        status, first, seen = 0, 0.0, b""
-        while chunk := await reader.read(65_536):
-            status = status or int(chunk.split(b" ", 2)[1])
-            seen = (seen[-16:] if first else seen) + chunk
-            if not first and marker in seen:
-                first = (perf_counter() - began) * 1000
-            if b"[DONE]" in seen:
-                break  # not every server heeds `Connection: close`
-        total = (perf_counter() - began) * 1000
+        async with asyncio.timeout(LONGEST):
+            return await _read(reader, writer, request, marker, path)
     finally:
         writer.close()
+
+
+async def _read(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes, marker: bytes, path: str
+) -> Timing:
+    began = perf_counter()
+    writer.write(request)
+    status, first, seen = 0, 0.0, b""
+    while chunk := await reader.read(65_536):
+        status = status or int(chunk.split(b" ", 2)[1])
+        seen = (seen[-16:] if first else seen) + chunk
+        if not first and marker in seen:
+            first = (perf_counter() - began) * 1000
+        if b"[DONE]" in seen:
+            break  # not every server heeds `Connection: close`
+    total = (perf_counter() - began) * 1000
     if not first:
         raise RuntimeError(f"{path} answered {status} without a text: {seen[-300:]!r}")
     return Timing(status, first, total)
