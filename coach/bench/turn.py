@@ -151,8 +151,7 @@ async def _ask(rig: Rig, token: str, question: str, accept: str | None) -> Timin
 
 
 async def _warm_up(rig: Rig) -> None:
-    for token in rig.tokens:
-        await _ask(rig, token, QUESTIONS[0], JSON_ANSWER)
+    await asyncio.gather(*(_ask(rig, token, QUESTIONS[0], JSON_ANSWER) for token in rig.tokens))
 
 
 def _percentiles(timings: list[Timing]) -> tuple[float, float]:
