@@ -67,7 +67,16 @@ def configure_logging(level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "openai", "psycopg.pool", "httpx2"):
+    for chatty in (
+        "uvicorn",
+        "uvicorn.error",
+        "uvicorn.access",
+        "httpx",
+        "httpcore",
+        "openai",
+        "psycopg.pool",
+        "httpx2",
+    ):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
