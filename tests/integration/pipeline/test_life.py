@@ -287,10 +287,10 @@ async def test_an_import_of_twenty_thousand_rows_takes_at_most_four_times_as_lon
         )
         return perf_counter() - started
 
-    plain = min([await time_of_import("disable") for _ in range(2)])
-    queued = min([await time_of_import("enable") for _ in range(2)])
+    # In turn and the best of four each: what else the machine does falls on both, and seldom on all.
+    times = [(await time_of_import("disable"), await time_of_import("enable")) for _ in range(4)]
+    plain, queued = map(min, zip(*times, strict=True))
     await owner.execute("delete from embedding_queue")
 
     print(f"20,000 rows: {plain:.2f} s, with the trigger {queued:.2f} s")
-    # Adds up to 1.8x on an idle machine (0.24 to 0.65 s); a busy one has shown 3.1x. Row by row it would be a hundred.
-    assert queued <= 10 * plain
+    assert queued <= 4 * plain
