@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
+from traceback import format_tb
 from typing import Any
 
 import msgspec
@@ -169,9 +170,9 @@ async def ended_properly(reader: Reader) -> AsyncGenerator[Sequence[Event], None
         failure = Failed("internal-error", "The answer ended without a result.")
     except CoachError as error:
         failure = Failed(error.slug, str(error))
-    except Exception:
-        # The headers are out: whatever it was, the client must still be told in the stream.
-        log.exception("reader_broke")
+    except Exception as error:  # noqa: BLE001 - the headers are out: whatever broke, the client is told in the stream
+        # Without the message: a database error may quote the row, and logs hold no content.
+        log.error("reader_broke", error=type(error).__name__, frames=format_tb(error.__traceback__))  # noqa: TRY400
         failure = Failed("internal-error", "Something went wrong here; it has been noted.")
     yield [failure]
 
