@@ -93,6 +93,7 @@ class LangChainModel:
         self, messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES
     ) -> AsyncGenerator[Delta | Completion, None]:
         loop = asyncio.get_running_loop()
+        cancelled_before = _cancellations()
         deadline = loop.time() + self._timeouts.total
         patience = self._timeouts.first_token
         written: list[str] = []
@@ -102,6 +103,9 @@ class LangChainModel:
         streamed = cast("AsyncGenerator[AIMessageChunk, None]", self._chat.astream(spoken, **_given(options)))
         async with aclosing(streamed) as chunks:
             while (chunk := await self._next_chunk(chunks, min(loop.time() + patience, deadline))) is not None:
+                # Python 3.11's wait_for, which providers' packages use, drops a cancellation that meets a chunk.
+                if _cancellations() > cancelled_before:
+                    raise asyncio.CancelledError
                 text = str(chunk.text).replace("\0", "")
                 if text:
                     written.append(text)
@@ -127,6 +131,11 @@ class LangChainModel:
     def _counted(self, messages: Sequence[ChatMessage], answer: str) -> Usage:
         asked = sum(self.count_tokens(m.content) + tokens.MESSAGE_OVERHEAD for m in messages)
         return Usage(asked, self.count_tokens(answer), counted=True)
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 def _given(options: ModelOptions) -> dict[str, Any]:

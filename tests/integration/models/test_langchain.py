@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
 
 import openai
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from msgspec import structs
 
@@ -82,6 +85,27 @@ async def test_a_cancelled_task_is_cancelled_and_not_unavailable(model, model_st
     with pytest.raises(asyncio.CancelledError):
         await asking
     await model_stub.until(lambda stub: stub.open_streams == 0)
+
+
+async def test_a_cancellation_that_the_wrapped_model_drops_is_kept():
+    """As Python 3.11's ``wait_for`` drops one that arrives together with a chunk: the stream goes on, unstoppable."""
+    asking = asyncio.create_task(ask(LangChainModel("deaf", DeafChat())))
+    await asyncio.sleep(0.05)
+
+    asking.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+class DeafChat(OfflineChat):
+    """Takes a cancellation for a reason to go on."""
+
+    async def _astream(self, messages: Any, *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+        for word in ("What", " cancellation?"):
+            yield ChatGenerationChunk(message=AIMessageChunk(word))
 
 
 async def test_the_offline_model_is_a_langchain_chat_model():
