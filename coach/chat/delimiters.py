@@ -19,8 +19,15 @@ def render_source(number: int, source: Source) -> str:
     return f"{head}\n{escape(source.text)}\n</source>"
 
 
-def render_question(now: str, state: Sequence[str], sources: Sequence[str], question: str) -> str:
-    """The user-role message of a turn. ``sources`` are rendered already; ``state`` are plain lines."""
+def render_question(
+    now: str, state: Sequence[str], sources: Sequence[str], question: str, notes: Sequence[str] = ()
+) -> str:
+    """The user-role message of a turn. ``sources`` are rendered already; ``state`` are plain lines.
+
+    ``notes`` are what the caller's application said in a role that is not the user's: wishes, and data like the rest.
+    """
     lines = ["<context>", f"<now>{escape(now)}</now>", "<state>", *map(escape, state), "</state>"]
-    lines += ["<sources>", *sources, "</sources>", "</context>", "", "<question>", escape(question), "</question>"]
+    lines += ["<sources>", *sources, "</sources>"]
+    lines += [f"<application_note>\n{escape(note)}\n</application_note>" for note in notes]
+    lines += ["</context>", "", "<question>", escape(question), "</question>"]
     return "\n".join(lines)

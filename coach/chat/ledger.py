@@ -110,7 +110,8 @@ class Ledger:
             # Asked again under the lock: of twenty equal requests one opens, the others find its answer.
             is_new = conversation[3] and not request.idempotency_key
             again = meaning if is_new else await self._meaning(tx, user_id, request, now, conversation[:2])
-            running = [] if is_new or isinstance(again, Replay) else await self._running(tx, user_id, conversation[0])
+            is_alone = is_new or request.caller is not None or isinstance(again, Replay)
+            running = [] if is_alone else await self._running(tx, user_id, conversation[0])
             if isinstance(again, Replay) or running:
                 await tx.rollback()
                 return again if isinstance(again, Replay) else Busy(running[0])
@@ -157,7 +158,7 @@ class Ledger:
             client_id=turn.answer_key,
             parent_id=turn.question_id,
             model=turn.model,
-            context=Jsonb({"trigger": request.trigger}),
+            context=Jsonb({"trigger": request.trigger} | (request.caller.kept if request.caller else {})),
             now=now,
         )
         await _sql.point_conversation(tx, user_id=user, id=turn.conversation_id, message_id=turn.answer_id)
@@ -219,15 +220,22 @@ class Ledger:
         return Ask(None) if id_ is None else await interpret(tx, user_id, request, id_, leaf)
 
     async def _by_key(self, tx: Transaction, user_id: UUID, request: ChatRequest, now: datetime) -> Meaning | None:
-        row = await _sql.idempotent(tx, user_id=user_id, key=request.idempotency_key, since=now - KEY_LIFETIME)
+        lifetime = KEY_LIFETIME if request.caller is None else request.caller.repeats_within
+        if lifetime is None:
+            return None
+        row = await _sql.idempotent(tx, user_id=user_id, key=request.idempotency_key, since=now - lifetime)
         if row is None:
             return None
         if row[0] != _fingerprint(request):
             raise Conflict("This Idempotency-Key was used for another request.")
         answer = await _sql.answer_by_id(tx, user_id=user_id, id=row[2])
-        if answer is None or answer[2] == "failed":
+        if answer is None:
             return None
-        return Replay(answer[0])
+        if request.caller is not None and answer[2] in ("failed", "interrupted"):
+            # Whoever tries again wants an answer: half of one is of no use to a caller that shows nothing else.
+            question = await _sql.answer_by_id(tx, user_id=user_id, id=answer[4])
+            return Answer(question[0], question[1], question[4])
+        return None if answer[2] == "failed" else Replay(answer[0])
 
     async def _running(self, tx: Transaction, user_id: UUID, conversation_id: UUID) -> list[UUID]:
         rows = _sql.running_answers(tx, user_id=user_id, conversation_id=conversation_id)
@@ -252,5 +260,7 @@ def _question_key(request: ChatRequest, meaning: Meaning) -> str:
 
 def _fingerprint(request: ChatRequest) -> str:
     """What must be equal for a key to mean the same request; not the conversation, which the server may have named."""
-    parts = (request.message_id or "", request.trigger, request.feature, request.text)
+    parts = [request.message_id or "", request.trigger, request.feature, request.text]
+    if request.caller is not None:
+        parts.append(request.caller.digest)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -44,6 +44,11 @@ class Template(Struct, frozen=True):
     def label(self) -> str:
         return f"{self.name}@{self.version}"
 
+    def tuned(self, options: ModelOptions) -> Template:
+        """The same persona; what ``options`` leave open stays as it is."""
+        given = {name: value for name, value in msgspec.structs.asdict(options).items() if value not in (None, ())}
+        return msgspec.structs.replace(self, options=msgspec.structs.replace(self.options, **given))
+
     @property
     def hash(self) -> str:
         return hashlib.sha256(self.system.encode()).hexdigest()[:16]
@@ -114,8 +119,9 @@ def compose(  # noqa: PLR0917 - one argument a part
     now: str,
     count: CountTokens,
     room: int,
+    notes: Sequence[str] = (),
 ) -> Prompt:
-    """Put the parts together; ``history`` is newest first.
+    """Put the parts together; ``history`` is newest first, ``notes`` are a caller's and counted with the question.
 
     What does not fit is dropped whole, from the least relevant end: the last sources, the oldest messages.
     """
@@ -127,7 +133,7 @@ def compose(  # noqa: PLR0917 - one argument a part
     past = history[: len(_fitting([text for _, text in history], budget.history, count))]
     messages = [ChatMessage("system", template.system)]
     messages += [ChatMessage(role, text) for role, text in reversed(past)]
-    messages.append(ChatMessage("user", render_question(now, state, texts, question)))
+    messages.append(ChatMessage("user", render_question(now, state, texts, question, notes)))
     dropped = {source.source_id for source in context.sources[len(kept) :]}
     used = tuple(name for name in context.receipt.used if name not in dropped)
     receipt = msgspec.structs.replace(context.receipt, used=used)

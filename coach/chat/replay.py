@@ -126,6 +126,13 @@ class Replays:
             await self._wait(user_id, answer_id, stored)
             stored = await self._read(user_id, answer_id)
 
+    async def snapshot(self, user_id: UUID, answer_id: UUID) -> list[Event]:
+        """The turn as it stands; no terminal event while it runs."""
+        stored = await self._read(user_id, answer_id)
+        ending = stored.ending()
+        said = [TextDelta(stored.text)] if stored.text else []
+        return [stored.opening(), *said, *([ending] if ending is not None else [])]
+
     async def _wait(self, user_id: UUID, answer_id: UUID, stored: StoredTurn) -> None:
         now = self._clock()
         if now - stored.heartbeat > ORPHANED_AFTER and await close_orphan(self._db, user_id, answer_id, now):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any, Literal, TypeVar, get_args
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from coach.errors import InvalidInput
+from coach.models.base import AS_THE_MODEL_LIKES, ModelOptions, Role
 
 Feature = Literal[
     "sentiment_analysis",
@@ -33,6 +35,24 @@ ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:~-]{1,128}")
 MAX_KNOWN_IDS = 1_000
 
 
+class Caller(Struct, frozen=True, kw_only=True):
+    """What comes along from a caller that keeps the conversation itself, as OpenAI's protocols have it.
+
+    Its turn interrupts no other one, and ends when its last reader leaves. ``history`` is newest first, before what is
+    stored where ``recalls`` is set; ``notes`` are data, whatever role they came in. ``digest`` is what else has to be
+    equal for a repeat; ``repeats_within`` how old the first attempt may be, None where this is it. ``kept`` is stored
+    beside the answer.
+    """
+
+    history: tuple[tuple[Role, str], ...] = ()
+    recalls: bool = False
+    notes: tuple[str, ...] = ()
+    options: ModelOptions = AS_THE_MODEL_LIKES
+    digest: str = ""
+    repeats_within: timedelta | None = None
+    kept: dict[str, Any] = {}
+
+
 class ChatRequest(Struct, frozen=True, kw_only=True):
     """What is asked. ``known_ids`` are (role, id) of the messages before the last, oldest first, valid ids only."""
 
@@ -46,6 +66,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     model: str | None = None
     incognito: bool = False
     idempotency_key: str | None = None
+    caller: Caller | None = None
 
     @property
     def answer_ids(self) -> tuple[str, ...]:

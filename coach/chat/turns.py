@@ -14,13 +14,14 @@ from uuid import UUID
 import structlog
 
 from coach.chat.answer import Answer, Checkpoints
+from coach.chat.attended import Attended
 from coach.chat.endings import complete, failed, interrupted, store
 from coach.chat.events import ContextRead, Event, QuotaTold, SourceFound, Started, TextDelta
 from coach.chat.ledger import Ledger, Opened
 from coach.chat.log import EventLog
 from coach.chat.meaning import Busy, Replay
 from coach.chat.memory import MessageMemory
-from coach.chat.prompt import Prompt, Prompts, compose, room_for_context
+from coach.chat.prompt import Prompt, Prompts, Template, compose, room_for_context
 from coach.chat.replay import Replays, StoredContext
 from coach.chat.schemas import ChatRequest
 from coach.chat.settling import close_orphan
@@ -50,11 +51,17 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _asked(request: ChatRequest) -> str:
+    """All that has to find room, whatever else is dropped."""
+    return "\n".join((request.text, *(request.caller.notes if request.caller is not None else ())))
+
+
 class RunningTurn:
     """One turn in this process: its rows, its events, and the ways to end it early."""
 
-    def __init__(self, turn: Opened, arrived: float) -> None:
-        self.turn = turn
+    def __init__(self, turn: Opened, request: ChatRequest, arrived: float) -> None:
+        self.turn, self.request = turn, request
+        self.readers = 0
         self.log = EventLog()
         self.answer = Answer(arrived)
         self.prompt: Prompt | None = None
@@ -117,7 +124,7 @@ class Turns:
         async with running.within(self._timeout), self._keep_checkpoints(running):
             history = await self._history(turn)
             context = await self._context(turn, await question, [id_ for id_, _, _ in history])
-            prompt = running.prompt = self._compose(turn, context, history)
+            prompt = running.prompt = self._compose(running, context, history)
             running.log.publish(ContextRead(prompt.receipt), *map(SourceFound, prompt.sources))
 
             async with aclosing(model.stream(prompt.messages, prompt.options)) as pieces:
@@ -174,8 +181,10 @@ class Turns:
     async def _begin(self, user_id: UUID, request: ChatRequest) -> Reader:
         arrived = monotonic()
         model = self._chosen(request)
-        template = self._prompts[request.feature]
-        room_for_context(template, request.text, self._models[model].count_tokens, self._models[model].context_tokens)
+        template = self._template(request)
+        room_for_context(
+            template, _asked(request), self._models[model].count_tokens, self._models[model].context_tokens
+        )
         question = self._spawn(self._embed(request.text))
         opened: Opened | Replay | Busy | None = None
         try:
@@ -189,7 +198,7 @@ class Turns:
                 question.cancel()
         match opened:
             case Opened():
-                return self._launch(RunningTurn(opened, arrived), question)
+                return self._launch(RunningTurn(opened, request, arrived), question)
             case Replay(answer_id):
                 return self._reader(user_id, answer_id)
             case _:
@@ -202,9 +211,25 @@ class Turns:
         keys = (turn.answer_key, turn.conversation_key, turn.question_key, str(turn.reservation.interaction_id))
         running.log.publish(Started(*keys, turn.model, label), turn.quota)
         running.task = self._spawn(self._carry(running, question))
-        return running.log.read()
+        return self._read(running)
 
     def _reader(self, user_id: UUID, answer_id: UUID) -> Reader:
+        running = self._running.get(answer_id)
+        return self._read(running) if running else self._replays.follow(user_id, answer_id)
+
+    def _read(self, running: RunningTurn) -> Reader:
+        """A caller's turn lives as long as it is read; all others belong to the server."""
+        return running.log.read() if running.request.caller is None else Attended(running, self._spawn)
+
+    async def snapshot(self, user_id: UUID, answer_id: UUID) -> Sequence[Event]:
+        """An answer as it stands, without waiting for its end.
+
+        :raises NotFound: it was deleted meanwhile.
+        """
+        return await self._replays.snapshot(user_id, answer_id)
+
+    def follow(self, user_id: UUID, answer_id: UUID) -> Reader:
+        """An answer from its first event to its end, wherever it runs; a reader that only follows keeps none alive."""
         running = self._running.get(answer_id)
         return running.log.read() if running else self._replays.follow(user_id, answer_id)
 
@@ -280,13 +305,22 @@ class Turns:
         RETRIEVAL.observe(context.receipt.retrieval_ms / 1000)
         return context
 
-    def _compose(self, turn: Opened, context: Context, history: Sequence[tuple[UUID, Role, str]]) -> Prompt:
-        model, template = self._models[turn.model], self._prompts[turn.feature]
-        room = room_for_context(template, turn.text, model.count_tokens, model.context_tokens)
+    def _compose(self, running: RunningTurn, context: Context, stored: Sequence[tuple[UUID, Role, str]]) -> Prompt:
+        turn, caller = running.turn, running.request.caller
+        model, template = self._models[turn.model], self._template(running.request)
+        room = room_for_context(template, _asked(running.request), model.count_tokens, model.context_tokens)
         local = turn.started.astimezone(turn.timezone)
         now = f"{local:%A %-d %B %Y, %H:%M} ({turn.timezone.key})"
-        past = [(role, text) for _, role, text in history]
-        return compose(template, context, past, turn.text, now, model.count_tokens, room)
+        past = [(role, text) for _, role, text in stored]
+        if caller is not None:
+            past = [*caller.history, *(past if caller.recalls else ())]
+        notes = caller.notes if caller is not None else ()
+        return compose(template, context, past, turn.text, now, model.count_tokens, room, notes)
+
+    def _template(self, request: ChatRequest) -> Template:
+        """The feature's persona, with what the caller tunes instead of the prompt's own settings."""
+        template = self._prompts[request.feature]
+        return template.tuned(request.caller.options) if request.caller is not None else template
 
     def _chosen(self, request: ChatRequest) -> str:
         if request.model is None:
