@@ -175,8 +175,29 @@ def turn(smoke: bool, as_json: bool) -> None:
 @click.option("--smoke", is_flag=True, help="Small and quick, to see that it runs.")
 @_JSON
 def pipeline(smoke: bool, as_json: bool) -> None:
-    """How many changed rows a second are embedded, and how soon an edit is found."""
+    """How many changed rows a second are embedded, over one call a row."""
     from coach.commands.bench import pipeline as run
+
+    _run(run(smoke, as_json))
+
+
+@bench.command(epilog="Example: coach bench edits --edits 500 --json")
+@click.option("--edits", default=None, type=click.IntRange(2, 100_000), help="How many; 500 if left out.")
+@click.option("--smoke", is_flag=True, help="Small and quick, to see that it runs.")
+@_JSON
+def edits(edits: int | None, smoke: bool, as_json: bool) -> None:
+    """How soon an edit made in SQL is found by GET /api/search of a real server."""
+    from coach.commands.bench import edits as run
+
+    _run(run(edits, smoke, as_json))
+
+
+@bench.command(name="import", epilog="Example: coach bench import --json")
+@click.option("--smoke", is_flag=True, help="Small and quick, to see that it runs.")
+@_JSON
+def import_(smoke: bool, as_json: bool) -> None:
+    """What the triggers add to one statement that imports 20,000 rows."""
+    from coach.commands.bench import imports as run
 
     _run(run(smoke, as_json))
 

@@ -1,13 +1,9 @@
-"""``coach bench pipeline``: rows a second with an embedder of 50 ms a call, and how soon an edit is found.
-
-Against one call a row, in the same run.
-"""
+"""``coach bench pipeline``: rows a second with an embedder of 50 ms a call, against one call a row in the same run."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from statistics import quantiles
 from time import perf_counter
 from uuid import UUID, uuid4
 
@@ -20,8 +16,6 @@ from coach.database.queries import load
 from coach.database.scratch import scratch
 from coach.pipeline.worker import Worker
 from coach.retrieval.base import DIMENSIONS, Vector
-from coach.retrieval.context import Retriever
-from coach.retrieval.wordllama import WordllamaEmbedder
 
 DELAY = 0.05
 CREW = 4
@@ -33,22 +27,19 @@ class Size(Struct, frozen=True):
     users: int = 20
     rows: int = 10_000
     single_rows: int = 200
-    edits: int = 500
 
 
-SMOKE = Size(users=4, rows=400, single_rows=10, edits=10)
+SMOKE = Size(users=4, rows=400, single_rows=10)
 
 
 class Result(Struct, frozen=True):
-    """Rows a second, calls of the embedder, and seconds from an edit's commit until a search finds it."""
+    """Rows a second, and calls of the embedder for ``rows``."""
 
     one_by_one: float
     one_worker: float
     four_workers: float
     calls: int
     rows: int
-    edit_to_searchable_p50: float
-    edit_to_searchable_p95: float
 
 
 class SlowEmbedder:
@@ -86,12 +77,9 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
             one, calls = await _measured(db, people, size.rows, 1)
             progress(f"{size.rows:,} rows, {CREW} workers")
             four, _ = await _measured(db, people, size.rows, CREW)
-            progress(f"{size.edits} edits until a search finds them")
-            waits = sorted(await _edits(db, people[0], size.edits))
         finally:
             await db.close()
-    cuts = quantiles(waits, n=100, method="inclusive")
-    return Result(one_by_one, one, four, calls, size.rows, cuts[49], cuts[94])
+    return Result(one_by_one, one, four, calls, size.rows)
 
 
 async def _people(db: Database, count: int) -> list[UUID]:
@@ -143,35 +131,6 @@ async def _until_empty(db: Database, worker: Worker) -> None:
             await asyncio.sleep(0.01)
 
 
-async def _edits(db: Database, person: UUID, count: int) -> list[float]:
-    """Each made in SQL as the user and not notified, until what ``/api/search`` calls finds it."""
-    embedder = WordllamaEmbedder()
-    worker, retriever = Worker(db, embedder), Retriever(embedder)
-    while await worker.work():
-        pass  # from the other embedder's model to this one
-    running = asyncio.create_task(worker.run())
-    waits = []
-    for number in range(count):
-        word = f"zebra{number}"
-        async with db.as_user(person) as tx:
-            await _sql.edit_some_task(tx, user_id=person, name=f"Paint the {word}", number=number)
-        committed = perf_counter()
-        while not await _is_found(db, retriever, embedder, person, word):  # noqa: ASYNC110 - a commit sets no event
-            await asyncio.sleep(0.02)
-        waits.append(perf_counter() - committed)
-        # Not in step with the poll: an edit comes at any moment of it.
-        await asyncio.sleep(number % 7 * 0.05)
-    worker.stop()
-    await running
-    return waits
-
-
-async def _is_found(db: Database, retriever: Retriever, embedder: WordllamaEmbedder, person: UUID, word: str) -> bool:
-    vector = await embedder.embed_query(word)
-    context = await retriever.combined_context(db, person, word, vector, limit=1)
-    return any(word in source.text for source in context.sources)
-
-
 def as_json(result: Result) -> str:
     return msgspec.json.format(msgspec.json.encode(result)).decode()
 
@@ -185,8 +144,5 @@ def table(result: Result) -> str:
             f"one worker                   {result.one_worker:13,.0f}   {ratio:.0f}x",
             f"{CREW} workers                    {result.four_workers:13,.0f}",
             f"calls for {result.rows:,} rows: {result.calls}",
-            "",
-            f"an edit is found after {result.edit_to_searchable_p50:.2f} s (p50),"
-            f" {result.edit_to_searchable_p95:.2f} s (p95)",
         ]
     )

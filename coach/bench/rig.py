@@ -1,4 +1,4 @@
-"""What the turn bench runs against: the provider stub, a database with lives in it, and a real server process."""
+"""What benches run against: the provider stub, a database with lives in it, and a real server process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,8 +55,8 @@ async def rig(users: int, tokens: int, rate: float, progress: Callable[[str], No
     async with scratch("coach-bench-") as place:
         progress(f"loading {users} lives")
         people = await _people(place.owner, users)
-        with _stub(tokens, rate) as stub_port, _server(place.home, stub_port) as (pid, port):
-            yield Rig(stub_port, port, pid, [mint(SECRET, sub=user) for user in people])
+        with _stub(tokens, rate) as stub_port, server(place.home, _provider(stub_port)) as (pid, port):
+            yield Rig(stub_port, port, pid, [token_of(user) for user in people])
 
 
 @contextmanager
@@ -69,17 +69,28 @@ def _stub(tokens: int, rate: float) -> Iterator[int]:
             process.kill()
 
 
+def _provider(stub_port: int) -> dict[str, str]:
+    return {
+        "COACH_OPENAI_BASE_URL": f"http://127.0.0.1:{stub_port}/v1",
+        "COACH_OPENAI_API_KEY": "stub",
+        "COACH_CHAT_MODEL": MODEL,
+    }
+
+
+def token_of(user: UUID) -> str:
+    return mint(SECRET, sub=user)
+
+
 @contextmanager
-def _server(home: Path, stub_port: int) -> Iterator[tuple[int, int]]:
+def server(home: Path, provider: Mapping[str, str]) -> Iterator[tuple[int, int]]:
+    """``coach serve`` over the database of ``home``, a worker inside; its process and port while inside."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("COACH_", "OPENAI_"))}
     environment = kept | {
         "COACH_HOME": str(home),
         "COACH_JWT_SECRET": SECRET,
-        "COACH_OPENAI_BASE_URL": f"http://127.0.0.1:{stub_port}/v1",
-        "COACH_OPENAI_API_KEY": "stub",
-        "COACH_CHAT_MODEL": MODEL,
         "COACH_EMBEDDING_MODEL": "wordllama",
         "COACH_MONTHLY_LIMIT": "1000000",
+        **provider,
     }
     command = [sys.executable, "-m", "coach", "serve", "--port", "0"]
     log = home / "server.log"  # a file, since a pipe that nobody empties would stop the server
@@ -100,12 +111,16 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
 
 
 async def _people(url: str, count: int) -> list[UUID]:
-    """Users with the demo person's life each: written once, then copied row by row inside the database."""
-    from coach.demo.bench_lives import copy_life
-
     db = Database(url)
     await db.open()
     try:
-        return await copy_life(db, [uuid4() for _ in range(count)], datetime.now(UTC))
+        return await lives(db, count)
     finally:
         await db.close()
+
+
+async def lives(db: Database, count: int) -> list[UUID]:
+    """Users with the demo person's life each: written once, then copied row by row inside the database."""
+    from coach.demo.bench_lives import copy_life
+
+    return await copy_life(db, [uuid4() for _ in range(count)], datetime.now(UTC))

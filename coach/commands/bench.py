@@ -28,3 +28,22 @@ async def pipeline(smoke: bool, as_json: bool) -> None:
 
     result = await bench.run(bench.SMOKE if smoke else bench.Size(), _say)
     click.echo(bench.as_json(result) if as_json else bench.table(result))
+
+
+async def edits(count: int | None, smoke: bool, as_json: bool) -> None:
+    import msgspec
+
+    from coach.bench import edits as bench
+
+    size = bench.SMOKE if smoke else bench.Size()
+    if count is not None:
+        size = msgspec.structs.replace(size, edits=count)
+    result = await bench.run(size, _say)
+    click.echo(bench.as_json(result) if as_json else bench.table(result))
+
+
+async def imports(smoke: bool, as_json: bool) -> None:
+    from coach.bench import imports as bench
+
+    result = await bench.run(bench.SMOKE if smoke else bench.Size(), _say)
+    click.echo(bench.as_json(result) if as_json else bench.table(result))

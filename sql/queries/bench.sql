@@ -56,8 +56,8 @@ values (:user_id, 'task', :task_id, :text, (:embedding::real[])::vector(1536)::h
 -- name: is_queued()$
 select exists (select from embedding_queue);
 
--- name: edit_some_task(user_id, name, number)!
--- One of a user's tasks, another each time.
+-- name: edit_some_task(user_id, name, number)$
+-- One of a user's tasks, another each time; its id.
 update tasks
 set name = :name
 where user_id = :user_id
@@ -68,4 +68,38 @@ where user_id = :user_id
         order by id
         offset :number::integer %% (select greatest(count(*), 1) from tasks where user_id = :user_id)
         limit 1
-    );
+    )
+returning id;
+
+-- name: is_embedded(user_id, task_id, word)$
+-- Whether a task has a vector of a text with this word. Unique (user_id, domain_tag, entity_id, chunk, embedding_model).
+select exists (
+    select
+    from user_metadata_embeddings
+    where user_id = :user_id
+        and domain_tag = 'task'
+        and entity_id = :task_id
+        and position(:word in text_snippet) > 0
+);
+
+-- name: add_project(user_id, project_id)!
+insert into projects (user_id, id, name)
+values (:user_id, :project_id, 'All');
+
+-- name: import_tasks(user_id, project_id, count)!
+-- An import, as one statement.
+insert into tasks (user_id, project_id, name, description)
+select :user_id, :project_id, 'Task ' || n, repeat('words of it ', 10)
+from generate_series(1, :count::integer) n;
+
+-- name: queued_tasks(user_id)^
+-- Queue rows of a user's tasks, and the edits that they count.
+select count(*), coalesce(sum(version), 0)::bigint
+from embedding_queue
+where user_id = :user_id and entity_table = 'tasks';
+
+-- name: without_trigger()#
+alter table tasks disable trigger coach_embed_added;
+
+-- name: with_trigger()#
+alter table tasks enable trigger coach_embed_added;

@@ -1,0 +1,54 @@
+"""The benches of the pipeline at their smallest: that they run, and count what they say they count."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from coach.bench import edits, imports, pipeline
+
+
+async def test_edits_are_followed_through_a_real_server_until_stored_and_found() -> None:
+    result = await edits.run(edits.SMOKE)
+
+    assert result.edits == edits.SMOKE.edits
+    assert 0 < result.stored.p50 <= result.stored.p95 <= result.stored.longest
+    assert result.found.p50 >= result.stored.p50, "the search finds by what is stored"
+    assert "found by /api/search" in edits.table(result)
+    assert json.loads(edits.as_json(result))["found"]["p95"] == result.found.p95
+
+
+async def test_a_goal_that_is_missed_is_told() -> None:
+    slow = edits.Spread(1.9, 2.1, 3.0)
+    result = edits.Result(edits=500, stored=edits.Spread(1.0, 1.5, 2.0), found=slow, stale=0)
+
+    assert "MISSED" in edits.table(result)
+
+
+async def test_an_import_leaves_one_queue_row_a_row_and_none_without_the_trigger() -> None:
+    result = await imports.run(imports.SMOKE)
+
+    assert result.queue_rows == imports.SMOKE.rows
+    assert result.plain > 0
+    assert result.triggered > 0
+    assert f"{imports.SMOKE.rows} queue rows" in imports.table(result)
+    assert json.loads(imports.as_json(result))["rows"] == imports.SMOKE.rows
+
+
+async def test_an_import_that_queues_something_else_ends_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the trigger where it should be with it: what it adds would come out as nothing."""
+    monkeypatch.setattr(imports._sql, "with_trigger", imports._sql.without_trigger)
+
+    with pytest.raises(RuntimeError, match="0 queue rows"):
+        await imports.run(imports.SMOKE)
+
+
+async def test_the_pipeline_is_measured_against_one_call_a_row() -> None:
+    result = await pipeline.run(pipeline.SMOKE)
+
+    assert result.rows == pipeline.SMOKE.rows
+    assert result.calls <= 4
+    assert result.one_worker > result.one_by_one
+    assert "one call a row" in pipeline.table(result)
+    assert json.loads(pipeline.as_json(result))["calls"] == result.calls
