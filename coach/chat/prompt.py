@@ -44,9 +44,11 @@ class Template(Struct, frozen=True):
     def label(self) -> str:
         return f"{self.name}@{self.version}"
 
-    def tuned(self, options: ModelOptions) -> Template:
-        """The same persona; what ``options`` leave open stays as it is."""
+    def tuned(self, options: ModelOptions, context_tokens: int) -> Template:
+        """The same persona; what ``options`` leave open stays as it is. An answer gets half of the context at most."""
         given = {name: value for name, value in msgspec.structs.asdict(options).items() if value not in (None, ())}
+        if options.max_tokens is not None:
+            given["max_tokens"] = min(options.max_tokens, context_tokens // 2)
         return msgspec.structs.replace(self, options=msgspec.structs.replace(self.options, **given))
 
     @property

@@ -320,7 +320,9 @@ class Turns:
     def _template(self, request: ChatRequest) -> Template:
         """The feature's persona, with what the caller tunes instead of the prompt's own settings."""
         template = self._prompts[request.feature]
-        return template.tuned(request.caller.options) if request.caller is not None else template
+        if request.caller is None:
+            return template
+        return template.tuned(request.caller.options, self._models[self._chosen(request)].context_tokens)
 
     def _chosen(self, request: ChatRequest) -> str:
         if request.model is None:
