@@ -32,6 +32,7 @@ class Answer:
         self._pieces: list[str] = []
         self._began = began
         self._unsaved = 0
+        self.ended = False
         self.grown = asyncio.Event()
         self.first_token_ms: int | None = None
         self.completion: Completion | None = None
@@ -63,10 +64,16 @@ class Answer:
     def reason(self) -> FinishReason:
         return self.completion.reason if self.completion else "other"
 
+    def end(self) -> None:
+        """Nothing more will come: no further checkpoint is wanted."""
+        self.ended = True
+        self.grown.set()
+
     def saved(self) -> str:
         """The text, which the caller is about to write."""
         self._unsaved = 0
-        self.grown.clear()
+        if not self.ended:
+            self.grown.clear()
         return self.text
 
 
@@ -80,14 +87,17 @@ class Checkpoints:
     async def keep(
         self, turn: Opened, answer: Answer, context: Callable[[], dict[str, object] | None], stop: Callable[[], None]
     ) -> AsyncIterator[None]:
-        """``context`` gives receipt and sources once they are known; ``stop`` is called when a stop was requested."""
+        """``context`` gives receipt and sources once they are known; ``stop`` is called when a stop was requested.
+
+        The beat is told to end, not cancelled: the pool's ``wait_for`` drops a cancellation that meets a connection
+        (Python 3.11), and a beat that went on held its turn open for minutes, one in some hundred at 50 at once.
+        """
         beat = asyncio.create_task(self._beat(turn, answer, context, stop), name=f"checkpoints {turn.answer_id}")
         try:
             yield
         finally:
-            beat.cancel()
-            with suppress(asyncio.CancelledError):
-                await beat
+            answer.end()
+            await asyncio.shield(beat)
 
     async def _beat(
         self, turn: Opened, answer: Answer, context: Callable[[], dict[str, object] | None], stop: Callable[[], None]
@@ -97,6 +107,8 @@ class Checkpoints:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CHECKPOINT_SECONDS):
                     await answer.grown.wait()
+            if answer.ended:
+                return
             fresh = context() if told is None else None
             try:
                 stopped = await self._write(turn, answer, fresh)

@@ -75,6 +75,14 @@ class RunningTurn:
         if self._limit is not None and not self._limit.expired():
             self._limit.reschedule(asyncio.get_running_loop().time())
 
+    def go_on(self) -> None:
+        """For the places where a cancellation can have been dropped on the way (see ``Checkpoints.keep``).
+
+        :raises TimeoutError: the turn was stopped, or its time is up.
+        """
+        if self.stopped or (self._limit is not None and self._limit.expired()):
+            raise TimeoutError
+
     def within(self, seconds: float) -> asyncio.Timeout:
         """The time limit of the whole turn; a stop moves it to now."""
         self._limit = asyncio.timeout(0 if self.stopped else seconds)
@@ -126,9 +134,11 @@ class Turns:
             context = await self._context(turn, await question, [id_ for id_, _, _ in history])
             prompt = running.prompt = self._compose(running, context, history)
             running.log.publish(ContextRead(prompt.receipt), *map(SourceFound, prompt.sources))
+            running.go_on()
 
             async with aclosing(model.stream(prompt.messages, prompt.options)) as pieces:
                 async for piece in pieces:
+                    running.go_on()
                     match piece:
                         case Delta(text):
                             answer.append(text)
