@@ -35,6 +35,9 @@ from coach.identity.jwks import JwksKeys
 from coach.identity.tokens import Verifier
 from coach.identity.users import Accounts
 from coach.models.configure import build_models
+from coach.openai_api.chores import Chores
+from coach.openai_api.errors import under_v1
+from coach.openai_api.routes import v1_router
 from coach.pipeline.background import Background, background, operators_database
 from coach.pipeline.routes import admin_router, my_pipeline_router
 from coach.resources import SQL
@@ -68,7 +71,7 @@ def build_app(
         )
     app = Litestar(
         route_handlers=[*PAGES, config, health_router, metrics, _users_routes(), _operators_routes()],
-        exception_handlers=HANDLERS,
+        exception_handlers=under_v1(HANDLERS),
         lifespan=[partial(_running, settings=settings, clock=clock, embeds=embeds)],
         openapi_config=openapi_config(),
         request_max_body_size=OTHER_BODY,
@@ -84,13 +87,14 @@ def _users_routes() -> Router:
     """All that a signed-in person may reach."""
     return Router(
         "/",
-        route_handlers=[chat_router, me_router, my_pipeline_router, search_router],
+        route_handlers=[chat_router, me_router, my_pipeline_router, search_router, v1_router],
         guards=[user_guard],
         before_request=_refuse_broken_query,
         dependencies={
             "user_id": Provide(current_user),
             "db": _from_state("db", Database),
             "turns": _from_state("turns", Turns),
+            "chores": _from_state("chores", Chores),
             "embedder": _from_state("embedder", Embedder),
             "retriever": _from_state("retriever", Retriever),
         },
@@ -165,6 +169,7 @@ async def _running(
             timeout=settings.turn_timeout,
             clock=clock,
         )
+        state.chores = Chores(next(iter(models.values())))
         state.operators = operators = await _operators(stack, settings, urls)
         worker = background(operators, urls.listen, embedder, settings) if embeds and operators is not None else None
         state.drain = drain = partial(_drain, turns, worker)

@@ -122,7 +122,7 @@ def parse(body: bytes, idempotency_key: str | None = None) -> ChatRequest:
         feature=_feature(read.feature),
         model=read.model,
         incognito=bool(read.incognito),
-        idempotency_key=_key(idempotency_key),
+        idempotency_key=valid_key(idempotency_key),
     )
 
 
@@ -197,7 +197,7 @@ def _feature(name: str | None) -> Feature:
     raise InvalidInput("feature", f"must be one of {', '.join(FEATURES)}.")
 
 
-def _key(value: str | None) -> str | None:
+def valid_key(value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"[\x21-\x7e]{1,255}", value):
         raise InvalidInput("Idempotency-Key", "must be 1 to 255 printable ASCII characters without spaces.")
     return value

@@ -259,6 +259,10 @@ class Turns:
     async def quota(self, user_id: UUID) -> QuotaTold:
         return await self.ledger.quota(user_id, self._clock())
 
+    def now(self) -> datetime:
+        """By the clock that turns go by."""
+        return self._clock()
+
     @property
     def running(self) -> int:
         """How many turns this process carries."""

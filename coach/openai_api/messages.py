@@ -1,0 +1,118 @@
+"""The messages of a call, taken apart: the question, what was said before, and what is only data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from coach.chat.schemas import MAX_TEXT, decode
+from coach.errors import InvalidInput
+from coach.models.base import Role
+from coach.openai_api.errors import Unsupported
+
+CHORE = "### Task:"
+"""How chat UIs begin a call for a title, tags or follow-ups."""
+
+
+class Message(Struct):
+    """One of the caller's. Of an item of the responses API ``type`` is looked at too."""
+
+    role: str = ""
+    content: Raw = field(default_factory=lambda: Raw(b"null"))
+    type: str | None = None
+    tool_calls: Any = None
+    function_call: Any = None
+
+
+class Said(Struct, frozen=True):
+    """``question`` is the last user message, ``history`` what stood before it, newest first.
+
+    ``notes`` are the system and developer messages: wishes of the caller's application, and no instructions of ours.
+    """
+
+    question: str
+    history: tuple[tuple[Role, str], ...]
+    notes: tuple[str, ...]
+    at: str
+
+    @property
+    def is_chore(self) -> bool:
+        return not (self.history or self.notes) and self.question.lstrip().startswith(CHORE)
+
+    def within(self, limit: int = MAX_TEXT) -> Said:
+        """:raises InvalidInput: the question, or the notes together, are longer than ``limit`` characters."""
+        for what, length in (("text", len(self.question)), ("system messages", sum(map(len, self.notes)))):
+            if length > limit:
+                raise InvalidInput(self.at, f"the {what} has {length:,} characters; at most {limit:,} are accepted.")
+        return self
+
+
+class _Part(Struct):
+    type: str = ""
+    text: Any = None
+    refusal: Any = None
+
+
+_parts = msgspec.json.Decoder(str | list[_Part] | None)
+_TEXTS = ("text", "input_text", "output_text")
+
+
+def understand(messages: Sequence[Message], path: str) -> Said:
+    """Find the question and what belongs to it; ``path`` is the parameter's name.
+
+    :raises InvalidInput: names the message or the part.
+    """
+    history: list[tuple[Role, str]] = []
+    notes: list[str] = []
+    question_at = ""
+    for number, message in enumerate(messages):
+        at = f"{path}[{number}]"
+        text = _text(message, at)
+        match message.role:
+            case "system" | "developer":
+                notes += [text] if text.strip() else []
+            case "user":
+                history.append(("user", text))
+                question_at = f"{at}.content"
+            case "assistant":
+                history += [("assistant", text)] if text else []
+            case _:
+                raise InvalidInput(f"{at}.role", "must be one of system, developer, user, assistant.")
+    if not history or history[-1][0] != "user":
+        raise InvalidInput(path, 'must end with the message to answer, with role "user".')
+    *before, (_, question) = history
+    if not question.strip():
+        raise InvalidInput(question_at, "must hold a text that is not empty.")
+    said_before = tuple((role, text) for role, text in reversed(before) if text.strip())
+    return Said(question, said_before, tuple(notes), question_at)
+
+
+def _text(message: Message, at: str) -> str:
+    if message.type not in (None, "message"):
+        raise Unsupported(f"{at}.type", "only messages are understood here, no tools and no references.")
+    if message.role in ("tool", "function"):
+        raise Unsupported(f"{at}.role", "tools are not called here, so there are no results of theirs.")
+    for name in ("tool_calls", "function_call"):
+        if getattr(message, name):
+            raise Unsupported(f"{at}.{name}", "tools are not called here.")
+    content = decode(bytes(message.content), _parts, f"{at}.content")
+    text = content if isinstance(content, str) else _joined(content or [], at)
+    if "\0" in text:
+        raise InvalidInput(f"{at}.content", "must not contain a NUL character.")
+    return text
+
+
+def _joined(parts: Sequence[_Part], at: str) -> str:
+    texts = []
+    for number, part in enumerate(parts):
+        path = f"{at}.content[{number}]"
+        text = part.refusal if part.type == "refusal" else part.text
+        if part.type not in (*_TEXTS, "refusal"):
+            raise Unsupported(f"{path}.type", "only text can be read; images, audio and files cannot.")
+        if not isinstance(text, str):
+            raise InvalidInput(f"{path}.text", "must be a string.")
+        texts.append(text)
+    return "\n".join(texts)

@@ -1,0 +1,43 @@
+"""What a caller may name as a model: the coach, one of its features, or a chat UI's housekeeping."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from coach.chat.schemas import FEATURES, Feature
+from coach.openai_api.errors import UnknownModel
+
+DEFAULT, CHORES = "coach", "coach/task"
+CREATED = 1_795_392_000
+_FEATURES: dict[str, Feature] = {DEFAULT: "goal_coaching", **{f"{DEFAULT}/{feature}": feature for feature in FEATURES}}
+
+
+class Model(Struct, frozen=True):
+    """One entry of ``GET /v1/models``."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = CREATED
+    owned_by: str = "aurum-coach"
+
+
+class ModelList(Struct, frozen=True):
+    data: tuple[Model, ...]
+    object: Literal["list"] = "list"
+
+
+MODELS = {name: Model(name) for name in (*_FEATURES, CHORES)}
+
+
+def feature_of(model: str) -> Feature | None:
+    """None for the housekeeping.
+
+    :raises UnknownModel: naming where to look.
+    """
+    if model == CHORES:
+        return None
+    if model not in _FEATURES:
+        raise UnknownModel(model)
+    return _FEATURES[model]

@@ -1,0 +1,56 @@
+"""What the callers of ``/v1`` refer to, in the database: a day, a conversation, an earlier response."""
+
+from __future__ import annotations
+
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+
+from coach.database.pool import Database
+from coach.database.queries import load
+from coach.errors import NotFound
+from coach.openai_api.response_objects import Facts, message_id
+
+_sql = load("openai")
+
+
+class StoredResponse(Struct, frozen=True):
+    """A response that was given: its answer, where it stands, what its caller had said."""
+
+    answer_id: UUID
+    message_id: str
+    conversation_id: str
+    facts: Facts
+
+
+async def timezone_of(db: Database, user_id: UUID) -> ZoneInfo:
+    async with db.as_user(user_id) as tx:
+        return ZoneInfo(await _sql.timezone_of(tx, user_id=user_id) or "UTC")
+
+
+async def answer_saying(db: Database, user_id: UUID, conversation_id: str, text: str) -> str | None:
+    """The message id of a conversation's newest answer with this text."""
+    async with db.as_user(user_id) as tx:
+        found: str | None = await _sql.answer_saying(tx, user_id=user_id, client_id=conversation_id, content=text)
+        return found
+
+
+async def require_conversation(db: Database, user_id: UUID, conversation_id: str) -> None:
+    """:raises NotFound: absent, or another user's."""
+    async with db.as_user(user_id) as tx:
+        if not await _sql.conversation_exists(tx, user_id=user_id, client_id=conversation_id):
+            raise NotFound(f"There is no conversation {conversation_id!r}.")
+
+
+async def stored_response(db: Database, user_id: UUID, response_id: str) -> StoredResponse:
+    """:raises NotFound: absent, not stored, or another user's."""
+    answer = message_id(response_id)
+    row = None
+    if answer is not None and "\0" not in answer:
+        async with db.as_user(user_id) as tx:
+            row = await _sql.response(tx, user_id=user_id, client_id=answer)
+    if answer is None or row is None:
+        raise NotFound("There is no such response.")
+    return StoredResponse(row[0], answer, row[1], msgspec.convert(row[2], Facts))

@@ -1,0 +1,158 @@
+"""``/v1``: the coach for whoever speaks OpenAI's protocols. Only ``stream`` decides between a stream and one object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Request, Response, Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from coach.chat.events import Finished, Interrupted
+from coach.chat.turns import Reader, Turns
+from coach.database.pool import Database
+from coach.errors import InvalidInput
+from coach.http.limits import CHAT_BODY
+from coach.http.problems import require_json
+from coach.identity.guards import CurrentUser
+from coach.openai_api.chores import MOST_TEXT, Chores
+from coach.openai_api.chunks import STOPPED, Chunks, Whole, completion, read_whole
+from coach.openai_api.errors import UnknownModel, ended_badly
+from coach.openai_api.models import MODELS, Model, ModelList
+from coach.openai_api.repository import stored_response
+from coach.openai_api.response_events import ResponseEvents
+from coach.openai_api.response_objects import Facts, as_it_stands, response_object
+from coach.openai_api.schemas import Call, parse_completion, parse_response
+from coach.openai_api.sending import ClientLeft, streamed, unless_left
+from coach.openai_api.turns import Arrived, completion_request, facts_of, response_request
+
+AnyRequest = Request[Any, Any, Any]
+
+SHUTDOWN = "shutdown"
+
+
+@get("/models", summary="What may be named as a model", sync_to_thread=False)
+def models() -> ModelList:
+    """`coach`, one entry a feature, and `coach/task` for the housekeeping of chat UIs."""
+    return ModelList(tuple(MODELS.values()))
+
+
+@get("/models/{model:path}", summary="One of them", sync_to_thread=False)
+def model(model: FromPath[str]) -> Model:
+    """The name may hold a slash."""
+    name = model.removeprefix("/")
+    if name not in MODELS:
+        raise UnknownModel(name)
+    return MODELS[name]
+
+
+@post("/chat/completions", status_code=200, request_max_body_size=CHAT_BODY, summary="Ask, as a chat completion")
+async def completions(
+    request: AnyRequest,
+    user_id: CurrentUser,
+    db: NamedDependency[Database],
+    turns: NamedDependency[Turns],
+    chores: NamedDependency[Chores],
+) -> Response[Any]:
+    """The messages are the history; system messages are data. Unknown fields are ignored."""
+    arrived = await _arrived(request, user_id, turns)
+    call = parse_completion(arrived.raw)
+    headers: dict[str, str] = {}
+    if call.feature is None:
+        reader = _chore(chores, user_id, call)
+    else:
+        asked = await completion_request(db, arrived, call, call.feature)
+        headers = {"x-conversation-id": asked.conversation_id}
+        reader = await turns.begin(user_id, asked)
+    if call.is_streamed:
+        return streamed(reader, Chunks(call.model, has_usage=call.has_usage_chunk), headers)
+
+    def said(whole: Whole, ending: Finished) -> Any:
+        return completion(call.model, whole, ending)
+
+    return await _whole(request, reader, said, headers)
+
+
+@post("/responses", status_code=200, request_max_body_size=CHAT_BODY, summary="Ask, as a response")
+async def responses(
+    request: AnyRequest,
+    user_id: CurrentUser,
+    db: NamedDependency[Database],
+    turns: NamedDependency[Turns],
+    chores: NamedDependency[Chores],
+) -> Response[Any]:
+    """Text in, text out. `previous_response_id` or `conversation` put what is stored before the input."""
+    arrived = await _arrived(request, user_id, turns)
+    call = parse_response(arrived.raw)
+    headers: dict[str, str] = {}
+    if call.feature is None:
+        reader, facts = _chore(chores, user_id, call), facts_of(call)
+    else:
+        asked, facts = await response_request(db, arrived, call, call.feature)
+        headers = {"x-conversation-id": asked.conversation_id}
+        reader = await turns.begin(user_id, asked)
+    if call.is_streamed:
+        return streamed(reader, ResponseEvents(facts), headers)
+
+    def said(whole: Whole, ending: Finished) -> Any:
+        return _response(facts, whole, ending)
+
+    return await _whole(request, reader, said, headers)
+
+
+@get("/responses/{response_id:str}", summary="A stored response")
+async def stored(
+    response_id: FromPath[str],
+    user_id: CurrentUser,
+    *,
+    db: NamedDependency[Database],
+    turns: NamedDependency[Turns],
+    stream: FromQuery[bool] = False,
+    starting_after: Annotated[int | None, QueryParameter(ge=0, description="Leave out the events up to this.")] = None,
+) -> Response[Any]:
+    """As it stands; with `stream` its events, those of a running one as they come."""
+    found = await stored_response(db, user_id, response_id)
+    if stream:
+        after = -1 if starting_after is None else starting_after
+        return streamed(turns.follow(user_id, found.answer_id), ResponseEvents(found.facts, after), {})
+    if starting_after is not None:
+        raise InvalidInput("starting_after", "needs stream=true.")
+    return Response(as_it_stands(found.facts, await turns.snapshot(user_id, found.answer_id)))
+
+
+async def _arrived(request: AnyRequest, user_id: UUID, turns: Turns) -> Arrived:
+    require_json(request)
+    return Arrived(user_id, request.scope["path"], request.headers, await request.body(), turns.now())
+
+
+def _chore(chores: Chores, user_id: UUID, call: Call) -> Reader:
+    return chores.begin(user_id, call.said.within(MOST_TEXT), call.options)
+
+
+async def _whole(
+    request: AnyRequest, reader: Reader, said: Callable[[Whole, Finished], Any], headers: dict[str, str]
+) -> Response[Any]:
+    """The answer as one object, or why there is none."""
+    try:
+        whole = await unless_left(request, reader, read_whole(reader))
+    except ClientLeft:
+        return Response(None, status_code=499)
+    match whole.ending:
+        case Finished():
+            body = msgspec.json.encode(said(whole, whole.ending))
+            return Response(body, headers=headers, media_type="application/json")
+        case Interrupted(reason):
+            # Whoever stopped it does not want it again; a server that goes away has a successor.
+            return ended_badly("unavailable", STOPPED, again=reason not in ("stopped", "superseded"))
+        case failed:
+            return ended_badly(failed.slug, failed.detail, again=True)
+
+
+def _response(facts: Facts, whole: Whole, ending: Finished) -> Any:
+    return response_object(facts, whole.message_id, whole.text, ending, has_output=True)
+
+
+v1_router = Router("/v1", route_handlers=[models, model, completions, responses, stored], tags=["For OpenAI's clients"])

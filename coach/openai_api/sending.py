@@ -1,0 +1,77 @@
+"""How an answer goes out: frame by frame, or whole. Whoever leaves early lets go of the turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol, TypeVar
+
+from litestar import Request
+from litestar.background_tasks import BackgroundTask
+from litestar.response import Stream
+
+from coach.chat.encoders import PING, SILENCE, ended_properly, with_silences
+from coach.chat.events import Event
+from coach.chat.turns import Reader
+from coach.http.negotiation import STREAM
+
+HEADERS = {"content-type": STREAM, "cache-control": "no-cache", "x-accel-buffering": "no"}
+T = TypeVar("T")
+
+
+class Encoder(Protocol):
+    """One reader's: it may remember what it has said."""
+
+    def encode(self, event: Event) -> list[bytes]:
+        """Whole frames, perhaps none."""
+
+
+def streamed(reader: Reader, encoder: Encoder, headers: dict[str, str]) -> Stream:
+    # Also in the background: of a client that leaves before the first byte the frames are never begun.
+    left = BackgroundTask(reader.aclose)
+    return Stream(frames(reader, encoder), media_type=STREAM, headers=HEADERS | headers, background=left)
+
+
+async def frames(reader: Reader, encoder: Encoder, *, silence: float = SILENCE) -> AsyncGenerator[bytes, None]:
+    """What is written, once for all the events that wait together."""
+    try:
+        async with aclosing(ended_properly(reader)) as batches, aclosing(with_silences(batches, silence)) as told:
+            async for batch in told:
+                if batch is None:
+                    yield PING
+                elif data := _encoded(batch, encoder):
+                    yield data
+    finally:
+        await reader.aclose()
+
+
+def _encoded(batch: Sequence[Event], encoder: Encoder) -> bytes:
+    return b"".join(frame for event in batch for frame in encoder.encode(event))
+
+
+class ClientLeft(Exception):
+    """Nobody is there to answer any more."""
+
+
+async def unless_left(request: Request[Any, Any, Any], reader: Reader, work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` reads from ``reader``, as long as the client is there; a server is not told otherwise.
+
+    :raises ClientLeft: before the work was done.
+    """
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientLeft
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+        await reader.aclose()
+
+
+async def _left(request: Request[Any, Any, Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,37 @@
+-- name: timezone_of(user_id)$
+-- Which day it is for whom; for the name of the conversation of the day. Primary key.
+select timezone
+from user_profiles
+where id = :user_id;
+
+-- name: answer_saying(user_id, client_id, content)$
+-- Where in a conversation the caller's history ends: the newest answer with this text. Index on (user_id,
+-- conversation_id, created_at), then the rows of one conversation.
+select a.client_id
+from conversations v
+join ai_conversation_memory a on a.user_id = v.user_id and a.conversation_id = v.id
+where v.user_id = :user_id
+    and v.client_id = :client_id
+    and a.message_role = 'assistant'
+    and a.message_content = :content
+    and not a.deleted
+order by a.created_at desc, a.id desc
+limit 1;
+
+-- name: conversation_exists(user_id, client_id)$
+-- Unique (user_id, client_id).
+select exists (
+    select 1
+    from conversations
+    where user_id = :user_id and client_id = :client_id
+);
+
+-- name: response(user_id, client_id)^
+-- An answer that was given as a response and is to be found again. Partial index on (user_id, client_id).
+select a.id, v.client_id, a.context_window -> 'response'
+from ai_conversation_memory a
+join conversations v on v.user_id = a.user_id and v.id = a.conversation_id
+where a.user_id = :user_id
+    and a.client_id = :client_id
+    and (a.context_window -> 'response') is not null
+    and not a.deleted;
