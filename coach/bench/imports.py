@@ -47,7 +47,7 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
 
     :raises RuntimeError: an import did not leave one queue row a row.
     """
-    plain, triggered = [], []
+    plain, triggered = list[float](), list[float]()
     async with scratch("coach-bench-") as place:
         db = Database(place.owner)
         await db.open()

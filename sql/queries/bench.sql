@@ -98,8 +98,8 @@ select count(*), coalesce(sum(version), 0)::bigint
 from embedding_queue
 where user_id = :user_id and entity_table = 'tasks';
 
--- name: without_trigger()#
+-- name: without_trigger#
 alter table tasks disable trigger coach_embed_added;
 
--- name: with_trigger()#
+-- name: with_trigger#
 alter table tasks enable trigger coach_embed_added;
