@@ -282,9 +282,20 @@ set message_embedding = :embedding, embedding_model = :model
 where user_id = :user_id and id = :id and message_content = :content and not deleted;
 
 -- name: register_model(user_id, model)!
--- Whoever is remembered for the first time.
+-- Whoever is remembered for the first time. Vectors that something else has written say which model serves.
 insert into embedding_models (user_id, serving_model)
-values (:user_id, :model)
+select
+    :user_id,
+    coalesce(
+        (select e.embedding_model from user_metadata_embeddings e where e.user_id = :user_id limit 1),
+        (
+            select m.embedding_model
+            from ai_conversation_memory m
+            where m.user_id = :user_id and m.message_embedding is not null
+            limit 1
+        ),
+        :model
+    )
 on conflict do nothing;
 
 -- name: serving_model(user_id)$
