@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import structlog
 from msgspec import Struct
 
-from coach.database.pool import Database
+from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import EmbedderUnavailable
 from coach.pipeline.embedding import embed
 from coach.pipeline.queue import LEASE, utc_now
 from coach.retrieval.base import Embedder, halfvec
 
-_sql = load("reembed")
+_sql, _people, _letters = load("reembed"), load("pipeline"), load("operations")
 _log = structlog.get_logger(__name__)
 
 FILL = 250
+WAIT = timedelta(seconds=1)
+"""How long a user is left alone whose missing texts lie in the queue."""
 
 
 class Text(Struct, frozen=True):
@@ -27,22 +30,6 @@ class Text(Struct, frozen=True):
     text: str
     is_message: bool
     spoken: str | None = None
-
-
-class ModelStatus(Struct, frozen=True):
-    """How many are served from a model, by how many vectors, and how many of them the next one has already."""
-
-    model: str
-    users: int
-    vectors: int
-    filled: int
-
-
-async def status(db: Database) -> tuple[str | None, list[ModelStatus]]:
-    """The model that all are to be served from, and how far each other one is replaced."""
-    async with db.as_operator() as tx:
-        target: str | None = await _sql.target(tx)
-        return target, [ModelStatus(*row) async for row in _sql.status(tx)]
 
 
 class Reembedding:
@@ -57,7 +44,9 @@ class Reembedding:
         """Whether this process's model is the target; at the first call it becomes it."""
         async with self._db.as_operator() as tx:
             if not self._declared:
-                await _sql.declare_target(tx, model=self._embedder.model)
+                if await _sql.declare_target(tx, model=self._embedder.model):
+                    # What another model has refused to the last, this one may take.
+                    await _letters.retry_dead_letters(tx, now=utc_now())
                 await _sql.register_all(tx)
             target = await _sql.target(tx)
         self._declared = True
@@ -94,18 +83,18 @@ class Reembedding:
             return texts + [Text(id_, text, True, author) async for id_, text, author in messages]
 
     async def _fill(self, user_id: UUID, serving: str, texts: list[Text]) -> None:
-        """Store beside the serving vectors those whose text is still the same; a poisoned one loses its place."""
+        """Store beside the serving vectors those whose text is still the same; a refused one is left to the queue."""
         target = self._embedder.model
         outcomes = await embed(
             self._embedder, [f"{text.spoken}: {text.text}" if text.spoken else text.text for text in texts]
         )
         async with self._db.as_operator() as tx:
+            await _people.hold_person(tx, user_id=user_id)  # what is queued or stored here, a withdrawal waits for
             if await _sql.hold_serving(tx, user_id=user_id) != serving:
                 return
             for text, outcome in zip(texts, outcomes, strict=True):
                 if isinstance(outcome, EmbedderUnavailable):
-                    drop = _sql.forget_message_vector if text.is_message else _sql.forget_fact
-                    await drop(tx, user_id=user_id, id=text.id, serving=serving)
+                    await _reject(tx, user_id, text, serving)
                     continue
                 fill = _sql.fill_message if text.is_message else _sql.fill_fact
                 await fill(
@@ -131,10 +120,19 @@ class Reembedding:
                 return
             if serving != target:
                 if await _sql.is_unfilled(tx, user_id=user_id, serving=serving, target=target):
-                    await _sql.leave_locked(tx, user_id=user_id)
+                    await _sql.leave_waiting(tx, user_id=user_id, until=utc_now() + WAIT)
                     return
                 await _sql.switch_messages(tx, user_id=user_id, target=target)
+                await _sql.drop_refused(tx, user_id=user_id, target=target)
             await _sql.drop_other_facts(tx, user_id=user_id, serving=target, target=target)
             await _sql.drop_other_messages(tx, user_id=user_id, serving=target, target=target)
             await _sql.drop_seconds(tx, user_id=user_id, target=target)
             await _sql.serve(tx, user_id=user_id, target=target, now=utc_now())
+
+
+async def _reject(tx: Transaction, user_id: UUID, text: Text, serving: str) -> None:
+    if text.is_message:
+        await _sql.reject_message(tx, user_id=user_id, id=text.id, now=utc_now())
+        return
+    await _sql.reject_fact(tx, user_id=user_id, id=text.id, serving=serving, now=utc_now())
+    await _sql.forget_fact(tx, user_id=user_id, id=text.id, serving=serving)

@@ -19,17 +19,18 @@ _sql = load("pipeline")
 
 
 class Embedded(Struct, frozen=True):
-    """One text with its vector; without one where its model cannot be asked any more."""
+    """One text with its vector; without one where its model has given it up, or cannot be asked any more."""
 
     missing: Missing
     vector: Vector | None
 
 
 class Ready(Struct, frozen=True):
-    """A row that can be finished."""
+    """What of a row can be stored. One that is not ``is_whole`` has a text that was refused, and stays in the queue."""
 
     plan: Plan
     texts: Sequence[Embedded]
+    is_whole: bool = True
 
 
 async def store(db: Database, batch: Batch, person: Person, ready: Sequence[Ready], now: datetime) -> int:
@@ -47,8 +48,9 @@ async def store(db: Database, batch: Batch, person: Person, ready: Sequence[Read
             await _sql.let_go(tx, user_id=user_id, token=batch.token)
             return 0
         held = await _hold(tx, user_id, batch, [each.plan.claimed for each in ready])
-        finished = [each for each in ready if (each.plan.claimed.table, each.plan.claimed.id) in held]
-        await _write(tx, person, finished)
+        still = [each for each in ready if (each.plan.claimed.table, each.plan.claimed.id) in held]
+        await _write(tx, person, still)
+        finished = [each for each in still if each.is_whole]
         for each in finished:
             if each.plan.claimed.expands:
                 row = each.plan.claimed

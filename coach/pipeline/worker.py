@@ -18,7 +18,7 @@ from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable, EmbedderUnavailable
 from coach.pipeline.embedding import embed
 from coach.pipeline.entities import Missing, Work, read
-from coach.pipeline.queue import LEASE, Batch, Claimed, Queue, backoff
+from coach.pipeline.queue import ATTEMPTS, LEASE, Batch, Claimed, Queue, backoff
 from coach.pipeline.reembed import Reembedding
 from coach.pipeline.storing import Embedded, Ready, store
 from coach.pipeline.wake import POLL
@@ -143,23 +143,26 @@ class Worker:
         return self._embedders[model]
 
     async def _store(self, batch: Batch, work: Work, vectors: dict[int, Vector | EmbedderUnavailable]) -> None:
+        """Of a row with a refused text the others are stored all the same, and it is charged."""
         texts: dict[int, list[Embedded]] = {}
         faults: dict[int, str] = {}
         for place, missing in enumerate(work.missing):
             outcome = vectors.get(place)
             if isinstance(outcome, EmbedderUnavailable):
                 faults[missing.plan] = str(outcome)
-            else:
-                texts.setdefault(missing.plan, []).append(Embedded(missing, outcome))
-        charged = [(work.plans[plan].claimed, fault) for plan, fault in faults.items()]
+                if work.plans[missing.plan].claimed.attempts < ATTEMPTS:
+                    continue
+                outcome = None  # given up: what it said before must not be found for ever
+            texts.setdefault(missing.plan, []).append(Embedded(missing, outcome))
+        charged = {work.plans[plan].claimed: fault for plan, fault in faults.items()}
         for user_id in batch.users:
             ready = [
-                Ready(plan, texts.get(place, ()))
+                Ready(plan, texts.get(place, ()), place not in faults)
                 for place, plan in enumerate(work.plans)
-                if plan.claimed.user_id == user_id and place not in faults
+                if plan.claimed.user_id == user_id
             ]
-            charged.extend(await self._store_for(batch, work, ready))
-        await self._queue.charge(batch, charged)
+            charged |= dict(await self._store_for(batch, work, ready))
+        await self._queue.charge(batch, list(charged.items()))
 
     async def _store_for(self, batch: Batch, work: Work, ready: Sequence[Ready]) -> list[tuple[Claimed, str]]:
         """All of a user's at once, or one by one where the database refuses one of them; returns who was refused."""

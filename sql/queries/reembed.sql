@@ -45,9 +45,10 @@ update embedding_models
 set leased_until = '-infinity'
 where user_id = :user_id and fill_token = :token;
 
--- name: leave_locked(user_id)!
+-- name: leave_waiting(user_id, until)!
+-- What is missing lies in the queue, or has just been added: somebody else's turn meanwhile.
 update embedding_models
-set leased_until = '-infinity'
+set leased_until = :until
 where user_id = :user_id;
 
 -- name: drop_other_facts(user_id, serving, target)!
@@ -64,7 +65,8 @@ delete from message_embeddings
 where user_id = :user_id and embedding_model = :target;
 
 -- name: unfilled_facts(user_id, serving, target, limit)
--- Index user_metadata_embeddings_code_idx, and the unique one for the other half.
+-- Index user_metadata_embeddings_code_idx, the unique one and the queue's key. What is queued is the worker's, who embeds
+-- it with both models.
 select s.id, s.text_snippet
 from user_metadata_embeddings s
 where s.user_id = :user_id
@@ -77,6 +79,13 @@ where s.user_id = :user_id
             and t.domain_tag = s.domain_tag
             and t.entity_id is not distinct from s.entity_id
             and t.chunk = s.chunk
+    )
+    and not exists (
+        select
+        from embedding_queue q
+        where q.user_id = s.user_id
+            and q.entity_table = coach.queued_as(s.domain_tag, s.chunk)
+            and q.entity_id = s.entity_id
     )
 limit :limit::integer;
 
@@ -92,10 +101,16 @@ where m.user_id = :user_id
         from message_embeddings t
         where t.user_id = m.user_id and t.message_id = m.id and t.embedding_model = :target
     )
+    and not exists (
+        select
+        from embedding_queue q
+        where q.user_id = m.user_id and q.entity_table = 'ai_conversation_memory' and q.entity_id = m.id
+    )
     and :serving <> :target
 limit :limit::integer;
 
 -- name: is_unfilled(user_id, serving, target)$
+-- Dead letters hold nobody up: the target has refused them as often as anything is tried.
 select exists (
     select
     from user_metadata_embeddings s
@@ -110,6 +125,14 @@ select exists (
                 and t.entity_id is not distinct from s.entity_id
                 and t.chunk = s.chunk
         )
+        and not exists (
+            select
+            from embedding_queue q
+            where q.user_id = s.user_id
+                and q.entity_table = coach.queued_as(s.domain_tag, s.chunk)
+                and q.entity_id = s.entity_id
+                and q.not_before = 'infinity'
+        )
 ) or exists (
     select
     from ai_conversation_memory m
@@ -120,6 +143,14 @@ select exists (
             select
             from message_embeddings t
             where t.user_id = m.user_id and t.message_id = m.id and t.embedding_model = :target
+        )
+        and not exists (
+            select
+            from embedding_queue q
+            where q.user_id = m.user_id
+                and q.entity_table = 'ai_conversation_memory'
+                and q.entity_id = m.id
+                and q.not_before = 'infinity'
         )
 );
 
@@ -167,15 +198,26 @@ select :user_id, id, :target, :embedding
 from origin
 on conflict do nothing;
 
--- name: forget_fact(user_id, id, serving)!
--- A text that the new model cannot take: an edit of its row is its next chance. Without it nobody would ever switch.
-delete from user_metadata_embeddings
-where user_id = :user_id and id = :id and embedding_model = :serving;
+-- name: reject_fact(user_id, id, serving, now)!
+-- A text that the target refuses: its row becomes the worker's, who tries as often as anything is tried. Its serving
+-- vector stays until the switch.
+insert into embedding_queue (user_id, entity_table, entity_id, not_before)
+select user_id, coach.queued_as(domain_tag, chunk), entity_id, :now
+from user_metadata_embeddings
+where user_id = :user_id and id = :id and embedding_model = :serving and entity_id is not null
+on conflict do nothing;
 
--- name: forget_message_vector(user_id, id, serving)!
-update ai_conversation_memory
-set message_embedding = null, embedding_model = null
-where user_id = :user_id and id = :id and :serving is not null;
+-- name: forget_fact(user_id, id, serving)!
+-- What belongs to no row can be tried by nobody; kept, it would hold up the switch for ever.
+delete from user_metadata_embeddings
+where user_id = :user_id and id = :id and embedding_model = :serving and entity_id is null;
+
+-- name: reject_message(user_id, id, now)!
+insert into embedding_queue (user_id, entity_table, entity_id, not_before)
+select user_id, 'ai_conversation_memory', id, :now
+from ai_conversation_memory
+where user_id = :user_id and id = :id and message_embedding is not null and not deleted
+on conflict do nothing;
 
 -- name: switch_messages(user_id, target)!
 update ai_conversation_memory m
@@ -186,6 +228,12 @@ where m.user_id = :user_id
     and second.message_id = m.id
     and second.embedding_model = :target;
 
+-- name: drop_refused(user_id, target)!
+-- Vectors of messages that the target has refused to the last: compared with nothing from now on.
+update ai_conversation_memory
+set message_embedding = null, embedding_model = null
+where user_id = :user_id and message_embedding is not null and embedding_model <> :target;
+
 -- name: serve(user_id, target, now)!
 update embedding_models
 set serving_model = :target,
@@ -195,13 +243,20 @@ set serving_model = :target,
     switched_at = case when serving_model <> :target then :now else switched_at end
 where user_id = :user_id;
 
--- name: status()
--- How far each change is: users, their vectors of the serving model, and of the one that is being filled in.
+-- name: target_since()^
+select model, set_at from coach.embedding_target;
+
+-- name: status(now)
+-- By serving model: users, those being filled in at this moment, their vectors, those of the model that is to follow, and
+-- what of theirs waits in the queue or was given up there.
 select
     m.serving_model,
     count(*),
+    count(*) filter (where m.leased_until > :now),
     coalesce(sum(facts.serving + messages.serving), 0)::bigint,
-    coalesce(sum(facts.filled + messages.filled), 0)::bigint
+    coalesce(sum(facts.filled + messages.filled), 0)::bigint,
+    coalesce(sum(queued.waiting), 0)::bigint,
+    coalesce(sum(queued.given_up), 0)::bigint
 from embedding_models m
 cross join lateral (
     select
@@ -223,5 +278,12 @@ cross join lateral (
             where s.user_id = m.user_id and s.embedding_model = m.target_model
         ) as filled
 ) messages
+cross join lateral (
+    select
+        count(*) filter (where q.not_before < 'infinity') as waiting,
+        count(*) filter (where q.not_before = 'infinity') as given_up
+    from embedding_queue q
+    where q.user_id = m.user_id
+) queued
 group by m.serving_model
 order by m.serving_model;

@@ -13,7 +13,7 @@ from coach.retrieval.base import Vector
 from coach.retrieval.context import Retriever
 from coach.retrieval.wordllama import WordllamaEmbedder
 from tests.integration.pipeline.conftest import Someone
-from tests.integration.pipeline.test_messages import grown_old, says
+from tests.integration.pipeline.test_messages import grown_old, says, vectors
 
 
 class Named(WordllamaEmbedder):
@@ -161,3 +161,27 @@ async def test_two_changes_under_load_mix_nothing_and_lose_nothing(
     titles = await ann.rows("select title from user_metadata_embeddings where user_id = %(me)s")
     assert sorted(names) == sorted(title for (title,) in titles)
     assert await ann.rows("select from ai_conversation_memory where user_id = %(me)s and code is null") == []
+
+
+async def test_a_withdrawal_while_the_new_models_vectors_are_made_lets_none_in(
+    ann: Someone, worker_db: Database
+) -> None:
+    class Withdrawing(Named):
+        async def embed_documents(self, texts: Sequence[str]) -> Vector:
+            if any("withdrawn" in text for text in texts):
+                await ann.does(
+                    "insert into user_analytics_preferences (user_id, record_rag_snippets) values (%(me)s, false)"
+                )
+            return await super().embed_documents(texts)
+
+    await ann.adds_task("Soon withdrawn")
+    await says(ann, "My knee hurts.")
+    await grown_old(ann)
+    await finished(Worker(worker_db, A, build=ALL.get))
+
+    await finished(Worker(worker_db, Withdrawing("model-b", 1), build=ALL.get))
+
+    assert await models(ann) <= {None, "model-b"}
+    assert await ann.rows("select from user_metadata_embeddings where user_id = %(me)s") == []
+    assert await ann.rows("select from message_embeddings where user_id = %(me)s") == []
+    assert await vectors(ann) == [(None, False, False)]
