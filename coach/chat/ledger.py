@@ -102,7 +102,7 @@ class Ledger:
                 user_id=user_id,
                 id=uuid4(),
                 client_id=request.conversation_id,
-                title=_title(request.text),
+                title=beginning_of(request.text),
                 feature=request.feature,
                 incognito=request.incognito,
                 now=now,
@@ -242,7 +242,7 @@ class Ledger:
         return [row[0] async for row in rows]
 
 
-def _title(text: str) -> str:
+def beginning_of(text: str) -> str:
     """A conversation's first name: the beginning of its first question, cut at a word."""
     line = " ".join(text.split())
     return line if len(line) <= 60 else line[:60].rsplit(" ", 1)[0] + " …"
