@@ -4,13 +4,23 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test clients check bench format clean
 
 demo: $(VENV)/.run
 	@$(BIN)/coach demo --port $(PORT)
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev clients
 	@$(BIN)/pytest
+
+# The stock JavaScript clients that the tests run, with a Node of their own; npm comes with any Node.
+CLIENTS := tests/clients
+clients: $(CLIENTS)/node_modules/.package-lock.json
+
+$(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is needed for the JavaScript clients' tests."; exit 1; }
+	@echo "Installing the JavaScript clients that the tests run …"
+	@cd $(CLIENTS) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
@@ -26,7 +36,7 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(CLIENTS)/node_modules .pytest_cache .mypy_cache .ruff_cache
 
 # An installation that was cut off leaves its mark, and the next make begins again: pip takes half a package for a whole.
 MARK := $(VENV)/.unfinished

@@ -17,7 +17,7 @@ from psycopg import AsyncConnection, sql
 from coach.database.embedded import EmbeddedServer
 from coach.database.pool import Database
 
-pytest_plugins = ["tests.stub.fixtures"]
+pytest_plugins = ["tests.clients.fixtures", "tests.stub.fixtures"]
 
 TIKTOKEN = Path(__file__).resolve().parents[2] / "shared" / "tiktoken"
 os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(TIKTOKEN))

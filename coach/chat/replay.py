@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from coach.chat.attended import Attendance
 from coach.chat.events import ContextRead, Event, Failed, Finished, Interrupted, SourceFound, Started, TextDelta
 from coach.chat.ledger import Ledger
 from coach.chat.settling import ORPHANED_AFTER, close_orphan
@@ -100,11 +101,15 @@ class Replays:
     def __init__(self, db: Database, ledger: Ledger, clock: Callable[[], datetime]) -> None:
         self._db, self._ledger, self._clock = db, ledger, clock
 
-    async def follow(self, user_id: UUID, answer_id: UUID) -> AsyncGenerator[Sequence[Event], None]:
+    async def follow(
+        self, user_id: UUID, answer_id: UUID, attendance: Attendance | None = None
+    ) -> AsyncGenerator[Sequence[Event], None]:
         """The turn from its first event; of one that still runs elsewhere what comes, until it has ended.
 
-        Ends a turn itself whose heartbeat has stopped for too long.
+        Ends a turn itself whose heartbeat has stopped for too long. With ``attendance`` this reader keeps it alive.
         """
+        if attendance is not None:
+            await attendance.follow(user_id, answer_id)
         stored = await self._read(user_id, answer_id)
         yield [stored.opening(), await self._ledger.quota(user_id, self._clock())]
         told_context, told_text = False, 0
@@ -124,6 +129,8 @@ class Replays:
             if ending is not None:
                 return
             await self._wait(user_id, answer_id, stored)
+            if attendance is not None:
+                await attendance.follow(user_id, answer_id)
             stored = await self._read(user_id, answer_id)
 
     async def snapshot(self, user_id: UUID, answer_id: UUID) -> list[Event]:

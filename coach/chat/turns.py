@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from coach.chat.answer import Answer, Checkpoints
-from coach.chat.attended import Attended
+from coach.chat.attended import Attendance
 from coach.chat.endings import complete, failed, interrupted, store
 from coach.chat.events import ContextRead, Event, QuotaTold, SourceFound, Started, TextDelta
 from coach.chat.ledger import Ledger, Opened
@@ -113,11 +113,12 @@ class Turns:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._db, self._models, self._embedder, self._retriever = db, models, embedder, retriever
-        self._prompts, self._timeout, self._clock = prompts, timeout, clock
+        self._prompts, self._timeout, self.clock = prompts, timeout, clock
         self.ledger = Ledger(db, monthly_limit)
         self._replays = Replays(db, self.ledger, clock)
         self._checkpoints = Checkpoints(db, clock)
         self._memory = MessageMemory(db, embedder)
+        self._attendance = Attendance(db, clock, self._spawn)
         self._running: dict[UUID, RunningTurn] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -167,7 +168,7 @@ class Turns:
             ending, event = failed(running, CoachError("Something went wrong on our side; try again."))
         finally:
             question.cancel()
-        event = await store(self._db, running.turn, ending, event, self._clock)
+        event = await store(self._db, running.turn, ending, event, self.clock)
         running.log.publish(event)
         self._running.pop(running.turn.answer_id, None)
         if self._may_remember(running):
@@ -199,7 +200,7 @@ class Turns:
         opened: Opened | Replay | Busy | None = None
         try:
             for _ in range(INTERRUPT_ATTEMPTS):
-                opened = await self.ledger.open(user_id, request, model=model, prompt=template.label, now=self._clock())
+                opened = await self.ledger.open(user_id, request, model=model, prompt=template.label, now=self.clock())
                 if not isinstance(opened, Busy):
                     break
                 await self._interrupt(user_id, opened.answer_id, request.conversation_id)
@@ -210,7 +211,7 @@ class Turns:
             case Opened():
                 return self._launch(RunningTurn(opened, request, arrived), question)
             case Replay(answer_id):
-                return self._reader(user_id, answer_id)
+                return self._reader(user_id, answer_id, request)
             case _:
                 raise Conflict("Another turn of this conversation could not be interrupted; try again.")
 
@@ -221,21 +222,16 @@ class Turns:
         keys = (turn.answer_key, turn.conversation_key, turn.question_key, str(turn.reservation.interaction_id))
         running.log.publish(Started(*keys, turn.model, label), turn.quota)
         running.task = self._spawn(self._carry(running, question))
-        return self._read(running)
+        return self._attendance.reader(running)
 
-    def _reader(self, user_id: UUID, answer_id: UUID) -> Reader:
+    def _reader(self, user_id: UUID, answer_id: UUID, request: ChatRequest) -> Reader:
         running = self._running.get(answer_id)
-        return self._read(running) if running else self._replays.follow(user_id, answer_id)
-
-    def _read(self, running: RunningTurn) -> Reader:
-        """A caller's turn lives as long as it is read; all others belong to the server."""
-        return running.log.read() if running.request.caller is None else Attended(running, self._spawn)
+        if running:
+            return self._attendance.reader(running)
+        return self._replays.follow(user_id, answer_id, None if request.caller is None else self._attendance)
 
     async def snapshot(self, user_id: UUID, answer_id: UUID) -> Sequence[Event]:
-        """An answer as it stands, without waiting for its end.
-
-        :raises NotFound: it was deleted meanwhile.
-        """
+        """An answer as it stands, without waiting for its end."""
         return await self._replays.snapshot(user_id, answer_id)
 
     def follow(self, user_id: UUID, answer_id: UUID) -> Reader:
@@ -245,10 +241,10 @@ class Turns:
 
     async def resume(self, user_id: UUID, conversation_key: str) -> Reader | None:
         """The turn that runs in a conversation, or ended under five minutes ago, from its first event; else None."""
-        since = self._clock() - RESUMABLE_FOR
+        since = self.clock() - RESUMABLE_FOR
         async with self._db.as_user(user_id) as tx:
             row = await _sql.resumable_answer(tx, user_id=user_id, client_id=conversation_key, ended_since=since)
-        return self._reader(user_id, row[0]) if row else None
+        return self.follow(user_id, row[0]) if row else None
 
     async def stop(self, user_id: UUID, conversation_key: str) -> None:
         """Stop what runs in a conversation, wherever it runs; the partial answer is kept."""
@@ -257,11 +253,7 @@ class Turns:
                 running.stop("stopped")
 
     async def quota(self, user_id: UUID) -> QuotaTold:
-        return await self.ledger.quota(user_id, self._clock())
-
-    def now(self) -> datetime:
-        """By the clock that turns go by."""
-        return self._clock()
+        return await self.ledger.quota(user_id, self.clock())
 
     @property
     def running(self) -> int:
@@ -284,7 +276,7 @@ class Turns:
             if running.task is not None:
                 await asyncio.wait([running.task], timeout=INTERRUPT_PAUSE * 10)
             return
-        if await close_orphan(self._db, user_id, answer_id, self._clock()):
+        if await close_orphan(self._db, user_id, answer_id, self.clock()):
             return
         await self.ledger.request_stop(user_id, conversation_key)
         await asyncio.sleep(INTERRUPT_PAUSE)
@@ -314,7 +306,7 @@ class Turns:
         """Combined context, without the messages that the prompt shows anyway."""
         exclude = {turn.question_id, turn.answer_id, *shown}
         context = await self._retriever.combined_context(
-            self._db, turn.user_id, turn.text, vector, limit=SOURCES, exclude=exclude, now=self._clock()
+            self._db, turn.user_id, turn.text, vector, limit=SOURCES, exclude=exclude, now=self.clock()
         )
         RETRIEVAL.observe(context.receipt.retrieval_ms / 1000)
         return context

@@ -31,8 +31,6 @@ from coach.openai_api.turns import Arrived, completion_request, facts_of, respon
 
 AnyRequest = Request[Any, Any, Any]
 
-SHUTDOWN = "shutdown"
-
 
 @get("/models", summary="What may be named as a model", sync_to_thread=False)
 def models() -> ModelList:
@@ -125,7 +123,7 @@ async def stored(
 
 async def _arrived(request: AnyRequest, user_id: UUID, turns: Turns) -> Arrived:
     require_json(request)
-    return Arrived(user_id, request.scope["path"], request.headers, await request.body(), turns.now())
+    return Arrived(user_id, request.scope["path"], request.headers, await request.body(), turns.clock())
 
 
 def _chore(chores: Chores, user_id: UUID, call: Call) -> Reader:

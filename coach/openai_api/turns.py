@@ -20,7 +20,7 @@ from coach.openai_api.response_objects import Facts
 from coach.openai_api.schemas import Call, ResponseCall
 
 RETRY_WITHIN = timedelta(minutes=10)
-CONVERSATION_HEADERS = ("x-conversation-id", "x-openwebui-chat-id")
+CONVERSATION_HEADERS = ("X-Conversation-ID", "X-OpenWebUI-Chat-Id")
 
 
 class Arrived(Struct, frozen=True):
@@ -40,7 +40,7 @@ class Arrived(Struct, frozen=True):
         """
         for name in CONVERSATION_HEADERS:
             if name in self.headers:
-                return valid_id(self.headers[name], name.title())
+                return valid_id(self.headers[name], name)
         return None
 
     @property

@@ -1,0 +1,46 @@
+"""A network that breaks: a proxy which drops its first connections once their request has reached the server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class CuttingProxy:
+    """``url`` is where to connect; ``cuts`` how many answers are lost; ``connections`` what was seen."""
+
+    def __init__(self, target: str, cuts: int = 1) -> None:
+        address = urlsplit(target)
+        self._host, self._port = address.hostname, address.port
+        self.cuts, self.connections, self.url = cuts, 0, ""
+
+    async def __aenter__(self) -> CuttingProxy:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        cuts = self.connections <= self.cuts
+        up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
+        up = asyncio.create_task(_copy(reader, up_writer))
+        try:
+            if cuts:
+                # Long enough for the turn to begin; a slow one is then cut before, a quick one after its answer.
+                await asyncio.sleep(0.3)
+            else:
+                await _copy(up_reader, writer)
+        finally:
+            up.cancel()
+            for each in (writer, up_writer):
+                each.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
