@@ -24,6 +24,8 @@ QUEUE_ROWS = Gauge(
 QUEUE_AGE = Gauge(
     "coach_embedding_queue_oldest_seconds", "How long the oldest has waited.", multiprocess_mode="livemostrecent"
 )
+EMBEDDED = Counter("coach_embedded_rows", "Rows that the worker was done with, or that failed.", ["outcome"])
+EMBEDDER_PAUSES = Counter("coach_embedder_pauses", "Times that the embedder was away, refused us or was at its limit.")
 JOBS_HELD = Gauge("coach_jobs_held", "Jobs that failed for good.", multiprocess_mode="livemostrecent")
 CONNECTIONS = Gauge("coach_database_connections", "Of the pool, by state.", ["state"], multiprocess_mode="livesum")
 WORKER_CRASHES = Counter("coach_worker_crashes", "Parts of the worker that died and were started anew.", ["part"])

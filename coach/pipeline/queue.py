@@ -109,7 +109,7 @@ class Queue:
                     [
                         {
                             "user_id": user_id, "kind": "metadata_embedding_error", "table_name": table, "since": since,
-                            "status": "error", "error": "Given up after too many attempts.", "now": now,
+                            "status": "error", "error": "Given up after too many attempts.", "rows": 1, "now": now,
                         }
                         for table, since in gone
                     ],
@@ -149,7 +149,7 @@ def _told(faults: Sequence[tuple[Claimed, str]], now: datetime) -> Iterator[dict
         if row.attempts == 1 or row.attempts >= ATTEMPTS:
             yield {
                 "user_id": row.user_id, "kind": "metadata_embedding_error", "table_name": row.table,
-                "since": row.queued_at, "status": "error", "error": error[:300], "now": now,
+                "since": row.queued_at, "status": "error", "error": error[:300], "rows": 1, "now": now,
             }  # fmt: skip
 
 

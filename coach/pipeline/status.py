@@ -27,13 +27,14 @@ class MyPipeline(Struct):
 
 
 class AuditEntry(Struct):
-    """One event that concerned the user: embedding, quota warnings."""
+    """One event that concerned the user: embedding, quota warnings. ``row_count``: of how many rows it tells."""
 
     id: UUID
     webhook_type: str
     table_name: str | None
     status: str
     error_message: str | None
+    row_count: int | None
     triggered_at: datetime
     processed_at: datetime | None
 

@@ -140,18 +140,18 @@ def _place(plan: Plan, chunk: int, model: str) -> dict[str, Any]:
 
 def _told(user_id: UUID, finished: Sequence[Ready], now: datetime) -> Iterator[dict[str, Any]]:
     """One line a table: when its oldest change was queued, when all were done. None where no text changed."""
-    since: dict[str, datetime] = {}
+    queued: dict[str, list[datetime]] = {}
     for each in finished:
         if each.texts or each.plan.outdated:
-            row = each.plan.claimed
-            since[row.table] = min(since.get(row.table, row.queued_at), row.queued_at)
-    for table, queued_at in since.items():
+            queued.setdefault(each.plan.claimed.table, []).append(each.plan.claimed.queued_at)
+    for table, moments in queued.items():
         yield {
             "user_id": user_id,
             "kind": "metadata_embedding_completed",
             "table_name": table,
-            "since": queued_at,
+            "since": min(moments),
             "status": "completed",
             "error": None,
+            "rows": len(moments),
             "now": now,
         }

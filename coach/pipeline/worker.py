@@ -16,6 +16,7 @@ import structlog
 
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable, EmbedderUnavailable
+from coach.metrics import EMBEDDED, EMBEDDER_PAUSES
 from coach.pipeline.embedding import embed
 from coach.pipeline.entities import Missing, Work, read
 from coach.pipeline.queue import ATTEMPTS, LEASE, Batch, Claimed, Queue, backoff
@@ -163,6 +164,7 @@ class Worker:
             ]
             charged |= dict(await self._store_for(batch, work, ready))
         await self._queue.charge(batch, list(charged.items()))
+        EMBEDDED.labels("failed").inc(len(charged))
 
     async def _store_for(self, batch: Batch, work: Work, ready: Sequence[Ready]) -> list[tuple[Claimed, str]]:
         """All of a user's at once, or one by one where the database refuses one of them; returns who was refused."""
@@ -170,7 +172,7 @@ class Worker:
             return []
         person = work.people[ready[0].plan.claimed.user_id]
         try:
-            await store(self._db, batch, person, ready, self._queue.clock())
+            EMBEDDED.labels("done").inc(await store(self._db, batch, person, ready, self._queue.clock()))
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, psycopg.InternalError) as error:
             if len(ready) == 1:
                 return [(ready[0].plan.claimed, f"The database refused it ({type(error).__name__}).")]
@@ -208,6 +210,7 @@ class Worker:
     def _pause(self, error: EmbedderUnavailable) -> None:
         """For everybody: nobody's row is to blame, and asking on would only make it worse."""
         self._failures += 1
+        EMBEDDER_PAUSES.inc()
         seconds = max(error.retry_after or 0.0, backoff(self._failures))
         self._paused_until = monotonic() + seconds
         _log.warning("pipeline_paused", seconds=round(seconds, 1), error=str(error), is_refusal=error.is_refusal)

@@ -102,7 +102,7 @@ where user_id = :user_id;
 
 -- name: audit(user_id, before, before_id, limit)
 -- GET /api/me/audit, newest first. Index (user_id, triggered_at).
-select id, webhook_type, table_name, status, error_message, triggered_at, processed_at
+select id, webhook_type, table_name, status, error_message, row_count, triggered_at, processed_at
 from webhook_logs
 where user_id = :user_id
     and (triggered_at, id) < (
@@ -123,15 +123,10 @@ select count(*) filter (where not_before < 'infinity'), count(*) filter (where n
 from embedding_queue;
 
 -- name: embedded_since(since)$
--- GET /admin/pipeline: rows of life data. Partial index on webhook_logs finds whose, their own index the rows.
-select count(*)
-from user_metadata_embeddings
-where updated_at >= :since
-    and user_id = any (array(
-        select distinct user_id
-        from webhook_logs
-        where webhook_type = 'metadata_embedding_completed' and processed_at >= :since
-    ));
+-- GET /admin/pipeline: rows that were done, whenever they were changed. Partial index on processed_at.
+select coalesce(sum(row_count), 0)::bigint
+from webhook_logs
+where webhook_type = 'metadata_embedding_completed' and processed_at >= :since;
 
 -- name: dead_letters(limit)
 -- GET /admin/pipeline. The index on not_before.

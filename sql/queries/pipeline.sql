@@ -318,8 +318,10 @@ where m.user_id = :user_id and m.id = :id and m.message_content = :content and n
 on conflict (user_id, message_id, embedding_model) do update
 set embedding = excluded.embedding;
 
--- name: tell(user_id, kind, table_name, since, status, error, now)*!
--- The audit trail: one row a user, table and batch, however many rows that was.
-insert into webhook_logs (user_id, webhook_type, table_name, triggered_at, status, error_message, processed_at)
-select :user_id, :kind, :table_name, :since, :status, :error, :now
+-- name: tell(user_id, kind, table_name, since, status, error, rows, now)*!
+-- The audit trail: one line a user, table and batch, however many rows that was.
+insert into webhook_logs (
+    user_id, webhook_type, table_name, triggered_at, status, error_message, row_count, processed_at
+)
+select :user_id, :kind, :table_name, :since, :status, :error, :rows, :now
 where exists (select from auth.users u where u.id = :user_id);

@@ -246,3 +246,31 @@ def until_async():
                 await asyncio.sleep(0.05)
 
     return wait
+
+
+async def test_the_rate_counts_what_was_done_lately_whenever_it_was_changed(ann, operator, owner, until_async):
+    await owner.execute("alter table tasks disable trigger user")  # the time of a change is nobody's to set
+    await owner.execute(
+        "insert into tasks (user_id, name, updated_at)"
+        " select %s, 'Task ' || n, '2020-01-01' from generate_series(1, 40) n",
+        (ann.user_id,),
+    )
+    await owner.execute("alter table tasks enable trigger user")
+    await owner.execute(
+        "insert into embedding_queue (user_id, entity_table, entity_id) select user_id, 'tasks', id from tasks"
+        " where user_id = %s",
+        (ann.user_id,),
+    )
+
+    async def done():
+        return (await ann.gets("/api/me/pipeline")).json()["waiting"] == 0
+
+    await until_async(done)
+
+    assert (await operator("GET", "/admin/pipeline")).json()["rate_per_minute"] == 8
+    (told,) = [
+        event
+        for event in (await ann.gets("/api/me/audit")).json()["items"]
+        if event["webhook_type"] == "metadata_embedding_completed"
+    ]
+    assert (told["table_name"], told["row_count"]) == ("tasks", 40)

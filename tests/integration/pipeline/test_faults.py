@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from prometheus_client import REGISTRY
 
 from coach.bench.stub_provider import StubProvider
 from coach.bench.stub_script import Body, Embeddings, Stall, Status
@@ -38,6 +39,17 @@ class Fussy(WordllamaEmbedder):
         return await super().embed_documents(texts)
 
 
+def counted() -> tuple[float, float, float]:
+    """Rows done and failed, and pauses, as Prometheus hears of them."""
+    names = (
+        ("coach_embedded_rows_total", {"outcome": "done"}),
+        ("coach_embedded_rows_total", {"outcome": "failed"}),
+        ("coach_embedder_pauses_total", {}),
+    )
+    done, failed, pauses = (REGISTRY.get_sample_value(name, labels) or 0.0 for name, labels in names)
+    return done, failed, pauses
+
+
 @pytest.mark.parametrize(
     "step",
     [
@@ -51,9 +63,11 @@ async def test_an_upstream_that_is_away_costs_no_row_an_attempt(
 ) -> None:
     await ann.adds_task("Buy shoes")
     model_stub.embeddings_always(step)
+    before = counted()
 
     await stub_worker.work()
 
+    assert counted() == (*before[:2], before[2] + 1)
     assert await ann.rows(ATTEMPTED) == [(0,)]
     assert await ann.remembered() == []
     assert stub_worker._paused_for() > 0
@@ -73,10 +87,12 @@ async def test_a_poisoned_text_takes_nobody_along_and_is_given_up_alone(
         await (ann if number % 2 else ben).adds_task(f"Task {number}")
     await ann.adds_task("This is poison")
 
+    before = counted()
     await worker.work()
 
     assert len(await ann.remembered()) == len(await ben.remembered()) == 20
     assert embedder.calls < 40
+    assert counted() == (before[0] + 40, before[1] + 1, before[2])
     for _ in range(ATTEMPTS):
         await ann.does("update embedding_queue set not_before = now() where not_before < 'infinity'")
         await worker.work()
