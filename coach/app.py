@@ -18,7 +18,10 @@ from litestar.di import Provide
 from coach.chat.me_routes import me_router
 from coach.chat.prompt import Prompts
 from coach.chat.routes import chat_router
-from coach.chat.turns import Turns, utc_now
+from coach.chat.turns import RunningTurn, Turns, utc_now
+from coach.conversations.memory_routes import memory_router
+from coach.conversations.routes import conversations_router
+from coach.conversations.titles import Titles
 from coach.database.migrations import migrations
 from coach.database.opening import Urls, opened
 from coach.database.pool import Database
@@ -87,7 +90,15 @@ def _users_routes() -> Router:
     """All that a signed-in person may reach."""
     return Router(
         "/",
-        route_handlers=[chat_router, me_router, my_pipeline_router, search_router, v1_router],
+        route_handlers=[
+            chat_router,
+            conversations_router,
+            me_router,
+            memory_router,
+            my_pipeline_router,
+            search_router,
+            v1_router,
+        ],
         guards=[user_guard],
         before_request=_refuse_broken_query,
         dependencies={
@@ -159,6 +170,8 @@ async def _running(
         for model in models.values():
             stack.push_async_callback(model.aclose)
         state.retriever = Retriever(embedder, Embedders(settings))
+        titles = Titles(db, next(iter(models.values())), clock)
+        stack.push_async_callback(titles.aclose)
         state.turns = turns = Turns(
             db,
             models=models,
@@ -168,6 +181,7 @@ async def _running(
             monthly_limit=settings.monthly_limit,
             timeout=settings.turn_timeout,
             clock=clock,
+            completed=partial(_name, titles),
         )
         state.chores = Chores(next(iter(models.values())))
         state.operators = operators = await _operators(stack, settings, urls)
@@ -189,6 +203,12 @@ async def _operators(stack: AsyncExitStack, settings: Settings, urls: Urls) -> D
             raise
         log.warning("no_worker_inside", reason=str(error))
         return None
+
+
+def _name(titles: Titles, running: RunningTurn) -> None:
+    """A caller that keeps the conversation itself also names it itself."""
+    if running.request.caller is None:
+        titles.consider(running.turn.user_id, running.turn.conversation_id)
 
 
 async def _drain(turns: Turns, worker: Background | None, grace: float) -> None:

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from coach.bench.stub_script import Answer, ChatStep, Embeddings, EmbeddingStep, Script, Status
 from coach.bench.stub_wire import Response, chat_response, embedding_response, json_response
+from coach.conversations.titles import TASK
 
 _Step = TypeVar("_Step")
 
@@ -47,7 +48,8 @@ class StubProvider:
 
     def reset(self) -> None:
         """Forget every script and count; what is open stays open, and counted."""
-        self.calls = self.embedding_calls = self.closed_early = 0
+        self.calls = self.embedding_calls = self.title_calls = self.closed_early = 0
+        self.title: ChatStep = Answer(tokens=4)
         self.requests: deque[Recorded] = deque(maxlen=2_000)
         self.refused_parameters: set[str] = set()
         self.poison: bytes | None = None
@@ -92,6 +94,7 @@ class StubProvider:
         return {
             "calls": self.calls,
             "embedding_calls": self.embedding_calls,
+            "title_calls": self.title_calls,
             "open_streams": self.open_streams,
             "open_connections": self.open_connections,
             "closed_early": self.closed_early,
@@ -113,12 +116,12 @@ class StubProvider:
         if path.startswith("/_stub/"):
             return Response((self._control(path, raw),))
         body: dict[str, Any] = json.loads(raw or b"{}")
+        if is_title(body):
+            self.title_calls += 1
+            return chat_response(self.title, body)
         self.requests.append(Recorded(path, headers, body))
         if path == "/v1/embeddings":
-            self.embedding_calls += 1
-            if self.poison is not None and self.poison in raw:
-                return embedding_response(Status(400, message="The stub cannot stomach this."), body)
-            return embedding_response(_next(self._embeddings, self._always_embeddings), body)
+            return self._embed(raw, body)
         if path != "/v1/chat/completions":
             return chat_response(Status(404, message=f"The stub has no {path}."), body)
         self.calls += 1
@@ -126,6 +129,12 @@ class StubProvider:
         if refused:
             return chat_response(Status(400, message=f"Unrecognized request argument supplied: {refused[0]}"), body)
         return chat_response(_next(self._chat, self._always), body)
+
+    def _embed(self, raw: bytes, body: dict[str, Any]) -> Response:
+        self.embedding_calls += 1
+        if self.poison is not None and self.poison in raw:
+            return embedding_response(Status(400, message="The stub cannot stomach this."), body)
+        return embedding_response(_next(self._embeddings, self._always_embeddings), body)
 
     def _control(self, path: str, raw: bytes) -> bytes:
         if path == "/_stub/script":
@@ -161,6 +170,12 @@ class StubProvider:
         if connection.task is not None:
             self.closed_early += 1
             connection.task.cancel()
+
+
+def is_title(body: dict[str, Any]) -> bool:
+    """A name for a conversation, which comes after a turn and would be taken for the next."""
+    messages = body.get("messages")
+    return isinstance(messages, list) and len(messages) == 1 and str(messages[0].get("content", "")).startswith(TASK)
 
 
 def _next(queue: deque[_Step], default: _Step) -> _Step:

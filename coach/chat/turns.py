@@ -98,6 +98,7 @@ class Turns:
     """Begins, resumes, stops and drains turns.
 
     ``models`` are those that a request may choose, by name; the first is the default. ``clock`` gives an aware time.
+    ``completed`` hears of each turn that got its whole answer, and must not keep it waiting.
     """
 
     def __init__(
@@ -111,9 +112,11 @@ class Turns:
         monthly_limit: int,
         timeout: float,
         clock: Callable[[], datetime] = utc_now,
+        completed: Callable[[RunningTurn], None] = lambda running: None,
     ) -> None:
         self._db, self._models, self._embedder, self._retriever = db, models, embedder, retriever
         self._prompts, self._timeout, self.clock = prompts, timeout, clock
+        self._completed = completed
         self.ledger = Ledger(db, monthly_limit)
         self._replays = Replays(db, self.ledger, clock)
         self._checkpoints = Checkpoints(db, clock)
@@ -171,6 +174,8 @@ class Turns:
         event = await store(self._db, running.turn, ending, event, self.clock)
         running.log.publish(event)
         self._running.pop(running.turn.answer_id, None)
+        if ending.status == "complete":
+            self._completed(running)
         if self._may_remember(running):
             await self._memory.remember(running.turn, running.answer.text)
 

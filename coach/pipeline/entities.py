@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
+from coach.pipeline.corrections import corrected, corrections
 from coach.pipeline.queue import Claimed
 from coach.pipeline.snippets import (
     AreaRow,
@@ -161,6 +162,10 @@ async def _snippets(tx: Transaction, rows: Sequence[Claimed], people: dict[UUID,
         found = getattr(_sql, table)(tx, users=[row.user_id for row in allowed], ids=[row.id for row in allowed])
         async for user_id, id_, updated_at, *columns in found:
             texts[user_id, table, id_] = (list(_told(table, people[user_id], id_, columns)), updated_at)
+    by_owner = await corrections(tx, [(row, DOMAINS[row.table]) for row in rows if row.table in DOMAINS])
+    for (user_id, table, id_), (snippets, updated_at) in texts.items():
+        if (key := (user_id, DOMAINS[table], id_)) in by_owner:
+            texts[user_id, table, id_] = (corrected(snippets, by_owner[key]), updated_at)
     return texts
 
 

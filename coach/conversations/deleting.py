@@ -1,0 +1,31 @@
+"""Deleting a conversation that may be in the middle of an answer, here or in another process."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from coach.chat.settling import close_orphan
+from coach.chat.turns import Turns, utc_now
+from coach.conversations import repository
+from coach.database.pool import Database
+
+ATTEMPTS, PAUSE = 60, 0.2
+"""Twelve seconds: a turn whose process died is closed after ten. One that does not end even then finds nothing to write
+to, and its reservation is given back by the worker."""
+
+
+async def delete(db: Database, turns: Turns, user_id: UUID, key: str) -> None:
+    """Stop what runs, wait for its end, and delete all of it.
+
+    :raises NotFound: absent, or another user's.
+    """
+    for _ in range(ATTEMPTS):
+        running = await repository.delete(db, user_id, key)
+        if not running:
+            return
+        await turns.stop(user_id, key)
+        for answer_id in running:
+            await close_orphan(db, user_id, answer_id, utc_now())
+        await asyncio.sleep(PAUSE)
+    await repository.delete(db, user_id, key, even_running=True)

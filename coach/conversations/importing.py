@@ -1,0 +1,93 @@
+"""Conversations from elsewhere: read leniently, one bad message at a time, and stored once, however often they come."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from msgspec import Struct
+from psycopg.types.json import Jsonb
+
+from coach.chat.ledger import beginning_of
+from coach.conversations.arriving import Arriving, ArrivingMessage, read_arriving
+from coach.database.pool import Database, Transaction
+from coach.database.queries import load
+from coach.errors import InvalidInput
+from coach.pipeline.wake import notify_work
+
+_sql = load("importing")
+
+
+class Rejected(Struct):
+    """What was not taken, by its path in the body."""
+
+    path: str
+    message: str
+
+
+class Imported(Struct):
+    """``messages`` are new, ``known`` were there already; vectors are made in the background."""
+
+    conversations: int
+    messages: int
+    known: int
+    rejected: list[Rejected]
+
+
+async def import_conversations(db: Database, user_id: UUID, body: bytes, now: datetime) -> Imported:
+    """Store what is new in ``body``: all of it in one transaction, so that a call that was cut off left nothing.
+
+    :raises InvalidInput: too many messages, another shape altogether, or nothing that could be taken.
+    """
+    arriving, errors = read_arriving(body, now)
+    if errors and not any(each.messages for each in arriving):
+        raise InvalidInput(*errors[0], *errors[1:])
+    imported = Imported(len(arriving), 0, 0, [Rejected(*each) for each in errors])
+    # In one order: two calls that bring the same conversations wait for each other instead of deadlocking.
+    async with db.as_user(user_id) as tx:
+        for each in sorted(arriving, key=lambda one: one.key):
+            new = await _store(tx, user_id, each, now)
+            imported.messages += new
+            imported.known += len(each.messages) - new
+        if imported.messages:
+            await notify_work(tx)
+    return imported
+
+
+async def _store(tx: Transaction, user_id: UUID, past: Arriving, now: datetime) -> int:
+    """How many messages were new. The conversation's row is locked meanwhile."""
+    conversation_id: UUID = await _sql.open_import(
+        tx,
+        user_id=user_id,
+        client_id=past.key,
+        title=past.title or beginning_of(next((m.content for m in past.messages if m.role == "user"), "")),
+        origin="given" if past.title else "question",
+        created_at=past.created_at,
+        updated_at=max((m.said_at for m in past.messages), default=past.created_at),
+    )
+    known = {key async for (key,) in _sql.known_keys(tx, user_id=user_id, conversation_id=conversation_id)}
+    rows = [_row(user_id, conversation_id, m) for m in past.messages if m.key not in known]
+    if rows:
+        await _sql.add_imported(tx, rows)
+        await _sql.hang_under_named(tx, user_id=user_id, conversation_id=conversation_id)
+        await _sql.hang_in_a_row(tx, user_id=user_id, conversation_id=conversation_id)
+        await _sql.embed_now(tx, user_id=user_id, ids=[row["id"] for row in rows], now=now)
+    await _sql.show_latest(tx, user_id=user_id, conversation_id=conversation_id, leaf=past.leaf)
+    return len(rows)
+
+
+def _row(user_id: UUID, conversation_id: UUID, message: ArrivingMessage) -> dict[str, Any]:
+    """``parent`` in the context is the id it names: its row may come in a later call."""
+    named = {"parent": message.parent} if message.is_placed else {}
+    return {
+        "user_id": user_id,
+        "id": uuid4(),
+        "conversation_id": conversation_id,
+        "client_id": message.key,
+        "role": message.role,
+        "author": message.author,
+        "content": message.content,
+        "said_at": message.said_at,
+        "context": Jsonb({"imported": True} | named),
+    }

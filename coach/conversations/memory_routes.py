@@ -1,0 +1,56 @@
+"""What the coach remembers, over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request, Router, delete, get, patch
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter, SkipValidation
+
+from coach.chat.turns import utc_now
+from coach.conversations import correcting, memory
+from coach.conversations.memory import Memory, MemoryChange, MemoryPage
+from coach.database.pool import Database
+from coach.http.bodies import body_of
+from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
+from coach.identity.guards import CurrentUser
+from coach.retrieval.base import Domain, Embedder
+
+Db = NamedDependency[Database]
+
+
+@get("/", summary="What the coach remembers")
+async def memories(
+    user_id: CurrentUser,
+    db: Db,
+    source: Annotated[Domain | None, QueryParameter(description="Only what comes from there.")] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> MemoryPage:
+    """Newest first: what was made of your rows, and what was said. All that a search can bring, and nothing else."""
+    return await memory.listed(db, user_id, source=source, limit=limit, cursor=cursor)
+
+
+@patch("/{source:str}/{memory_id:str}", summary="Correct a memory")
+async def correct(
+    *,
+    request: Request[Any, Any, Any],
+    source: FromPath[str],
+    memory_id: FromPath[str],
+    user_id: CurrentUser,
+    db: Db,
+    embedder: NamedDependency[SkipValidation[Embedder]],
+) -> Memory:
+    """Your wording is what is retrieved from now on, also when the row behind it changes."""
+    change = await body_of(request, MemoryChange)
+    return await correcting.correct(db, embedder, user_id, source, memory_id, change=change, now=utc_now())
+
+
+@delete("/{source:str}/{memory_id:str}", summary="Delete a memory")
+async def forget(source: FromPath[str], memory_id: FromPath[str], user_id: CurrentUser, db: Db) -> None:
+    """It is never retrieved again. A row of yours that it was made of stays as it is; a message becomes a tombstone."""
+    await memory.forget(db, user_id, source, memory_id, utc_now())
+
+
+memory_router = Router("/api/memory", route_handlers=[memories, correct, forget], tags=["Memory"])

@@ -1,0 +1,39 @@
+"""What people have corrected or deleted of what is remembered: it stands above whatever a row says now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from coach.database.pool import Transaction
+from coach.database.queries import load
+from coach.pipeline.queue import Claimed
+from coach.pipeline.snippets import Snippet
+
+_sql = load("memory")
+
+Corrections = dict[tuple[UUID, str, UUID], str | None]
+"""By user, domain and entity: another wording, or None where it was deleted."""
+
+
+async def corrections(tx: Transaction, rows: Sequence[tuple[Claimed, str]]) -> Corrections:
+    """Those of the claimed rows, each with its domain."""
+    if not rows:
+        return {}
+    found = _sql.corrections(
+        tx,
+        users=[row.user_id for row, _ in rows],
+        domains=[domain for _, domain in rows],
+        ids=[row.id for row, _ in rows],
+    )
+    return {(user_id, domain, id_): content async for user_id, domain, id_, content in found}
+
+
+def corrected(snippets: list[Snippet], content: str | None) -> list[Snippet]:
+    """One snippet with that wording in the place of the first, or none where it was deleted."""
+    if content is None or not snippets:
+        return []
+    first = min(snippets, key=lambda snippet: snippet.chunk)
+    return [msgspec.structs.replace(first, text=content)]

@@ -1,0 +1,226 @@
+-- name: conversations(user_id, archived, before, before_id, limit)
+-- GET /api/conversations, newest activity first. Index (user_id, updated_at); the joins are by key, for the page only.
+select
+    c.client_id, c.title, c.feature_type, c.archived, c.incognito, m.client_id,
+    exists (
+        select
+        from ai_conversation_memory r
+        where r.user_id = c.user_id and r.conversation_id = c.id and r.status = 'streaming'
+    ),
+    c.created_at, c.updated_at, c.id
+from conversations c
+left join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id
+where c.user_id = :user_id
+    and c.archived = :archived
+    and (c.updated_at, c.id) < (
+        coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    )
+order by c.updated_at desc, c.id desc
+limit :limit::integer;
+
+-- name: conversations_found(user_id, archived, before, before_id, limit, words, prefixes, runs)
+-- The same with ?q=. The function uses the GIN indexes where the words are rare (0130).
+select
+    c.client_id, c.title, c.feature_type, c.archived, c.incognito, m.client_id,
+    exists (
+        select
+        from ai_conversation_memory r
+        where r.user_id = c.user_id and r.conversation_id = c.id and r.status = 'streaming'
+    ),
+    c.created_at, c.updated_at, c.id, hit.client_id, hit.message_content
+from coach.conversations_with_words(:user_id, :words, :prefixes::text[], :runs::text[]) found
+join conversations c on c.user_id = :user_id and c.id = found.conversation_id
+left join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id
+left join ai_conversation_memory hit on hit.user_id = c.user_id and hit.id = found.message_id
+where c.archived = :archived
+    and (c.updated_at, c.id) < (
+        coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    )
+order by c.updated_at desc, c.id desc
+limit :limit::integer;
+
+-- name: one_conversation(user_id, client_id)^
+-- Unique (user_id, client_id).
+select
+    c.client_id, c.title, c.feature_type, c.archived, c.incognito, m.client_id,
+    exists (
+        select
+        from ai_conversation_memory r
+        where r.user_id = c.user_id and r.conversation_id = c.id and r.status = 'streaming'
+    ),
+    c.created_at, c.updated_at, c.id
+from conversations c
+left join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id
+where c.user_id = :user_id and c.client_id = :client_id;
+
+-- name: conversation_to_change(user_id, client_id)$
+-- Locked before its messages, as everywhere.
+select id
+from conversations
+where user_id = :user_id and client_id = :client_id
+for update;
+
+-- name: change_conversation(user_id, id, title, archived, current_message_id)!
+-- A title that somebody gave is theirs: the model does not touch it any more.
+update conversations
+set title = coalesce(:title, title),
+    title_origin = case when :title::text is null then title_origin else 'given' end,
+    archived = coalesce(:archived::boolean, archived),
+    current_message_id = coalesce(:current_message_id::uuid, current_message_id)
+where user_id = :user_id and id = :id;
+
+-- name: message_of(user_id, conversation_id, client_id)^
+-- Unique (user_id, conversation_id, client_id).
+select id, message_role, deleted
+from ai_conversation_memory
+where user_id = :user_id and conversation_id = :conversation_id and client_id = :client_id;
+
+-- name: running_in(user_id, conversation_id)
+-- Partial index on status.
+select id
+from ai_conversation_memory
+where user_id = :user_id and conversation_id = :conversation_id and status = 'streaming';
+
+-- name: delete_conversation(user_id, id)!
+-- Messages, vectors, queue rows, checkpoints and coaching sessions go with it, by cascade and trigger.
+delete from conversations
+where user_id = :user_id and id = :id;
+
+-- name: where_shown(user_id, sources)
+-- Answers that keep a copy of what is being forgotten among their sources. Reads all of a person's answers: rare.
+select id
+from ai_conversation_memory
+where user_id = :user_id
+    and message_role = 'assistant'
+    and context_window @> :sources
+order by id
+for no key update;
+
+-- name: blank_sources(user_id, ids, source)!
+-- The entry stays, since the answer counts its sources; its text and title go.
+update ai_conversation_memory
+set context_window = jsonb_set(
+    context_window,
+    '{sources}',
+    (
+        select coalesce(
+            jsonb_agg(
+                case when each @> :source then each || '{"text": "", "title": ""}'::jsonb else each end order by place
+            ),
+            '[]'
+        )
+        from jsonb_array_elements(context_window -> 'sources') with ordinality source (each, place)
+    )
+)
+where user_id = :user_id and id = any (:ids::uuid[]);
+
+-- name: newest_below(user_id, id)$
+-- Down from a message along the newest of what follows each. Index (user_id, parent_id) at each step.
+with recursive below as (
+    select m.id, 0 as step
+    from ai_conversation_memory m
+    where m.user_id = :user_id and m.id = :id
+    union all
+    select child.id, b.step + 1
+    from below b
+    cross join lateral (
+        select c.id
+        from ai_conversation_memory c
+        where c.user_id = :user_id and c.parent_id = b.id
+        order by c.created_at desc, c.id desc
+        limit 1
+    ) child
+)
+select id
+from below
+order by step desc
+limit 1;
+
+-- name: branch(user_id, conversation_id, from_id, limit)
+-- Up from a message, newest first: what a page costs does not depend on how long the conversation is. Primary key at each
+-- step, siblings by (user_id, parent_id), of first messages by the partial index on roots.
+with recursive branch as (
+    select m.id, m.parent_id, 1 as step
+    from ai_conversation_memory m
+    where m.user_id = :user_id and m.id = :from_id and m.conversation_id = :conversation_id
+    union all
+    select m.id, m.parent_id, b.step + 1
+    from branch b
+    join ai_conversation_memory m
+        on m.user_id = :user_id and m.id = b.parent_id and m.conversation_id = :conversation_id
+    where b.step < :limit::integer
+)
+select
+    m.id,
+    coalesce(m.client_id, m.id::text),
+    m.parent_id,
+    coalesce(p.client_id, p.id::text),
+    m.message_role,
+    m.author_name,
+    case when m.status = 'streaming' then coalesce(t.content, '') else m.message_content end,
+    m.status,
+    m.finish_reason,
+    m.deleted,
+    m.feedback,
+    case when m.status = 'streaming' then coalesce(t.context, '{}') else m.context_window end,
+    m.conversation_date,
+    case
+        when m.parent_id is not null then array(
+            select coalesce(s.client_id, s.id::text)
+            from ai_conversation_memory s
+            where s.user_id = m.user_id and s.parent_id = m.parent_id and s.message_role = m.message_role
+            order by s.created_at, s.id
+        )
+        else array(
+            select coalesce(s.client_id, s.id::text)
+            from ai_conversation_memory s
+            where s.user_id = m.user_id
+                and s.conversation_id = m.conversation_id
+                and s.parent_id is null
+                and s.message_role = m.message_role
+            order by s.created_at, s.id
+        )
+    end,
+    i.id,
+    i.model,
+    i.feature_details ->> 'prompt',
+    i.input_tokens,
+    i.output_tokens,
+    i.first_token_ms,
+    i.processing_time_ms
+from branch b
+join ai_conversation_memory m on m.user_id = :user_id and m.id = b.id
+left join ai_conversation_memory p on p.user_id = :user_id and p.id = m.parent_id
+left join turn_checkpoints t on t.user_id = :user_id and t.message_id = m.id
+left join ai_interactions i on i.user_id = :user_id and i.message_id = m.id
+order by b.step;
+
+-- name: give_feedback(user_id, id, feedback)!
+update ai_conversation_memory
+set feedback = :feedback
+where user_id = :user_id and id = :id;
+
+-- name: claim_title(user_id, id, now, tried_before)^
+-- Of several processes one: the row says when it was last tried. With the first question and its answer. Primary key.
+with claimed as (
+    update conversations
+    set title_tried_at = :now
+    where user_id = :user_id
+        and id = :id
+        and title_origin = 'question'
+        and (title_tried_at is null or title_tried_at < :tried_before)
+    returning id
+)
+select c.id, q.message_content, a.message_content
+from claimed c
+join ai_conversation_memory a on a.user_id = :user_id and a.conversation_id = c.id
+join ai_conversation_memory q on q.user_id = :user_id and q.id = a.parent_id
+where a.message_role = 'assistant' and a.status = 'complete' and not a.deleted and not q.deleted
+order by a.created_at, a.id
+limit 1;
+
+-- name: store_title(user_id, id, title)!
+-- Not over a name that was given meanwhile.
+update conversations
+set title = :title, title_origin = 'model'
+where user_id = :user_id and id = :id and title_origin = 'question';

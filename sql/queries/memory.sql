@@ -1,0 +1,179 @@
+-- name: remembered_facts(user_id, source, before, before_id, limit)
+-- GET /api/memory: what was made of rows, one item an entity, newest first. Index (user_id, updated_at, id); the first chunk
+-- stands for its entity, by the unique index. During a change of model both have the same text: the serving one counts.
+select
+    e.domain_tag,
+    coalesce(e.entity_id, e.id),
+    e.title,
+    (
+        select string_agg(c.text_snippet, E'\n' order by c.chunk)
+        from user_metadata_embeddings c
+        where c.user_id = e.user_id
+            and c.domain_tag = e.domain_tag
+            and c.embedding_model = e.embedding_model
+            and (c.entity_id = e.entity_id or c.id = e.id)
+    ),
+    e.updated_at,
+    k.content is not null,
+    e.id
+from user_metadata_embeddings e
+left join embedding_models s on s.user_id = e.user_id
+left join memory_corrections k
+    on k.user_id = e.user_id and k.domain_tag = e.domain_tag and k.entity_id = coalesce(e.entity_id, e.id)
+where e.user_id = :user_id
+    and (:source::text is null or e.domain_tag = :source)
+    and e.embedding_model = coalesce(s.serving_model, e.embedding_model)
+    and not exists (
+        select
+        from user_metadata_embeddings first
+        where first.user_id = e.user_id
+            and first.domain_tag = e.domain_tag
+            and first.entity_id = e.entity_id
+            and first.chunk < e.chunk
+            and first.embedding_model = e.embedding_model
+    )
+    and (e.updated_at, e.id) < (
+        coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    )
+order by e.updated_at desc, e.id desc
+limit :limit::integer;
+
+-- name: remembered_turns(user_id, before, before_id, limit)
+-- GET /api/memory: messages that a search may bring, as search_combined_context chooses them. Index (user_id,
+-- conversation_date, id).
+select
+    'conversation', m.id, coalesce(c.title, ''), coalesce(m.author_name || ': ', '') || m.message_content,
+    m.conversation_date, m.context_window ? 'corrected', m.id, m.message_role, c.client_id, m.client_id
+from ai_conversation_memory m
+left join conversations c on c.user_id = m.user_id and c.id = m.conversation_id
+where m.user_id = :user_id
+    and not m.deleted
+    and m.message_content <> ''
+    and m.message_role <> 'system'
+    and m.status in ('complete', 'interrupted')
+    and m.model_used is distinct from 'offline'
+    and not coalesce(c.incognito, false)
+    and (m.conversation_date, m.id) < (
+        coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    )
+order by m.conversation_date desc, m.id desc
+limit :limit::integer;
+
+-- name: consented(user_id)$
+-- Without this consent nothing is remembered; what is stored is only shown where it was said. No row means yes.
+select coalesce((select record_rag_snippets from user_analytics_preferences where user_id = :user_id), true);
+
+-- name: hold_consent(user_id)$
+-- First of all locks, so that nothing is stored after a withdrawal.
+select record_rag_snippets
+from user_analytics_preferences
+where user_id = :user_id
+for share;
+
+-- name: hold_models(user_id)$
+-- Whoever stores vectors holds a share of this row: after this nobody is in the middle of it.
+select serving_model
+from embedding_models
+where user_id = :user_id
+for update;
+
+-- name: fact(user_id, domain_tag, entity_id)^
+-- The first chunk, or what was corrected and waits for its vector. Unique (user_id, domain_tag, entity_id, chunk, model).
+select found.chunk, found.title
+from (
+    select e.chunk, e.title
+    from user_metadata_embeddings e
+    where e.user_id = :user_id and e.domain_tag = :domain_tag and (e.entity_id = :entity_id or e.id = :entity_id)
+    union all
+    select 0, ''
+    from memory_corrections k
+    where k.user_id = :user_id and k.domain_tag = :domain_tag and k.entity_id = :entity_id and k.content is not null
+) found
+order by found.title = '', found.chunk
+limit 1;
+
+-- name: correct(user_id, domain_tag, entity_id, content, now)!
+-- Null content: forgotten.
+insert into memory_corrections (user_id, domain_tag, entity_id, content, updated_at)
+values (:user_id, :domain_tag, :entity_id, :content, :now)
+on conflict (user_id, domain_tag, entity_id) do update
+set content = excluded.content, updated_at = excluded.updated_at;
+
+-- name: unqueue_fact(user_id, tables, entity_id)!
+-- What was queued of it before it was forgotten; one that others wait for stays.
+delete from embedding_queue
+where user_id = :user_id and entity_table = any (:tables::text[]) and entity_id = :entity_id and not expands;
+
+-- name: queue_fact(user_id, entity_table, entity_id, now)!
+-- The worker makes what is missing of it, for each model.
+insert into embedding_queue as q (user_id, entity_table, entity_id, not_before)
+values (:user_id, :entity_table, :entity_id, :now)
+on conflict (user_id, entity_table, entity_id) do update
+set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null;
+
+-- name: drop_fact(user_id, domain_tag, entity_id)!
+delete from user_metadata_embeddings
+where user_id = :user_id and domain_tag = :domain_tag and (entity_id = :entity_id or id = :entity_id);
+
+-- name: add_fact(user_id, domain_tag, entity_id, chunk, title, text, embedding, model, content_hash, now)!
+insert into user_metadata_embeddings (
+    user_id, domain_tag, entity_id, chunk, title, text_snippet, embedding, embedding_model, content_hash, updated_at
+)
+values (:user_id, :domain_tag, :entity_id, :chunk, :title, :text, :embedding, :model, :content_hash, :now);
+
+-- name: turn_to_change(user_id, id)^
+-- Locked: who said it, and whether in confidence. Primary key.
+select
+    m.author_name,
+    exists (
+        select
+        from conversations c
+        where c.user_id = m.user_id and c.id = m.conversation_id and c.incognito
+    )
+from ai_conversation_memory m
+where m.user_id = :user_id
+    and m.id = :id
+    and not m.deleted
+    and m.message_role <> 'system'
+    and m.status <> 'streaming'
+for update of m;
+
+-- name: forget_turn(user_id, id, now)!
+-- The tombstone keeps its place in the conversation; triggers take its vectors and its queue row.
+update ai_conversation_memory
+set message_content = '', author_name = null, deleted = true, context_window = '{}', feedback = null, updated_at = :now
+where user_id = :user_id and id = :id;
+
+-- name: correct_turn(user_id, id, content, now)!
+update ai_conversation_memory
+set message_content = :content,
+    context_window = context_window || '{"corrected": true}'::jsonb,
+    updated_at = :now
+where user_id = :user_id and id = :id;
+
+-- name: store_turn_vector(user_id, id, content, embedding, model)!
+update ai_conversation_memory
+set message_embedding = :embedding, embedding_model = :model
+where user_id = :user_id and id = :id and message_content = :content and not deleted;
+
+-- name: hasten_turn(user_id, id, now)!
+-- No turn embeds this one, so that the worker need not leave it half a minute.
+update embedding_queue
+set not_before = :now
+where user_id = :user_id and entity_table = 'ai_conversation_memory' and entity_id = :id;
+
+-- name: one_turn(user_id, id)^
+-- As remembered_turns has it. Primary keys.
+select
+    'conversation', m.id, coalesce(c.title, ''), coalesce(m.author_name || ': ', '') || m.message_content,
+    m.conversation_date, m.context_window ? 'corrected', m.id, m.message_role, c.client_id, m.client_id
+from ai_conversation_memory m
+left join conversations c on c.user_id = m.user_id and c.id = m.conversation_id
+where m.user_id = :user_id and m.id = :id;
+
+-- name: corrections(users, domains, ids)
+-- What people said about what is being made anew, as the worker. Primary key.
+select k.user_id, k.domain_tag, k.entity_id, k.content
+from unnest(:users::uuid[], :domains::text[], :ids::uuid[]) r (user_id, domain_tag, entity_id)
+join memory_corrections k
+    on k.user_id = r.user_id and k.domain_tag = r.domain_tag and k.entity_id = r.entity_id;
