@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -276,3 +278,19 @@ async def test_a_bulk_statement_is_one_queue_row_a_changed_row(ann: Someone, wor
     assert len(versions) == 300
     assert sorted(set(versions)) == [1, 2]
     assert versions.count(2) == 111
+
+
+async def test_vectors_that_a_back_up_left_out_are_made_again(ann: Someone, worker: Worker, owner: Any) -> None:
+    """By the statement that docs/operations.md gives."""
+    manual = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    [statement] = re.findall(r"```sql\n(insert into embedding_queue.*?)```", manual, re.DOTALL)
+    await plant(ann)
+    await worker.work()
+    before = [await ann.remembered(domain) for domain in ("pillar", "area", "project", "task")]
+    await owner.execute("delete from user_metadata_embeddings where user_id = %s", (ann.id,))
+
+    await owner.execute(statement.encode())
+    await worker.work()
+
+    assert all(before)
+    assert [await ann.remembered(domain) for domain in ("pillar", "area", "project", "task")] == before
