@@ -111,6 +111,22 @@ def chat(url: str, name: str, token: str | None, feature: str, question: str | N
     sys.exit(_run(run(url, name, token, feature, question)))
 
 
+@cli.command(name="import", epilog="Example: coach import conversations.json --as ann")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="A running server.")
+@click.option("--as", "name", default="demo", show_default=True, metavar="NAME", help="Whose conversations they are.")
+@click.option("--token", default=None, envvar="COACH_TOKEN", help="A token of theirs, instead of --as.")
+@_JSON
+def import_conversations(file: Path, url: str, name: str, token: str | None, as_json: bool) -> None:
+    """Bring past conversations along: FILE is ChatGPT's conversations.json, its zip, or our own form.
+
+    It may be stopped and started again: what is there already is left as it is.
+    """
+    from coach.commands.importing import run
+
+    sys.exit(_run(run(file, url, name, token, as_json=as_json)))
+
+
 @cli.command(epilog="Example: coach doctor --json")
 @_JSON
 def doctor(as_json: bool) -> None:

@@ -24,7 +24,7 @@ async def run(url: str, name: str, token: str | None, feature: str, question: st
     """Ask one question, or go on until the person leaves; returns the exit code."""
     console = Console(highlight=False)
     if token is None:
-        await _reachable(url)
+        await reachable(url)
         token = await make_token(load_settings(), name, "authenticated", timedelta(hours=8))
     headers = {"Authorization": f"Bearer {token}"}
     async with AsyncClient(base_url=url, headers=headers, timeout=httpx.Timeout(30, read=None)) as client:
@@ -114,7 +114,7 @@ async def _line(console: Console) -> str | None:
         return None
 
 
-async def _reachable(url: str) -> None:
+async def reachable(url: str) -> None:
     """Before a token is made: with nobody there the advice is to start the server."""
     try:
         async with AsyncClient(base_url=url, timeout=3) as client:
