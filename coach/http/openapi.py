@@ -19,6 +19,7 @@ from coach.http.catalogue import KINDS
 from coach.http.examples import FINISHED_TURN, REQUEST, STREAM
 from coach.http.problems import MEDIA_TYPE, Problem
 from coach.http.schema_page import render_page
+from coach.openai_api.description import describe as describe_v1
 
 Schema = dict[str, Any]
 
@@ -88,6 +89,7 @@ def complete(generated: Schema) -> Schema:
     resumed = schema["paths"]["/api/chat/{conversation_id}/stream"]["get"]["responses"]
     resumed["200"] = {"description": "The stream from its start.", "content": {"text/event-stream": _STREAM}}
     resumed["204"] = {"description": "Nothing to resume."}
+    describe_v1(schema)
     return schema
 
 

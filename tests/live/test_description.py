@@ -28,10 +28,15 @@ async def test_every_route_is_described_with_its_problems(described):
         "/api/config",
         "/health/live",
         "/health/ready",
+        "/v1/chat/completions",
+        "/v1/responses",
+        "/v1/responses/{response_id}",
+        "/v1/models",
     }
-    for operations in described["paths"].values():
+    for path, operations in described["paths"].items():
         for operation in operations.values():
-            assert "application/problem+json" in operation["responses"]["default"]["content"]
+            refused = "application/json" if path.startswith("/v1/") else "application/problem+json"
+            assert refused in operation["responses"]["default"]["content"]
             assert operation["summary"]
 
 
@@ -41,6 +46,13 @@ async def test_the_chat_describes_its_stream_and_its_body(described):
     assert set(chat["responses"]["200"]["content"]) == {"text/event-stream", "application/json"}
     assert "[DONE]" in chat["responses"]["200"]["content"]["text/event-stream"]["example"]
     assert "messages" in chat["requestBody"]["content"]["application/json"]["schema"]["properties"]
+
+
+async def test_openais_routes_describe_their_bodies_and_both_forms_of_an_answer(described):
+    for path, body in (("/v1/chat/completions", "messages"), ("/v1/responses", "input")):
+        described_call = described["paths"][path]["post"]
+        assert set(described_call["responses"]["200"]["content"]) == {"text/event-stream", "application/json"}
+        assert body in described_call["requestBody"]["content"]["application/json"]["schema"]["properties"]
 
 
 async def test_all_references_lead_somewhere(described):

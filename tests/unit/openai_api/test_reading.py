@@ -1,0 +1,67 @@
+"""What a call's body comes to."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from coach.errors import CoachError
+from coach.openai_api.messages import Message, understand
+from coach.openai_api.schemas import parse_completion, parse_response
+
+
+def said(*messages):
+    return understand([Message(role, json.dumps(content).encode()) for role, content in messages], "messages")
+
+
+def test_the_last_user_message_is_the_question_wherever_notes_stand():
+    found = said(("system", "a"), ("user", "1"), ("assistant", "2"), ("developer", "b"), ("user", "3"), ("system", "c"))
+
+    assert found.question == "3"
+    assert found.history == (("assistant", "2"), ("user", "1"))
+    assert found.notes == ("a", "b", "c")
+    assert found.at == "messages[4].content"
+
+
+def test_what_is_empty_is_no_history():
+    assert said(("assistant", None), ("user", " "), ("assistant", ""), ("system", " "), ("user", "x")).history == ()
+
+
+@pytest.mark.parametrize("question", ["### Task:\nx", " \n### Task: x"])
+def test_a_lone_task_is_a_chore(question):
+    assert said(("user", question)).is_chore
+    assert not said(("user", "1"), ("assistant", "2"), ("user", question)).is_chore
+    assert not said(("user", f"About this: {question}")).is_chore
+
+
+def test_an_assistants_refusal_is_its_text():
+    found = said(("user", "1"), ("assistant", [{"type": "refusal", "refusal": "No."}]), ("user", "2"))
+
+    assert found.history[0] == ("assistant", "No.")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("ab\0é ", max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab\0é ", max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = (
+    "model", "messages", "stream", "stream_options", "stop", "seed", "temperature", "top_p", "max_tokens", "n", "tools",
+    "response_format", "metadata", "input", "instructions", "conversation", "previous_response_id", "include", "text",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("parse", [parse_completion, parse_response])
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])  # a cold machine is slow
+@given(body=st.dictionaries(st.sampled_from(NAMES), values))
+def test_whatever_comes_is_a_call_or_a_refusal(parse, body):
+    try:
+        call = parse(json.dumps({"model": "coach", "messages": [], "input": "x"} | body).encode())
+    except CoachError:
+        return
+    assert call.said.question
+    assert 1 <= (call.options.max_tokens or 1) <= 8_192
+    assert 0 <= (call.options.temperature or 0) <= 2
