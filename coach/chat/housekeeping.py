@@ -72,7 +72,7 @@ def _refund(user_id: UUID, interaction_id: UUID, month: date) -> Step:
     async def step(tx: Transaction, _now: datetime) -> None:
         row = await _chat.lock_quota_month(tx, user_id=user_id, month=month)
         if await _sql.refund(tx, user_id=user_id, id=interaction_id) and row is not None:
-            await _chat.settle_quota(tx, user_id=user_id, month=month, units=0, warned=row[1])
+            await _chat.return_unit(tx, user_id=user_id, month=month)
 
     return step
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+from asyncio import gather
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -89,24 +91,16 @@ class Ledger:
         :raises QuotaExhausted: before anything is stored.
         :raises Conflict: the message id or the idempotency key stands for something else.
         """
-        async with self._db.as_user(user_id) as tx:
-            limit, zone, *known = await _sql.opening(
-                tx, user_id=user_id, default_limit=self._monthly_limit, client_id=request.conversation_id
-            )
+        async with self._db.asking(user_id, lambda tx: self._look(tx, user_id, request)) as (tx, (limit, zone, *known)):
             meaning = await self._meaning(tx, user_id, request, now, known)
             if isinstance(meaning, Replay):
                 return meaning
-            reserved = await quota.reserve(tx, user_id, limit, now)
-            conversation = await _sql.open_conversation(
-                tx,
-                user_id=user_id,
-                id=uuid4(),
-                client_id=request.conversation_id,
-                title=beginning_of(request.text),
-                feature=request.feature,
-                incognito=request.incognito,
-                now=now,
-            )
+            async with tx.pipeline():
+                taken, conversation = await gather(
+                    quota.take(tx, user_id, limit, now), self._conversation(tx, user_id, request, now)
+                )
+            if taken is None:
+                raise await quota.exhausted(tx, user_id, limit, now)
             # Asked again under the lock: of twenty equal requests one opens, the others find its answer.
             is_new = conversation[3] and not request.idempotency_key
             again = meaning if is_new else await self._meaning(tx, user_id, request, now, conversation[:2])
@@ -125,75 +119,65 @@ class Ledger:
                 model=model,
                 prompt=prompt,
                 text=request.text,
-                quota=reserved,
+                quota=quota.told(taken, limit, quota.month_of(now)),
                 timezone=ZoneInfo(zone),
                 incognito=conversation[2],
                 has_past=again.parent_id is not None,
                 started=now,
             )
-            # One round trip for all of them: none needs another's result.
-            async with tx.pipeline():
-                await self._write(tx, turn, again, request)
+            await self._write(tx, turn, again, request)
             return turn
 
-    async def _write(self, tx: Transaction, turn: Opened, meaning: Meaning, request: ChatRequest) -> None:
-        user, now = turn.user_id, turn.started
-        if isinstance(meaning, Ask):
-            await _sql.add_question(
-                tx,
-                user_id=user,
-                id=turn.question_id,
-                conversation_id=turn.conversation_id,
-                client_id=turn.question_key,
-                parent_id=meaning.parent_id,
-                revision_of=meaning.revision_of,
-                content=turn.text,
-                now=now,
-            )
-        await _sql.add_answer(
+    async def _look(self, tx: Transaction, user_id: UUID, request: ChatRequest) -> Sequence[Any]:
+        row: Sequence[Any] = await _sql.opening(
+            tx, user_id=user_id, default_limit=self._monthly_limit, client_id=request.conversation_id
+        )
+        return row
+
+    async def _conversation(self, tx: Transaction, user_id: UUID, request: ChatRequest, now: datetime) -> Sequence[Any]:
+        """Its id, its leaf, whether it is incognito, and whether it is new; made or locked."""
+        row: Sequence[Any] = await _sql.open_conversation(
             tx,
-            user_id=user,
-            id=turn.answer_id,
-            conversation_id=turn.conversation_id,
-            client_id=turn.answer_key,
-            parent_id=turn.question_id,
-            model=turn.model,
-            context=Jsonb({"trigger": request.trigger} | (request.caller.kept if request.caller else {})),
+            user_id=user_id,
+            id=uuid4(),
+            client_id=request.conversation_id,
+            title=beginning_of(request.text),
+            feature=request.feature,
+            incognito=request.incognito,
             now=now,
         )
-        await _sql.point_conversation(tx, user_id=user, id=turn.conversation_id, message_id=turn.answer_id)
-        await _sql.add_checkpoint(tx, user_id=user, message_id=turn.answer_id, owner=OWNER, now=now)
-        await _sql.add_interaction(
+        return row
+
+    async def _write(self, tx: Transaction, turn: Opened, meaning: Meaning, request: ChatRequest) -> None:
+        asked = meaning if isinstance(meaning, Ask) else None
+        details = {
+            "conversation": turn.conversation_key,
+            "prompt": turn.prompt,
+            "trigger": request.trigger,
+            "quota_limit": turn.reservation.limit,
+        }
+        await _sql.begin_turn(
             tx,
-            user_id=user,
-            id=turn.reservation.interaction_id,
-            feature=turn.feature,
-            details=Jsonb(
-                {
-                    "conversation": turn.conversation_key,
-                    "prompt": turn.prompt,
-                    "trigger": request.trigger,
-                    "quota_limit": turn.reservation.limit,
-                }
-            ),
+            user_id=turn.user_id,
             conversation_id=turn.conversation_id,
             question_id=turn.question_id,
+            question_key=turn.question_key,
+            parent_id=asked.parent_id if asked else None,
+            revision_of=asked.revision_of if asked else None,
+            text=turn.text if asked else None,
             answer_id=turn.answer_id,
+            answer_key=turn.answer_key,
+            context=Jsonb({"trigger": request.trigger} | (request.caller.kept if request.caller else {})),
+            model=turn.model,
+            owner=OWNER,
+            interaction_id=turn.reservation.interaction_id,
+            feature=turn.feature,
+            details=Jsonb(details),
             month=turn.reservation.month,
             key=request.idempotency_key,
-            model=turn.model,
-            now=now,
+            request_hash=_fingerprint(request) if request.idempotency_key else None,
+            now=turn.started,
         )
-        if request.idempotency_key:
-            await _sql.remember_key(
-                tx,
-                user_id=user,
-                key=request.idempotency_key,
-                request_hash=_fingerprint(request),
-                conversation_id=turn.conversation_id,
-                message_id=turn.answer_id,
-                now=now,
-            )
 
     async def quota(self, user_id: UUID, now: datetime) -> QuotaTold:
         """This month's figures for a user."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -10,6 +11,7 @@ from coach.chat.ledger import Opened
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import DatabaseUnavailable, EmbedderUnavailable
+from coach.pipeline.wake import notify_work
 from coach.retrieval.base import Embedder, halfvec
 
 _sql = load("chat")
@@ -32,17 +34,15 @@ class MessageMemory:
 
     async def _embed(self, user_id: UUID, texts: dict[UUID, str]) -> None:
         vectors = await self._embedder.embed_documents(list(texts.values()))
-        async with self._db.as_user(user_id) as tx:
-            # Held until the vectors are stored: a consent withdrawn while the embedder worked lets none in.
-            consent = await _sql.consents_to_memory(tx, user_id=user_id)
-            if consent is not None and not consent[0]:
-                return
-            await _sql.register_model(tx, user_id=user_id, model=self._embedder.model)
-            if await _sql.serving_model(tx, user_id=user_id) != self._embedder.model:
-                return  # their model is being changed: the worker has both, and finds the messages in its queue
-            async with tx.pipeline():
-                for (id_, text), vector in zip(texts.items(), vectors, strict=True):
-                    await _sql.store_vector(
-                        tx, user_id=user_id, id=id_, content=text, embedding=halfvec(vector), model=self._embedder.model
-                    )
-                await _sql.unqueue_messages(tx, user_id=user_id, ids=list(texts))
+        remember = partial(
+            _sql.remember_messages,
+            user_id=user_id,
+            model=self._embedder.model,
+            ids=list(texts),
+            texts=list(texts.values()),
+            vectors=[halfvec(vector) for vector in vectors],
+        )
+        async with self._db.asking(user_id, remember) as (tx, is_left):
+            if is_left:  # their model is being changed: the worker has both, and finds the messages in its queue
+                await _sql.hasten_messages(tx, user_id=user_id, ids=list(texts))
+                await notify_work(tx)

@@ -35,40 +35,23 @@ def told(used: int, limit: int, month: date) -> QuotaTold:
     return QuotaTold(limit, used, max(limit - used, 0), resets_at(month), warning(used, limit))
 
 
-async def reserve(tx: Transaction, user_id: UUID, limit: int, now: datetime) -> QuotaTold:
-    """Take one unit of this month.
+async def take(tx: Transaction, user_id: UUID, limit: int, now: datetime) -> int | None:
+    """Reserve one unit of this month; returns how many are taken then, or None where none was left."""
+    row = await _sql.reserve_quota(tx, user_id=user_id, month=month_of(now), monthly_limit=limit)
+    return row[0] if row else None
 
-    :raises QuotaExhausted: none is left.
-    """
+
+async def exhausted(tx: Transaction, user_id: UUID, limit: int, now: datetime) -> QuotaExhausted:
+    """The refusal, with this month's figures."""
     month = month_of(now)
-    row = await _sql.reserve_quota(tx, user_id=user_id, month=month, monthly_limit=limit)
-    if row is None:
-        taken = await _taken(tx, user_id, month)
-        QUOTA_REFUSALS.inc()
-        raise QuotaExhausted(limit=limit, used=taken, resets_at=resets_at(month))
-    return told(row[0], limit, month)
+    QUOTA_REFUSALS.inc()
+    return QuotaExhausted(limit=limit, used=await _taken(tx, user_id, month), resets_at=resets_at(month))
 
 
 async def current(tx: Transaction, user_id: UUID, limit: int, now: datetime) -> QuotaTold:
     """The month as it stands; running turns count as used."""
     month = month_of(now)
     return told(await _taken(tx, user_id, month), limit, month)
-
-
-async def settle(
-    tx: Transaction, user_id: UUID, month: date, *, limit: int, row: tuple[int, int], used: bool, now: datetime
-) -> None:
-    """End one reservation whose month the caller has locked; ``row`` is what the lock read (used, warned).
-
-    Each threshold that is passed for the first time this month goes to the audit trail, once.
-    """
-    before, warned = row
-    after = before + used
-    passed = [percent for percent in THRESHOLDS if percent > warned and after * 100 >= percent * limit] if used else []
-    top = max([warned, *passed])
-    await _sql.settle_quota(tx, user_id=user_id, month=month, units=int(used), warned=top)
-    for percent in passed:
-        await _sql.log_quota_warning(tx, user_id=user_id, kind=THRESHOLDS[percent], now=now)
 
 
 async def _taken(tx: Transaction, user_id: UUID, month: date) -> int:

@@ -48,8 +48,8 @@ async def close(db: Database, held: Reservation, ending: Ending, now: datetime) 
 
     Returns false where somebody else has closed the turn already, because its heartbeat had stopped for too long.
     """
-    async with db.as_user(held.user_id) as tx:
-        return await _close(tx, held, ending, now)
+    async with db.asking(held.user_id, lambda tx: _close(tx, held, ending, now)) as (_, closed):
+        return closed
 
 
 async def close_orphan(db: Database, user_id: UUID, answer_id: UUID, now: datetime) -> bool:
@@ -77,49 +77,29 @@ async def end_orphan(tx: Transaction, user_id: UUID, answer_id: UUID, now: datet
 
 
 async def _close(tx: Transaction, held: Reservation, ending: Ending, now: datetime) -> bool:
-    month = await _sql.lock_quota_month(tx, user_id=held.user_id, month=held.month)
-    async with tx.pipeline():  # one round trip; the order is still that of the locks
-        await _close_messages(tx, held, ending, now)
-        closed = await _close_interaction(tx, held, ending) is not None
-    if closed and month is not None:
-        limit = held.limit
-        await quota.settle(tx, held.user_id, held.month, limit=limit, row=month, used=ending.used, now=now)
-    return closed
-
-
-async def _close_messages(tx: Transaction, held: Reservation, ending: Ending, now: datetime) -> None:
-    user = held.user_id
-    await _sql.touch_conversation(tx, user_id=user, id=held.conversation_id, now=now)
-    await _sql.close_answer(
-        tx,
-        user_id=user,
-        id=held.answer_id,
-        content=ending.text,
-        status=ending.status,
-        finish_reason=ending.finish_reason,
-        tokens=ending.output_tokens or 0,
-        model=ending.model,
-        context=Jsonb(ending.context),
-        now=now,
-    )
-    await _sql.drop_checkpoint(tx, user_id=user, message_id=held.answer_id)
-
-
-async def _close_interaction(tx: Transaction, held: Reservation, ending: Ending) -> object | None:
-    """None where it was closed before."""
-    row: object | None = await _sql.close_interaction(
+    closed: bool = await _sql.end_turn(
         tx,
         user_id=held.user_id,
-        id=held.interaction_id,
-        status=ending.interaction_status,
-        success=ending.status == "complete",
+        month=held.month,
+        limit=held.limit,
+        conversation_id=held.conversation_id,
+        answer_id=held.answer_id,
+        interaction_id=held.interaction_id,
+        status=ending.status,
+        text=ending.text,
+        finish_reason=ending.finish_reason,
+        model=ending.model,
+        context=Jsonb(ending.context),
+        units=int(ending.used),
+        interaction_status=ending.interaction_status,
         error=ending.error,
         details=Jsonb(ending.details),
-        model=ending.model,
-        tokens=(ending.input_tokens or 0) + (ending.output_tokens or 0),
         input_tokens=ending.input_tokens,
         output_tokens=ending.output_tokens,
         first_token_ms=ending.first_token_ms,
         processing_ms=ending.processing_ms,
+        thresholds=list(quota.THRESHOLDS),
+        warnings=list(quota.THRESHOLDS.values()),
+        now=now,
     )
-    return row
+    return closed

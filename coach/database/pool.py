@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
 import psycopg
 from pgvector.psycopg import register_vector_async
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.errors import OperationalError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from coach.errors import DatabaseUnavailable
 
+T = TypeVar("T")
 Transaction = AsyncConnection[Any]
 """A connection inside a transaction that its context manager commits, or rolls back on an error."""
 
-# `set` takes no parameters, hence the literals.
-_ROLE = sql.SQL("set local role {}")
-_SNAPSHOT = sql.SQL("set transaction isolation level repeatable read")
-_CLAIMS = sql.SQL('set local "request.jwt.claims" = {}')
+Statement = tuple[LiteralString, tuple[str, ...]]
+"""A text and its parameters."""
+
+_ROLE: LiteralString = "select set_config('role', %s, true)"
+_CLAIMED: LiteralString = "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
+_SNAPSHOT: Statement = ("set transaction isolation level repeatable read", ())
 
 
 class Database:
@@ -73,38 +76,61 @@ class Database:
 
         ``is_snapshot``: all of its statements see the same rows, whatever others commit meanwhile; for reading only.
         """
-        claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
-        first = (_ROLE.format(sql.Identifier(role)), _CLAIMS.format(sql.Literal(claims)))
-        async with self._begun(*([_SNAPSHOT] if is_snapshot else []), *first) as tx:
+        async with self.asking(user_id, _nothing, role=role, is_snapshot=is_snapshot) as (tx, _):
             yield tx
+
+    @asynccontextmanager
+    async def asking(
+        self,
+        user_id: UUID,
+        question: Callable[[Transaction], Awaitable[T]],
+        *,
+        role: LiteralString = "coach_session",
+        is_snapshot: bool = False,
+    ) -> AsyncIterator[tuple[Transaction, T]]:
+        """``as_user`` whose first question travels with the beginning, in one round trip; it comes with its answer.
+
+        ``question`` is asked again on another connection where the first turns out to be dead.
+        """
+        claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
+        first = [*([_SNAPSHOT] if is_snapshot else []), (_CLAIMED, (role, claims))]
+        async with self._begun(first, question) as begun:
+            yield begun
 
     @asynccontextmanager
     async def as_operator(self) -> AsyncIterator[Transaction]:
         """A transaction past row level security, for the worker and the command line."""
-        async with self._begun(_ROLE.format(sql.Identifier("service_role"))) as tx:
+        async with self._begun([(_ROLE, ("service_role",))], _nothing) as (tx, _):
             yield tx
 
     @asynccontextmanager
     async def bare(self) -> AsyncIterator[Transaction]:
         """A transaction of the login role, which sees no rows at all."""
-        async with self._begun(sql.SQL("select")) as tx:
+        async with self._begun([("select", ())], _nothing) as (tx, _):
             yield tx
 
     @asynccontextmanager
-    async def _begun(self, *first: sql.SQL | sql.Composed) -> AsyncIterator[Transaction]:
+    async def _begun(
+        self, first: Sequence[Statement], question: Callable[[Transaction], Awaitable[T]]
+    ) -> AsyncIterator[tuple[Transaction, T]]:
         """A transaction whose first statements have succeeded; a loss of the connection later on is the caller's."""
         if self._pool is None:
             raise DatabaseUnavailable("The database is not open.")
         try:
-            connection = await self._begin(self._pool, *first)
+            connection, answer = await self._begin(self._pool, first, question)
             async with self._kept(self._pool, connection) as tx:
-                yield tx
+                yield tx, answer
         except PoolTimeout as error:
             raise DatabaseUnavailable("No database connection became free in time.") from error
         except OperationalError as error:
             raise DatabaseUnavailable(f"The database cannot be reached ({type(error).__name__}); try again.") from error
 
-    async def _begin(self, pool: AsyncConnectionPool[Transaction], *first: sql.SQL | sql.Composed) -> Transaction:
+    async def _begin(
+        self,
+        pool: AsyncConnectionPool[Transaction],
+        first: Sequence[Statement],
+        question: Callable[[Transaction], Awaitable[T]],
+    ) -> tuple[Transaction, T]:
         """After a restart of the database every idle connection is dead: each is tried once, then a fresh one.
 
         Asking each connection whether it lives before every transaction would be a round trip more in all of them.
@@ -113,19 +139,16 @@ class Database:
             connection = await pool.getconn()
             try:
                 async with connection.pipeline():  # one round trip, `begin` included
-                    for statement in first:
-                        await connection.execute(statement)
-            except OperationalError:
-                await pool.putconn(connection)
-                if attempt == self._max_size:
-                    raise
-            except BaseException:
+                    for text, parameters in first:
+                        await connection.execute(text, parameters)
+                    return connection, await question(connection)
+            except BaseException as error:
+                is_dead = isinstance(error, OperationalError) and connection.closed
                 with suppress(OperationalError):  # else the pool does it, with a warning about us
                     await connection.rollback()
                 await pool.putconn(connection)
-                raise
-            else:
-                return connection
+                if not is_dead or attempt == self._max_size:
+                    raise
         raise DatabaseUnavailable
 
     @asynccontextmanager
@@ -136,6 +159,10 @@ class Database:
                 yield tx
         finally:
             await pool.putconn(tx)
+
+
+async def _nothing(tx: Transaction) -> None:
+    """For a transaction whose first question depends on nothing that travels with it."""
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:

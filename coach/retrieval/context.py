@@ -11,14 +11,11 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from coach.database.pool import Database, Transaction
-from coach.database.queries import load
+from coach.database.pool import Database
 from coach.errors import EmbedderUnavailable
 from coach.retrieval.base import Context, Domain, Embedder, Receipt, Source, Vector, Withheld
 from coach.retrieval.search import Searcher
-from coach.retrieval.state import Person, read_person, read_state
-
-_sql = load("state")
+from coach.retrieval.state import Facts, Person, read_facts, read_person
 
 ECHOES = 4
 """How many earlier wordings of the same question are made up for by further sources."""
@@ -35,8 +32,7 @@ class _How(Struct, frozen=True):
 class _Read(NamedTuple):
     person: Person
     found: list[Source]
-    state: str
-    stale: int
+    facts: Facts
 
 
 class Retriever:
@@ -71,26 +67,26 @@ class Retriever:
         # Once more where another model serves: in peace never, and after a switch that came in between.
         while isinstance(read := await self._read(db, user_id, model, vector, how), str):
             model, vector = read, await self._embedded_by(read, question)
-        person, found, state, stale = read
+        person, found, facts = read
+        state = facts.block(person.timezone)
         # A question asked before answers nothing, and would come first: no text is closer to it.
         sources = [source for source in found if source.text.strip() != question.strip()][:limit]
         receipt = Receipt(
             used=(*(source.source_id for source in sources), *(["state"] if state else [])),
             withheld=tuple(withheld(person, vector)),
-            stale=stale,
+            stale=facts.stale,
             retrieval_ms=round((perf_counter() - started) * 1000),
         )
         return Context(tuple(sources), state, receipt)
 
     async def _read(self, db: Database, user_id: UUID, model: str, vector: Vector | None, how: _How) -> str | _Read:
         """What one snapshot holds; or, where the user is served from another model than ``model``, its name."""
-        async with db.as_user(user_id, is_snapshot=True) as tx:
-            person = await read_person(tx, user_id)
+        async with db.asking(user_id, lambda tx: read_person(tx, user_id), is_snapshot=True) as (tx, person):
             serving = person.serving_model or self._embedder.model
             if serving != model:
                 return serving
             async with tx.pipeline():  # one round trip for all that is read; on one connection they come in turn
-                found, state, stale = await gather(
+                found, facts = await gather(
                     self._searcher.search(
                         tx,
                         user_id,
@@ -101,10 +97,9 @@ class Retriever:
                         exclude=how.exclude,
                         model=model,
                     ),
-                    read_state(tx, person, how.now),
-                    _stale(tx, person, how.exclude),
+                    read_facts(tx, person, how.now, how.exclude),
                 )
-        return _Read(person, found, state, stale)
+        return _Read(person, found, facts)
 
     async def _embedded_by(self, model: str, question: str) -> Vector | None:
         """None where that model cannot be asked any more: until the switch the words decide alone."""
@@ -113,14 +108,6 @@ class Retriever:
             return None if embedder is None else await embedder.embed_query(question)
         except EmbedderUnavailable:
             return None
-
-
-async def _stale(tx: Transaction, person: Person, exclude: Collection[UUID]) -> int:
-    """How many changed rows and messages wait to be embedded."""
-    if not person.record_rag_snippets:
-        return 0
-    waiting: int = await _sql.waiting(tx, user_id=person.user_id, exclude=list(exclude))
-    return waiting
 
 
 def withheld(person: Person, vector: Vector | None) -> Iterator[Withheld]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from asyncio import gather
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
 from msgspec import Struct
 
 from coach.database.pool import Transaction
@@ -31,11 +31,10 @@ class Person(Struct, frozen=True):
     track_pillar_metrics: bool
     track_flow_states: bool
     store_task_context: bool
-    has_changes: bool
     serving_model: str | None = None
 
 
-class DueTask(Struct, frozen=True):
+class DueTask(Struct, frozen=True, array_like=True):
     """An open task of today or before. ``total`` counts all of its group, shown or not."""
 
     name: str
@@ -62,7 +61,22 @@ class DueTask(Struct, frozen=True):
             yield f"{self.load} cognitive load"
 
 
-class PillarWeek(Struct, frozen=True):
+class Deadline(Struct, frozen=True, array_like=True):
+    """A project that ends soon."""
+
+    name: str
+    at: datetime
+    status: str
+    percent_done: Decimal
+
+    def line(self, zone: ZoneInfo) -> str:
+        return (
+            f"deadline: {self.name} (due {self.at.astimezone(zone):%Y-%m-%d}, {self.status},"
+            f" {_plain(self.percent_done)}% complete)"
+        )
+
+
+class PillarWeek(Struct, frozen=True, array_like=True):
     """What was measured of a pillar since Monday. ``allocation`` is in percent of one's time."""
 
     name: str
@@ -80,9 +94,78 @@ class PillarWeek(Struct, frozen=True):
         return f"alignment this week, {self.name}: {', '.join(parts)}"
 
 
+class Flow(Struct, frozen=True, array_like=True):
+    """The week's flow, and what broke it."""
+
+    sessions: int
+    minutes: int
+    distractions: int
+    switches: int
+
+    def lines(self) -> Iterator[str]:
+        if self.sessions or self.distractions or self.switches:
+            yield (
+                f"flow this week: {self.sessions} sessions, {self.minutes} minutes,"
+                f" {self.distractions} procrastination triggers, {self.switches} context switches"
+            )
+
+
+class Facts(Struct, frozen=True):
+    """What ``coach.live_facts`` found; ``changed`` are (kind, name, detail), ``stale`` counts what waits."""
+
+    tasks: list[DueTask]
+    deadlines: list[Deadline]
+    alignment: list[PillarWeek]
+    flow: Flow | None
+    changed: list[tuple[str, str, str]]
+    stale: int
+
+    def block(self, zone: ZoneInfo) -> str:
+        """Plain lines that begin with ``- ``, the most pressing first; empty where there is nothing to say."""
+        return "\n".join(f"- {' '.join(line.split())[:LINE]}" for line in self._lines(zone))
+
+    def _lines(self, zone: ZoneInfo) -> Iterator[str]:
+        yield from _group("overdue", [task for task in self.tasks if task.is_overdue])
+        yield from _group("today", [task for task in self.tasks if not task.is_overdue])
+        yield from (deadline.line(zone) for deadline in self.deadlines)
+        focus_of_all = sum((week.focus_minutes for week in self.alignment), Decimal())
+        yield from (week.against(focus_of_all) for week in self.alignment[:PILLARS])
+        if self.flow is not None:
+            yield from self.flow.lines()
+        yield from (f"changed just now, {kind} {name}: {detail}" for kind, name, detail in self.changed)
+
+
+_facts = msgspec.json.Decoder(Facts).decode
+
+
 async def read_person(tx: Transaction, user_id: UUID) -> Person:
     zone, *consents = await _sql.person(tx, user_id=user_id)
     return Person(user_id, known_zone(zone), *consents)
+
+
+async def read_facts(tx: Transaction, person: Person, now: datetime, exclude: Collection[UUID] = ()) -> Facts:
+    """As of ``now``. ``exclude`` names messages that are not counted as waiting, since the prompt shows them."""
+    today = now.astimezone(person.timezone).date()
+    monday = datetime.combine(today - timedelta(days=today.weekday()), time(), person.timezone)
+    facts = await _sql.live_facts(
+        tx,
+        user_id=person.user_id,
+        now=now,
+        today=today,
+        midnight=datetime.combine(today, time(), person.timezone),
+        monday=monday,
+        horizon=now + HORIZON,
+        since_day=f"{monday.astimezone(UTC) - timedelta(days=1):%Y-%m-%d}",
+        with_context=person.store_task_context,
+        with_metrics=person.track_pillar_metrics,
+        with_flow=person.track_flow_states,
+        with_memory=person.record_rag_snippets,
+        tasks=TASKS,
+        deadlines=DEADLINES,
+        changed=CHANGED,
+        exclude=list(exclude),
+    )
+    return _facts(facts)
 
 
 def known_zone(name: str) -> ZoneInfo:
@@ -93,85 +176,10 @@ def known_zone(name: str) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
-async def read_state(tx: Transaction, person: Person, now: datetime) -> str:
-    """Plain lines that begin with ``- ``, the most pressing first; empty where there is nothing to say."""
-    today = now.astimezone(person.timezone).date()
-    groups = await gather(
-        _tasks(tx, person, today),
-        _deadlines(tx, person, now),
-        _alignment(tx, person, now, today),
-        _flow(tx, person, now, today),
-        _changed(tx, person),
-    )
-    lines = [line for group in groups for line in group]
-    return "\n".join(f"- {' '.join(line.split())[:LINE]}" for line in lines)
-
-
-async def _tasks(tx: Transaction, person: Person, today: date) -> list[str]:
-    rows = _sql.due_tasks(
-        tx, user_id=person.user_id, today=today, with_context=person.store_task_context, per_group=TASKS
-    )
-    due = [DueTask(*row) async for row in rows]
-    overdue, of_today = [task for task in due if task.is_overdue], [task for task in due if not task.is_overdue]
-    return [*_group("overdue", overdue), *_group("today", of_today)]
-
-
 def _group(word: str, tasks: list[DueTask]) -> Iterator[str]:
     yield from (f"{word}: {task.name} ({', '.join(task.details())})" for task in tasks)
     if tasks and tasks[0].total > len(tasks):
         yield f"{word}, besides these: {tasks[0].total - len(tasks)} more tasks"
-
-
-async def _deadlines(tx: Transaction, person: Person, now: datetime) -> list[str]:
-    rows = _sql.deadlines(
-        tx, user_id=person.user_id, since=_midnight(now, person.timezone), until=now + HORIZON, limit=DEADLINES
-    )
-    return [
-        f"deadline: {name} (due {deadline.astimezone(person.timezone):%Y-%m-%d}, {status}, {_plain(done)}% complete)"
-        async for name, deadline, status, done in rows
-    ]
-
-
-async def _alignment(tx: Transaction, person: Person, now: datetime, today: date) -> list[str]:
-    if not person.track_pillar_metrics:
-        return []
-    monday = _monday(person, today)
-    since_day = f"{monday.astimezone(UTC) - timedelta(days=1):%Y-%m-%d}"
-    rows = _sql.alignment(tx, user_id=person.user_id, since=monday, until=now, since_day=since_day)
-    weeks = [PillarWeek(*row) async for row in rows]
-    focus_of_all = sum((week.focus_minutes for week in weeks), Decimal())
-    return [week.against(focus_of_all) for week in weeks[:PILLARS]]
-
-
-async def _flow(tx: Transaction, person: Person, now: datetime, today: date) -> list[str]:
-    if not person.track_flow_states:
-        return []
-    sessions, minutes, distractions, switches = await _sql.flow(
-        tx, user_id=person.user_id, since=_monday(person, today), until=now
-    )
-    if not (sessions or distractions or switches):
-        return []
-    return [
-        f"flow this week: {sessions} sessions, {minutes} minutes,"
-        f" {distractions} procrastination triggers, {switches} context switches"
-    ]
-
-
-async def _changed(tx: Transaction, person: Person) -> list[str]:
-    # Planning this join takes 1.9 ms, more than all other facts together, and mostly there is nothing to find.
-    if not (person.record_rag_snippets and person.has_changes):
-        return []
-    rows = _sql.changed_lately(tx, user_id=person.user_id, limit=CHANGED)
-    return [f"changed just now, {kind} {name}: {detail}" async for kind, name, detail in rows]
-
-
-def _midnight(now: datetime, zone: ZoneInfo) -> datetime:
-    return datetime.combine(now.astimezone(zone).date(), time(), zone)
-
-
-def _monday(person: Person, today: date) -> datetime:
-    """When this week began where the person lives."""
-    return datetime.combine(today - timedelta(days=today.weekday()), time(), person.timezone)
 
 
 def _plain(number: Decimal) -> str:

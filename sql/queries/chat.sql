@@ -29,22 +29,17 @@ from ai_quota_months
 where user_id = :user_id and month = :month;
 
 -- name: lock_quota_month(user_id, month)^
--- Settling begins here: quota month, conversation, messages, interaction is the lock order everywhere.
+-- Housekeeping begins here, as a turn's end does: quota month, conversation, messages, interaction is the lock order.
 select used, warned
 from ai_quota_months
 where user_id = :user_id and month = :month
 for update;
 
--- name: settle_quota(user_id, month, units, warned)!
--- Turns a reservation into a used unit (units = 1) or gives it back (units = 0).
+-- name: return_unit(user_id, month)!
+-- Gives a reservation back.
 update ai_quota_months
-set used = used + :units::integer, reserved = greatest(reserved - 1, 0), warned = :warned::smallint
+set reserved = greatest(reserved - 1, 0)
 where user_id = :user_id and month = :month;
-
--- name: log_quota_warning(user_id, kind, now)!
--- Each threshold once a month: the caller holds the month's lock.
-insert into webhook_logs (user_id, webhook_type, table_name, triggered_at, status, processed_at)
-values (:user_id, :kind, 'ai_quota_months', :now, 'completed', :now);
 
 -- name: conversation(user_id, client_id)^
 -- Unique (user_id, client_id).
@@ -104,36 +99,6 @@ from ai_conversation_memory m
 left join turn_checkpoints c on c.user_id = m.user_id and c.message_id = m.id
 where m.user_id = :user_id and m.conversation_id = :conversation_id and m.status = 'streaming';
 
--- name: add_question(user_id, id, conversation_id, client_id, parent_id, revision_of, content, now)!
-insert into ai_conversation_memory (
-    user_id, id, conversation_id, client_id, parent_id, revision_of, conversation_date, message_role, message_content,
-    status, created_at, updated_at
-)
-values (
-    :user_id, :id, :conversation_id, :client_id, :parent_id, :revision_of, :now, 'user', :content, 'complete', :now, :now
-);
-
--- name: add_answer(user_id, id, conversation_id, client_id, parent_id, model, context, now)!
--- Empty until the turn ends; its text so far stands in turn_checkpoints.
-insert into ai_conversation_memory (
-    user_id, id, conversation_id, client_id, parent_id, conversation_date, message_role, message_content,
-    model_used, context_window, status, created_at, updated_at
-)
-values (
-    :user_id, :id, :conversation_id, :client_id, :parent_id, :now, 'assistant', '', :model, :context, 'streaming',
-    :now + interval '1 microsecond', :now
-);
-
--- name: point_conversation(user_id, id, message_id)!
--- The leaf that the conversation shows.
-update conversations
-set current_message_id = :message_id
-where user_id = :user_id and id = :id;
-
--- name: add_checkpoint(user_id, message_id, owner, now)!
-insert into turn_checkpoints (user_id, message_id, owner, heartbeat)
-values (:user_id, :message_id, :owner, :now);
-
 -- name: checkpoint(user_id, message_id, content, context, now)^
 -- Every 500 ms or 2 KB of a running turn. Says whether somebody asked it to stop.
 update turn_checkpoints
@@ -153,67 +118,11 @@ where c.user_id = :user_id
     and m.status = 'streaming'
 returning c.message_id;
 
--- name: add_interaction(user_id, id, feature, details, conversation_id, question_id, answer_id, month, key, model, now)!
-insert into ai_interactions (
-    user_id, id, feature_type, feature_details, conversation_id, user_message_id, message_id, quota_month,
-    idempotency_key, model, status, success, created_at
-)
-values (
-    :user_id, :id, :feature, :details, :conversation_id, :question_id, :answer_id, :month, :key, :model, 'reserved',
-    false, :now
-);
-
 -- name: idempotent(user_id, key, since)^
 -- What an Idempotency-Key has led to. Primary key.
 select request_hash, conversation_id, message_id
 from idempotency_keys
 where user_id = :user_id and key = :key and created_at > :since;
-
--- name: remember_key(user_id, key, request_hash, conversation_id, message_id, now)!
-insert into idempotency_keys (user_id, key, request_hash, conversation_id, message_id, created_at)
-values (:user_id, :key, :request_hash, :conversation_id, :message_id, :now)
-on conflict (user_id, key) do update
-set request_hash = excluded.request_hash,
-    conversation_id = excluded.conversation_id,
-    message_id = excluded.message_id,
-    created_at = excluded.created_at;
-
--- name: touch_conversation(user_id, id, now)!
-update conversations
-set updated_at = :now
-where user_id = :user_id and id = :id;
-
--- name: close_answer(user_id, id, content, status, finish_reason, tokens, model, context, now)!
--- The answer's final state; only one ending counts.
-update ai_conversation_memory
-set message_content = :content,
-    status = :status,
-    finish_reason = :finish_reason,
-    tokens_used = :tokens,
-    model_used = :model,
-    context_window = context_window || :context,
-    updated_at = :now
-where user_id = :user_id and id = :id and status = 'streaming';
-
--- name: drop_checkpoint(user_id, message_id)!
-delete from turn_checkpoints
-where user_id = :user_id and message_id = :message_id;
-
--- name: close_interaction(user_id, id, status, success, error, details, model, tokens, input_tokens, output_tokens, first_token_ms, processing_ms)^
--- Only while it is still reserved: a turn that the worker has closed as an orphan does not settle twice.
-update ai_interactions
-set status = :status,
-    success = :success,
-    error_message = :error,
-    feature_details = feature_details || :details,
-    model = :model,
-    tokens_used = :tokens,
-    input_tokens = :input_tokens,
-    output_tokens = :output_tokens,
-    first_token_ms = :first_token_ms,
-    processing_time_ms = :processing_ms
-where user_id = :user_id and id = :id and status = 'reserved'
-returning id;
 
 -- name: orphan(user_id, message_id, dead_since)^
 -- A turn whose process died: its text so far, for whoever closes it. Primary keys, index (user_id, message_id).
@@ -268,50 +177,32 @@ where v.user_id = :user_id
 order by a.status = 'streaming' desc, a.updated_at desc, a.id desc
 limit 1;
 
--- name: consents_to_memory(user_id)^
--- Held until the vectors are stored, so that none is written after a withdrawal. A missing row means yes.
-select record_rag_snippets
-from user_analytics_preferences
+-- name: begin_turn(user_id, conversation_id, question_id, question_key, parent_id, revision_of, text, answer_id, answer_key, context, model, owner, interaction_id, feature, details, month, key, request_hash, now)$
+-- Everything that a turn writes at its beginning; the unit is reserved and the conversation locked. 0140_turn_statements.
+select coach.begin_turn(
+    :user_id, :conversation_id, :question_id, :question_key, :parent_id, :revision_of, :text, :answer_id, :answer_key,
+    :context, :model, :owner, :interaction_id, :feature, :details, :month, :key, :request_hash, :now
+);
+
+-- name: end_turn(user_id, month, limit, conversation_id, answer_id, interaction_id, status, text, finish_reason, model, context, units, interaction_status, error, details, input_tokens, output_tokens, first_token_ms, processing_ms, thresholds, warnings, now)$
+-- The answer's final state, the settled unit and the logged interaction; false where the turn was closed before.
+select coach.end_turn(
+    :user_id, :month, :limit::integer, :conversation_id, :answer_id, :interaction_id, :status, :text, :finish_reason,
+    :model, :context, :units::integer, :interaction_status, :error, :details, :input_tokens::integer,
+    :output_tokens::integer, :first_token_ms::integer, :processing_ms::integer, :thresholds::integer[],
+    :warnings::text[], :now
+);
+
+-- name: hasten_messages(user_id, ids)!
+-- Left to the worker: due now instead of half a minute after they were said.
+update embedding_queue
+set not_before = now()
 where user_id = :user_id
-for share;
+    and entity_table = 'ai_conversation_memory'
+    and entity_id = any (:ids::uuid[])
+    and not_before > now()
+    and attempts = 0;
 
--- name: store_vector(user_id, id, content, embedding, model)!
--- Only for the text that was embedded.
-update ai_conversation_memory
-set message_embedding = :embedding, embedding_model = :model
-where user_id = :user_id and id = :id and message_content = :content and not deleted;
-
--- name: register_model(user_id, model)!
--- Whoever is remembered for the first time. Vectors that something else has written say which model serves.
-insert into embedding_models (user_id, serving_model)
-select
-    :user_id,
-    coalesce(
-        (select e.embedding_model from user_metadata_embeddings e where e.user_id = :user_id limit 1),
-        (
-            select m.embedding_model
-            from ai_conversation_memory m
-            where m.user_id = :user_id and m.message_embedding is not null
-            limit 1
-        ),
-        :model
-    )
-on conflict do nothing;
-
--- name: serving_model(user_id)$
--- Held until the vectors are stored: a switch to another model waits and then finds them. Primary key.
-select serving_model
-from embedding_models
-where user_id = :user_id
-for share;
-
--- name: unqueue_messages(user_id, ids)!
--- What has its vector needs no worker. After the messages themselves: the order in which every writer locks them.
-delete from embedding_queue q
-using ai_conversation_memory m
-where q.user_id = :user_id
-    and q.entity_table = 'ai_conversation_memory'
-    and q.entity_id = any (:ids::uuid[])
-    and m.user_id = q.user_id
-    and m.id = q.entity_id
-    and m.message_embedding is not null;
+-- name: remember_messages(user_id, model, ids, texts, vectors)$
+-- Vectors of messages that are stored already. True where it is left to the worker: another model serves.
+select coach.remember_messages(:user_id, :model, :ids::uuid[], :texts::text[], :vectors::halfvec[]);

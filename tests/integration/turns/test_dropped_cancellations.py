@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -25,13 +24,13 @@ class DeafDatabase(Database):
     is_slow = False
 
     @asynccontextmanager
-    async def as_user(self, user_id: UUID, **more: Any) -> AsyncIterator[Any]:
+    async def asking(self, *arguments: Any, **more: Any) -> AsyncIterator[Any]:
         if self.is_slow:
             self.entered.set()
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.3)
-        async with super().as_user(user_id, **more) as tx:
-            yield tx
+        async with super().asking(*arguments, **more) as begun:
+            yield begun
 
 
 @pytest.fixture
