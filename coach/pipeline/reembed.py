@@ -11,7 +11,7 @@ from msgspec import Struct
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import EmbedderUnavailable
-from coach.pipeline.embedding import embed
+from coach.pipeline.embedding import Outcome, embed
 from coach.pipeline.queue import LEASE, utc_now
 from coach.retrieval.base import Embedder, halfvec
 
@@ -92,7 +92,7 @@ class Reembedding:
             await _people.hold_person(tx, user_id=user_id)  # what is queued or stored here, a withdrawal waits for
             if await _sql.hold_serving(tx, user_id=user_id) != serving:
                 return
-            for text, outcome in zip(texts, outcomes, strict=True):
+            for text, outcome in sorted(zip(texts, outcomes, strict=True), key=_in_lock_order):
                 if isinstance(outcome, EmbedderUnavailable):
                     await _reject(tx, user_id, text, serving)
                     continue
@@ -128,6 +128,12 @@ class Reembedding:
             await _sql.drop_other_messages(tx, user_id=user_id, serving=target, target=target)
             await _sql.drop_seconds(tx, user_id=user_id, target=target)
             await _sql.serve(tx, user_id=user_id, target=target, now=utc_now())
+
+
+def _in_lock_order(filled: tuple[Text, Outcome]) -> int:
+    """Messages, queue, vectors, as sql/migrations/0100 has it."""
+    text, outcome = filled
+    return 1 if isinstance(outcome, EmbedderUnavailable) else 0 if text.is_message else 2
 
 
 async def _reject(tx: Transaction, user_id: UUID, text: Text, serving: str) -> None:

@@ -22,6 +22,7 @@ DEAD = """
     where user_id = %(me)s and not_before = 'infinity' and last_error is not null
     order by entity_table
 """
+SERVING = "select serving_model from embedding_models where user_id = %(me)s"
 VECTORS = """
     select embedding_model, title from user_metadata_embeddings where user_id = %(me)s order by embedding_model, title
 """
@@ -74,6 +75,21 @@ async def test_the_old_vectors_of_refused_texts_serve_until_the_switch(
     found = await Retriever(A).combined_context(db, ann.id, question, await A.embed_query(question))
     assert {source.title for source in found.sources} >= {"This is poison", "Rest the knee"}
     assert [table for table, _ in await ann.queued()] == ["ai_conversation_memory", "tasks"]
+
+
+@pytest.mark.parametrize(("kind", "other"), [("tasks", "ai_conversation_memory"), ("ai_conversation_memory", "tasks")])
+async def test_a_refused_text_of_either_kind_holds_its_users_switch_until_it_is_given_up(
+    ann: Someone, worker: Worker, kind: str, other: str
+) -> None:
+    await ann.does(f"delete from {other}")
+
+    await passed(ann, worker, attempts=3)
+    assert await ann.queued() == [(kind, 1)]
+    assert await ann.rows(SERVING) == [("model-a",)]
+
+    await passed(ann, worker)
+    assert await ann.rows(DEAD) == [(kind,)]
+    assert await ann.rows(SERVING) == [("model-b",)]
 
 
 async def test_after_the_switch_they_alone_are_dead_letters_and_without_a_vector(ann: Someone, worker: Worker) -> None:

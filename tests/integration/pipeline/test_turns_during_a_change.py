@@ -16,7 +16,7 @@ from coach.database.pool import Database
 from coach.pipeline.reembed import Reembedding
 from coach.pipeline.worker import Worker
 from tests.integration.pipeline.conftest import Someone
-from tests.integration.pipeline.test_messages import grown_old, says
+from tests.integration.pipeline.test_messages import says
 from tests.integration.pipeline.test_reembed import ALL, A, B, Named, finished
 
 KEPT = """
@@ -26,6 +26,8 @@ KEPT = """
     where m.user_id = %(me)s
     order by m.created_at
 """
+
+NOT_DUE = "select from embedding_queue where user_id = %(me)s and not_before > now()"
 
 
 async def turn_of(person: Someone, question: str, answer: str) -> Opened:
@@ -71,7 +73,7 @@ async def test_a_turn_during_a_change_has_both_models_before_the_switch(
 
     # A server of the new model leaves it to the worker: the serving one's vector is not its to make.
     assert await ann.rows(KEPT) == [("model-a" if server is A else None, None)] * 2
-    await grown_old(ann)
+    assert await ann.rows(NOT_DUE) == [], "nor has it to wait half a minute for a turn that is over"
     while await _serving(ann) == "model-a":
         assert await changing.work()
     assert await ann.rows(KEPT) == [("model-b", None)] * 2
@@ -94,7 +96,7 @@ async def test_a_switch_between_embedding_and_storing_lets_no_vector_of_the_old_
     await MessageMemory(db, Slow(server.model, server._turn)).remember(turn, "Rest it.")
 
     assert await ann.rows(KEPT) == [("model-b" if server is B else None, None)] * 2
-    await grown_old(ann)
+    assert await ann.rows(NOT_DUE) == []
     await finished(changing)
     assert await ann.rows(KEPT) == [("model-b", None)] * 2
 
@@ -112,7 +114,6 @@ async def test_whose_vectors_another_has_written_is_served_from_their_model(
 
     assert await _serving(ann) == "model-a"
     assert await ann.rows(KEPT) == [(None, None)] * 2
-    await grown_old(ann)
     await finished(Worker(worker_db, B, build=ALL.get))
     assert await ann.rows(KEPT) == [("model-b", None)] * 2
     assert await _fact_models(ann) == {"model-b"}
@@ -161,3 +162,19 @@ async def _serving(person: Someone) -> str:
 async def _fact_models(person: Someone) -> set[str]:
     rows = await person.rows("select embedding_model from user_metadata_embeddings where user_id = %(me)s")
     return {model for (model,) in rows}
+
+
+async def test_a_consent_withdrawn_while_a_turn_is_embedded_lets_no_vector_in(ann: Someone, db: Database) -> None:
+    class Withdrawing(Named):
+        async def embed_documents(self, texts: Any) -> Any:
+            await ann.does(
+                "insert into user_analytics_preferences (user_id, record_rag_snippets) values (%(me)s, false)"
+            )
+            return await super().embed_documents(texts)
+
+    turn = await turn_of(ann, "My knee hurts.", "Rest it.")
+
+    await MessageMemory(db, Withdrawing("model-a", 0)).remember(turn, "Rest it.")
+
+    assert await ann.rows(KEPT) == [(None, None)] * 2
+    assert await ann.queued() == []
