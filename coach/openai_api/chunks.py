@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterable, Sequence
+from contextlib import aclosing
 from typing import Any, Literal
 
 import msgspec
@@ -90,15 +91,16 @@ def tokens(usage: Usage) -> Tokens:
 async def read_whole(reader: AsyncIterable[Sequence[Event]]) -> Whole:
     """Read a turn to its end, however it ends."""
     message_id, prompt, texts = "", "", list[str]()
-    async for batch in ended_properly(reader):
-        for event in batch:
-            match event:
-                case TextDelta(text):
-                    texts.append(text)
-                case Started():
-                    message_id, prompt = event.message_id, event.prompt
-                case Finished() | Interrupted() | Failed():
-                    return Whole(message_id, prompt, "".join(texts), event)
+    async with aclosing(ended_properly(reader)) as batches:
+        async for batch in batches:
+            for event in batch:
+                match event:
+                    case TextDelta(text):
+                        texts.append(text)
+                    case Started():
+                        message_id, prompt = event.message_id, event.prompt
+                    case Finished() | Interrupted() | Failed():
+                        return Whole(message_id, prompt, "".join(texts), event)
     raise AssertionError("ended_properly gives a terminal event")
 
 

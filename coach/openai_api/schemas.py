@@ -16,6 +16,7 @@ from coach.openai_api.models import feature_of
 
 MOST_TOKENS = 8_192
 MOST_STOPS = 4
+MOST_METADATA = 16_384
 Number = TypeVar("Number", int, float)
 
 
@@ -179,7 +180,7 @@ def parse_response(body: bytes) -> ResponseCall:
         previous=read.previous_response_id,
         recalled=conversation,
         is_stored=read.store is not False,
-        metadata=read.metadata or {},
+        metadata=_kept(read.metadata),
     )
 
 
@@ -220,6 +221,16 @@ def _stops(given: str | list[str] | None) -> tuple[str, ...]:
     if len(stops) > MOST_STOPS:
         raise InvalidInput("stop", f"at most {MOST_STOPS} sequences are looked for.")
     return stops
+
+
+def _kept(metadata: dict[str, Any] | None) -> dict[str, Any]:
+    """It is stored with the response, and PostgreSQL stores no NUL."""
+    written = msgspec.json.encode(metadata or {})
+    if len(written) > MOST_METADATA:
+        raise InvalidInput("metadata", f"has {len(written):,} bytes; at most {MOST_METADATA:,} are kept.")
+    if b"\\u0000" in written:
+        raise InvalidInput("metadata", "must not contain a NUL character.")
+    return metadata or {}
 
 
 def _named(metadata: dict[str, Any] | None) -> str | None:

@@ -289,6 +289,9 @@ TOOL = {"type": "function", "name": "f", "parameters": {}}
         ({"instructions": ["x"]}, "instructions"),
         ({"previous_response_id": "resp_1", "conversation": "c"}, "previous_response_id"),
         ({"conversation": "a b"}, "conversation"),
+        ({"metadata": {"a": "b\0"}}, "metadata"),
+        ({"metadata": {"a\0": "b"}}, "metadata"),
+        ({"metadata": {"a": "b" * 20_000}}, "metadata"),
         ({"model": "gpt-5"}, "model"),
     ],
 )
