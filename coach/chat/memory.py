@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from uuid import UUID
 
 import structlog
 
@@ -26,23 +25,25 @@ class MessageMemory:
 
     async def remember(self, turn: Opened, answer: str) -> None:
         """Embed question and answer of a turn that has ended."""
-        said = {turn.question_id: turn.text, turn.answer_id: answer}
         try:
-            await self._embed(turn.user_id, {id_: text for id_, text in said.items() if text})
+            await self._embed(turn, answer)
         except (EmbedderUnavailable, DatabaseUnavailable) as error:
             _log.warning("messages_left_to_worker", turn=str(turn.answer_id), error=type(error).__name__)
 
-    async def _embed(self, user_id: UUID, texts: dict[UUID, str]) -> None:
-        vectors = await self._embedder.embed_documents(list(texts.values()))
+    async def _embed(self, turn: Opened, answer: str) -> None:
+        question, *answered = await self._embedder.embed_documents([turn.text, answer] if answer else [turn.text])
         remember = partial(
             _sql.remember_messages,
-            user_id=user_id,
+            user_id=turn.user_id,
             model=self._embedder.model,
-            ids=list(texts),
-            texts=list(texts.values()),
-            vectors=[halfvec(vector) for vector in vectors],
+            question_id=turn.question_id,
+            question=turn.text,
+            question_vector=halfvec(question),
+            answer_id=turn.answer_id,
+            answer=answer,
+            answer_vector=halfvec(answered[0]) if answered else None,
         )
-        async with self._db.asking(user_id, remember) as (tx, is_left):
+        async with self._db.asking(turn.user_id, remember) as (tx, is_left):
             if is_left:  # their model is being changed: the worker has both, and finds the messages in its queue
-                await _sql.hasten_messages(tx, user_id=user_id, ids=list(texts))
+                await _sql.hasten_messages(tx, user_id=turn.user_id, ids=[turn.question_id, turn.answer_id])
                 await notify_work(tx)

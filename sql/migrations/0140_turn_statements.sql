@@ -177,8 +177,8 @@ $$;
 
 -- Vectors of messages that a turn has stored, and their places in the queue given up. Held until then: a consent, so
 -- that none is written after its withdrawal, and the serving model, so that a switch waits and then finds them. Where
--- another model serves it returns true and stores nothing: the worker has both models. The vectors are parallel to the
--- ids, as is the text of each: a message that was changed meanwhile keeps its place.
+-- another model serves it returns true and stores nothing: the worker has both models. Ids, texts and vectors are
+-- parallel; a message without a vector, or with another text by now, keeps its place in the queue.
 create function coach.remember_messages(
     p_user_id uuid,
     p_model text,
@@ -236,7 +236,11 @@ begin
     for place in 1 .. cardinality(p_ids) loop
         update public.ai_conversation_memory
         set message_embedding = p_vectors[place], embedding_model = p_model
-        where user_id = p_user_id and id = p_ids[place] and message_content = p_texts[place] and not deleted;
+        where user_id = p_user_id
+            and id = p_ids[place]
+            and p_vectors[place] is not null
+            and message_content = p_texts[place]
+            and not deleted;
     end loop;
     -- After the messages themselves: the order in which every writer locks them.
     delete from public.embedding_queue q
