@@ -50,6 +50,7 @@ class StubProvider:
         """Forget every script and count; what is open stays open, and counted."""
         self.calls = self.embedding_calls = self.title_calls = self.closed_early = 0
         self.title: ChatStep = Answer(tokens=4)
+        self.titles: deque[dict[str, Any]] = deque(maxlen=100)
         self.requests: deque[Recorded] = deque(maxlen=2_000)
         self.refused_parameters: set[str] = set()
         self.poison: bytes | None = None
@@ -118,6 +119,7 @@ class StubProvider:
         body: dict[str, Any] = json.loads(raw or b"{}")
         if is_title(body):
             self.title_calls += 1
+            self.titles.append(body)
             return chat_response(self.title, body)
         self.requests.append(Recorded(path, headers, body))
         if path == "/v1/embeddings":

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
+from coach.chat.ledger import beginning_of
 from coach.chat.schemas import MAX_TEXT
 from coach.conversations.repository import blank_where_shown
 from coach.conversations.schemas import bounded
@@ -106,7 +107,8 @@ async def forget(db: Database, user_id: UUID, source: str, id_: str, now: dateti
     async with db.as_user(user_id) as tx:
         await _sql.hold_models(tx, user_id=user_id)
         if domain == "conversation":
-            await turn_of(tx, user_id, entity)
+            was, _, _ = await turn_of(tx, user_id, entity)
+            await rename_after(tx, user_id, entity, was, "")
             await blank_where_shown(tx, user_id, {"source_id": f"{domain}:{entity}"})
             await _sql.forget_turn(tx, user_id=user_id, id=entity, now=now)
             return
@@ -137,12 +139,18 @@ async def fact_of(tx: Transaction, user_id: UUID, domain: Domain, entity: UUID) 
     return row[0], row[1]
 
 
-async def turn_of(tx: Transaction, user_id: UUID, id_: UUID) -> tuple[str | None, bool]:
-    """Who said it, and whether it was said in confidence; locked.
+async def turn_of(tx: Transaction, user_id: UUID, id_: UUID) -> tuple[str, str | None, bool]:
+    """What was said, by whom, and whether it was said in confidence; locked, its conversation before it.
 
     :raises NotFound: absent, deleted, or still being said.
     """
+    await _sql.hold_conversation_of(tx, user_id=user_id, id=id_)
     row = await _sql.turn_to_change(tx, user_id=user_id, id=id_)
     if row is None:
         raise NotFound("There is no such memory.")
-    return row[0], row[1]
+    return row[0], row[1], row[2]
+
+
+async def rename_after(tx: Transaction, user_id: UUID, id_: UUID, was: str, becomes: str) -> None:
+    """A conversation whose name was made of its first message does not keep what that said."""
+    await _sql.rename_after(tx, user_id=user_id, id=id_, title=beginning_of(becomes), old_title=beginning_of(was))

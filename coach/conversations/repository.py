@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from coach.chat.schemas import is_id
@@ -110,7 +111,7 @@ async def rate(
             raise NotFound("There is no such message in this conversation.")
         if row[1] != "assistant":
             raise InvalidInput("message_id", "must be an answer of the coach; it is a message of yours.")
-        await _sql.give_feedback(tx, user_id=user_id, id=row[0], feedback=Jsonb(_plain(stored)))
+        await _sql.give_feedback(tx, user_id=user_id, id=row[0], feedback=Jsonb(msgspec.to_builtins(stored)))
     return stored
 
 
@@ -152,12 +153,3 @@ def _conversation(row: Sequence[Any], words: Sequence[str] | None = None) -> Con
         message_key, content = row[10], row[11]
         found.match = Match(message_key, excerpt(content, words)) if message_key is not None else None
     return found
-
-
-def _plain(stored: GivenFeedback) -> dict[str, str | None]:
-    return {
-        "rating": stored.rating,
-        "reason": stored.reason,
-        "correction": stored.correction,
-        "given_at": stored.given_at.isoformat(),
-    }

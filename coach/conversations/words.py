@@ -46,7 +46,7 @@ def words_of(q: str) -> Words:
     plain, prefixes = list[str](), list[str]()
     for token in _UNSPACED.sub(" ", q).split():
         if token.endswith("*") or (not token.isascii() and '"' not in token and not token.startswith("-")):
-            prefixes.extend(_WORD.findall(token))
+            prefixes.append(token.rstrip("*"))
         else:
             plain.append(token)
     return Words(" ".join(plain), tuple(dict.fromkeys(prefixes)), runs)

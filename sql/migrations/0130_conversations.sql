@@ -123,7 +123,8 @@ as $$
     select p_text ~ '[\u0E00-\u0EFF\u1000-\u109F\u1780-\u17FF\u3040-\u30FF\u3400-\u4DBF\u4E00-\u9FFF\uAC00-\uD7AF\uF900-\uFAFF\uFF66-\uFF9F]'
 $$;
 
--- Each character with the one that follows it, and the last of a run alone, so that one character finds all by its prefix.
+-- Each character with the one that follows it, and the last of a run alone, so that one character finds all by its prefix;
+-- and the Latin words in between, which no space sets apart either.
 create function coach.pairs(p_text text) returns tsvector
 language sql immutable parallel safe
 set search_path = ''
@@ -139,6 +140,9 @@ as $$
             select one || coalesce(lead(one) over (order by position), '') as pair
             from string_to_table(run.characters[1], null) with ordinality piece (one, position)
         ) paired
+        union
+        select lower(word[1])
+        from regexp_matches(left(p_text, 50000), '[A-Za-z0-9]{1,100}', 'g') latin (word)
     ))
 $$;
 create index if not exists ai_conversation_memory_pairs_idx
@@ -156,16 +160,20 @@ set search_path = ''
 as $$
 declare
     words tsquery := websearch_to_tsquery('pg_catalog.english', p_words);
+    among_pairs tsquery := case when p_words !~ '["-]' then plainto_tsquery('pg_catalog.simple', p_words) end;
     pairs tsquery;
     holds text;
 begin
     if not coach.acts_for(p_user_id) then
         return;
     end if;
-    select words && coalesce(string_agg(coach.lexeme(lexeme) || ':*', ' & ')::tsquery, '')
-    into words
-    from unnest(p_prefixes) prefix
-    cross join unnest(tsvector_to_array(to_tsvector('pg_catalog.english', prefix))) lexeme;
+    if p_prefixes <> '{}' then
+        among_pairs := null;
+        select words && coalesce(string_agg(coach.lexeme(lexeme) || ':*', ' & ')::tsquery, '')
+        into words
+        from unnest(p_prefixes) prefix
+        cross join unnest(tsvector_to_array(to_tsvector('pg_catalog.english', prefix))) lexeme;
+    end if;
     select string_agg(coach.lexeme(lexeme) || case when length(lexeme) = 1 then ':*' else '' end, ' & ')::tsquery
     into pairs
     from unnest(p_runs) run
@@ -176,7 +184,9 @@ begin
     end if;
     holds := concat_ws(
         ' and ',
-        case when numnode(words) > 0 then 'm.search @@ $2' end,
+        case when numnode(words) > 0 then
+            '(m.search @@ $2 or coach.is_unspaced(m.message_content) and coach.pairs(m.message_content) @@ $6)'
+        end,
         case when pairs is not null then
             'coach.is_unspaced(m.message_content) and coach.pairs(m.message_content) @@ $3
             and not exists (select from unnest($4) run where strpos(m.message_content, run) = 0)'
@@ -194,13 +204,13 @@ begin
             select c.id
             from public.conversations c
             where c.user_id = $1
-                and ($5 or coach.search_document(c.title, '''') @@ $2)
+                and ($5 or coach.search_document(c.title, '''') @@ $2 or coach.pairs(c.title) @@ $6)
                 and not exists (select from unnest($4) run where strpos(c.title, run) = 0)
         )
         select coalesce(said.conversation_id, named.id), said.id
         from said
         full join named on named.id = said.conversation_id'
-    using p_user_id, words, pairs, p_runs, numnode(words) = 0;
+    using p_user_id, words, pairs, p_runs, numnode(words) = 0, among_pairs;
 end
 $$;
 

@@ -122,8 +122,9 @@ insert into user_metadata_embeddings (
 values (:user_id, :domain_tag, :entity_id, :chunk, :title, :text, :embedding, :model, :content_hash, :now);
 
 -- name: turn_to_change(user_id, id)^
--- Locked: who said it, and whether in confidence. Primary key.
+-- Locked: what was said, by whom, and whether in confidence. Primary key.
 select
+    m.message_content,
     m.author_name,
     exists (
         select
@@ -137,6 +138,27 @@ where m.user_id = :user_id
     and m.message_role <> 'system'
     and m.status <> 'streaming'
 for update of m;
+
+-- name: hold_conversation_of(user_id, id)$
+-- Before its messages, as everywhere. Primary keys.
+select c.id
+from ai_conversation_memory m
+join conversations c on c.user_id = m.user_id and c.id = m.conversation_id
+where m.user_id = :user_id and m.id = :id
+for update of c;
+
+-- name: rename_after(user_id, id, title, old_title)!
+-- A name that was made of a first message goes with its words; one that somebody gave stays.
+update conversations c
+set title = :title, title_origin = 'question', title_tried_at = null
+from ai_conversation_memory m
+where m.user_id = :user_id
+    and m.id = :id
+    and m.message_role = 'user'
+    and m.parent_id is null
+    and c.user_id = m.user_id
+    and c.id = m.conversation_id
+    and (c.title_origin <> 'given' or c.title = :old_title);
 
 -- name: forget_turn(user_id, id, now)!
 -- The tombstone keeps its place in the conversation; triggers take its vectors and its queue row.
