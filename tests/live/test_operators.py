@@ -199,6 +199,7 @@ async def test_metrics_count_turns_and_name_nobody(client, ann):
         'coach_embedding_queue_rows{state="waiting"}',
         'coach_embedding_queue_rows{state="failed"}',
         "coach_embedding_queue_oldest_seconds",
+        "coach_embedder_pauses_total",
         "coach_jobs_held",
         'coach_database_connections{state="idle"}',
         "coach_turns_running",
