@@ -7,7 +7,6 @@ next kept node above it.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -119,8 +118,8 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def moment(value: Any) -> datetime | None:
-    """Unix seconds, with fractions; None where there are none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """Unix seconds, with fractions; None where it is no such time."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         found = datetime.fromtimestamp(value, UTC)

@@ -45,13 +45,11 @@ async def test_anothers_rows_answer_404_and_stay(
     memory = (await others.reads("/memory"))["items"][0]["id"]
     before = await everything(others)
 
-    response = await desk.send(method, path.replace("{memory}", memory), **({"json": body} if body else {}))
+    options = {"json": body} if body else {}
+    response = await desk.send(method, path.replace("{memory}", memory), **options)
 
-    absent = await desk.send(
-        method,
-        path.replace("{memory}", str(desk.person.user_id)).replace("/c", "/absent", 2),
-        **({"json": body} if body else {}),
-    )
+    nowhere = path.replace("{memory}", str(desk.person.user_id)).replace("conversations/c", "conversations/absent")
+    absent = await desk.send(method, nowhere, **options)
     assert response.status_code == absent.status_code == 404
     assert {**response.json(), "instance": ""} == {**absent.json(), "instance": ""}
     assert await everything(others) == before

@@ -95,8 +95,8 @@ async def test_a_name_given_before_the_first_turn_is_finished_is_never_asked_ove
 ):
     model_stub.always(Answer(tokens=20, rate=40))
     turn = asyncio.create_task(desks[0].person.asks("My knee hurts", id="c"))
-    while (await desks[1].changes("/conversations/c", title="Mine")).status_code == 404:
-        await asyncio.sleep(0.02)
+    await model_stub.until(lambda stub: stub.calls == 1)
+    await desks[1].changes("/conversations/c", title="Mine")
     await turn
     await asyncio.sleep(0.3)
 

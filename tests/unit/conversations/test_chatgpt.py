@@ -1,0 +1,193 @@
+"""ChatGPT's export, with everything that real ones hold."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from coach.chat.schemas import MAX_TEXT, is_id
+from coach.conversations.chatgpt import conversation_of, moment
+
+
+def node(id_: str, parent: str | None, *parts: Any, role: str = "user", **message: Any) -> dict[str, Any]:
+    content = {"content_type": "text", "parts": list(parts)}
+    told = {"author": {"role": role}, "content": content, "create_time": None} | message
+    return {"id": id_, "parent": parent, "children": [], "message": told}
+
+
+def root(id_: str = "root") -> dict[str, Any]:
+    return {"id": id_, "parent": None, "children": [], "message": None}
+
+
+def read(*nodes: dict[str, Any], **head: Any) -> dict[str, Any]:
+    return conversation_of(
+        {"id": "c", "title": "T", "create_time": 1_700_000_000, "mapping": {n["id"]: n for n in nodes}} | head
+    )
+
+
+def said(*nodes: dict[str, Any], **head: Any) -> list[tuple[str, str | None, str]]:
+    return [(m["id"], m["parent_id"], m["content"]) for m in read(*nodes, **head)["messages"]]
+
+
+def test_a_tree_becomes_messages_that_name_their_parents() -> None:
+    nodes = (
+        root(),
+        node("q", "root", "Hi"),
+        node("a", "q", "Ho", role="assistant"),
+        node("b", "q", "Hey", role="assistant"),
+    )
+
+    assert said(*nodes) == [("q", None, "Hi"), ("a", "q", "Ho"), ("b", "q", "Hey")]
+
+
+def test_nodes_may_stand_in_any_order() -> None:
+    assert said(node("a", "q", "Ho", role="assistant"), node("q", "root", "Hi"), root()) == [
+        ("q", None, "Hi"),
+        ("a", "q", "Ho"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        {"role": "system"},
+        {"role": "tool"},
+        {"content": None},
+        {"content": {"content_type": "text", "parts": []}},
+        {"content": {"content_type": "text", "parts": ["", "  "]}},
+        {"content": {"content_type": "text", "parts": None}},
+        {"content": {"content_type": "thoughts", "thoughts": [{"summary": "x"}]}},
+        {"content": {"content_type": "user_editable_context", "user_profile": "x", "parts": ["x"]}},
+        {"content": {"content_type": "execution_output", "text": "1"}},
+        {"content": {"content_type": "code", "text": "run()"}, "recipient": "python", "role": "assistant"},
+        {"metadata": {"is_visually_hidden_from_conversation": True}},
+        {"author": None},
+        {"author": {"role": None}},
+        {"content": "text"},
+    ],
+)
+def test_what_nobody_said_is_stepped_over(silent: dict[str, Any]) -> None:
+    fields = {"parts": ["Hidden"]} | silent
+    hidden = node("h", "q", *fields.pop("parts"), **fields)
+
+    assert said(root(), node("q", "root", "Hi"), hidden, node("a", "h", "Ho", role="assistant")) == [
+        ("q", None, "Hi"),
+        ("a", "q", "Ho"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        (["One", "Two"], "One\nTwo"),
+        ([{"content_type": "image_asset_pointer", "asset_pointer": "x"}, "What is it?"], "[image]\nWhat is it?"),
+        ([{"content_type": "image_asset_pointer"}], "[image]"),
+        (
+            [{"content_type": "audio_transcription", "text": "Spoken"}, {"content_type": "audio_asset_pointer"}],
+            "Spoken\n[audio]",
+        ),
+        ([None, 7, {}, "Text"], "Text"),
+        (["A\0B"], "AB"),
+        (["See \ue200cite\ue202turn0search1\ue201 here"], "See  here"),
+    ],
+)
+def test_the_parts_of_a_message_are_what_a_reader_saw(parts: list[Any], text: str) -> None:
+    message = {"content": {"content_type": "multimodal_text", "parts": parts}}
+
+    assert said(root(), node("q", "root", **message)) == [("q", None, text)]
+
+
+def test_times_are_unix_and_nobody_is_older_than_what_they_answer() -> None:
+    messages = read(
+        root(),
+        node("q", "root", "Hi", create_time=1_700_000_050.5),
+        node("a", "q", "Ho", role="assistant", create_time=1_700_000_000),
+    )["messages"]
+
+    assert [m["created_at"] for m in messages] == [
+        "2023-11-14T22:14:10.500000+00:00",
+        "2023-11-14T22:14:10.500001+00:00",
+    ]
+
+
+@pytest.mark.parametrize("value", [None, True, "1700000000", math.nan, math.inf, -1, 0, 1e18, 10**400, 9_999_999_999])
+def test_a_time_that_is_none_is_not_guessed(value: Any) -> None:
+    assert moment(value) is None
+
+
+def test_a_circle_and_a_lost_parent_lose_only_themselves() -> None:
+    nodes = (
+        root(),
+        node("x", "y", "Circle"),
+        node("y", "x", "Circle"),
+        node("z", "gone", "Orphan"),
+        node("s", "s", "Self"),
+    )
+
+    assert said(*nodes) == [("z", None, "Orphan")]
+
+
+def test_a_deep_conversation_is_no_recursion() -> None:
+    nodes = [root("n0"), *(node(f"n{i}", f"n{i - 1}", "x") for i in range(1, 5_000))]
+
+    assert len(said(*nodes)) == 4_999
+
+
+def test_a_text_longer_than_a_message_becomes_several_in_a_row() -> None:
+    words = "word " * 15_000
+
+    pieces = said(root(), node("q", "root", words), node("a", "q", "Ho", role="assistant"))
+
+    assert [(id_, parent) for id_, parent, _ in pieces] == [("q", None), ("q~2", "q"), ("q~3", "q~2"), ("a", "q~3")]
+    assert all(len(text) <= MAX_TEXT for _, _, text in pieces)
+    assert " ".join(text.strip() for _, _, text in pieces[:3]) == words.strip()
+
+
+def test_a_text_without_any_space_is_cut_all_the_same() -> None:
+    pieces = said(root(), node("q", "root", "x" * (MAX_TEXT + 5)))
+
+    assert [len(text) for _, _, text in pieces] == [MAX_TEXT, 5]
+
+
+def test_ids_that_cannot_be_ours_get_a_name_that_stays() -> None:
+    told = read(
+        root(),
+        node("a b/c", "root", "Hi"),
+        node("a", "a b/c", "Ho", role="assistant"),
+        id=None,
+        conversation_id="my id",
+    )
+
+    assert is_id(told["id"])
+    assert all(is_id(message["id"]) for message in told["messages"])
+    assert told["messages"][1]["parent_id"] == told["messages"][0]["id"]
+    assert told == read(
+        root(),
+        node("a b/c", "root", "Hi"),
+        node("a", "a b/c", "Ho", role="assistant"),
+        id=None,
+        conversation_id="my id",
+    )
+
+
+@pytest.mark.parametrize(
+    ("current", "shown"), [("a", "a"), ("h", "a"), ("root", None), (None, None), ("gone", None), ([], None)]
+)
+def test_the_branch_that_was_shown_is_shown(current: Any, shown: str | None) -> None:
+    hidden = node("h", "a", "x", role="tool")
+
+    told = read(root(), node("q", "root", "Hi"), node("a", "q", "Ho", role="assistant"), hidden, current_node=current)
+
+    assert told.get("current_message_id") == shown
+
+
+@pytest.mark.parametrize("mapping", [None, [], "x", {"a": None}, {"a": "b"}, {"a": {"message": 7, "parent": 9}}])
+def test_a_mapping_that_is_none_holds_nothing(mapping: Any) -> None:
+    assert conversation_of({"id": "c", "mapping": mapping})["messages"] == []
+
+
+def test_a_title_is_bounded_and_may_be_missing() -> None:
+    assert read(root(), title=None)["title"] == ""
+    assert len(read(root(), title="x" * 500)["title"]) == 200
