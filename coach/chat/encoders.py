@@ -6,9 +6,8 @@ stream ends in exactly one of ``finish``, ``abort`` and ``error``, whatever the 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from contextlib import aclosing
 from traceback import format_tb
 from typing import Any
 
@@ -30,7 +29,6 @@ from coach.errors import CoachError
 from coach.models.base import Usage
 from coach.retrieval.base import Source
 
-SILENCE = 15.0
 SNIPPET = 160
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
@@ -148,20 +146,20 @@ def snippet(text: str, limit: int) -> str:
     return (head if head and len(tail) < limit // 3 else cut) + "…"
 
 
-async def sse(reader: Reader, *, silence: float = SILENCE) -> AsyncGenerator[bytes, None]:
+async def sse(reader: Reader) -> AsyncGenerator[bytes, None]:
     """The stream of ``POST /api/chat``, one write a batch. A reader that closes this only detaches from the turn."""
     parts = UIMessageParts()
-    async with aclosing(ended_properly(reader)) as batches, aclosing(with_silences(batches, silence)) as told:
-        async for batch in told:
-            if batch is None:
-                yield PING
+    async with aclosing(ended_properly(reader)) as batches:
+        async for batch in batches:
+            if batch:
+                yield b"".join([b"data: " + part + b"\n\n" for event in batch for part in parts.encode(event)])
             else:
-                yield b"".join(b"data: " + part + b"\n\n" for event in batch for part in parts.encode(event))
+                yield PING
     yield DONE
 
 
 async def ended_properly(reader: Reader) -> AsyncGenerator[Sequence[Event], None]:
-    """The reader's batches, and a failure where it breaks or falls silent without having ended."""
+    """The reader's batches, and a failure where it breaks or stops without having ended."""
     try:
         async for batch in reader:
             yield batch
@@ -175,36 +173,3 @@ async def ended_properly(reader: Reader) -> AsyncGenerator[Sequence[Event], None
         log.error("reader_broke", error=type(error).__name__, frames=format_tb(error.__traceback__))  # noqa: TRY400
         failure = Failed("internal-error", "Something went wrong here; it has been noted.")
     yield [failure]
-
-
-async def with_silences(
-    batches: AsyncIterator[Sequence[Event]], silence: float
-) -> AsyncGenerator[Sequence[Event] | None, None]:
-    """The batches, and ``None`` after each ``silence`` seconds without one."""
-    pending: asyncio.Task[Sequence[Event]] | None = None
-    try:
-        while True:
-            pending = pending or asyncio.ensure_future(_next(batches))
-            if not pending.done():
-                await asyncio.wait([pending], timeout=silence)
-            if not pending.done():
-                yield None
-                continue
-            done, pending = pending, None
-            batch = done.result()
-            if not batch:
-                return
-            yield batch
-    finally:
-        if pending is not None:
-            pending.cancel()
-            with suppress(asyncio.CancelledError):
-                await pending
-
-
-async def _next(batches: AsyncIterator[Sequence[Event]]) -> Sequence[Event]:
-    """The next batch that holds something, or an empty one at the end: a task cannot raise StopAsyncIteration."""
-    async for batch in batches:
-        if batch:
-            return batch
-    return ()

@@ -7,6 +7,9 @@ from collections.abc import AsyncGenerator, Sequence
 
 from coach.chat.events import Event, Terminal
 
+SILENCE = 15.0
+"""Seconds after which a reader hears that nothing came, so that its client can be told that somebody is there."""
+
 
 class EventLog:
     """Append-only; a reader that comes late gets everything from the first event on.
@@ -16,7 +19,7 @@ class EventLog:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
-        self._changed = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
         self.ended = False
 
     def publish(self, *events: Event) -> None:
@@ -25,11 +28,12 @@ class EventLog:
             if not self.ended:
                 self._events.append(event)
                 self.ended = isinstance(event, Terminal)
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        waiting, self._waiting = self._waiting, set()
+        for reader in waiting:
+            _wake(reader)
 
-    async def read(self) -> AsyncGenerator[Sequence[Event], None]:
-        """Batches of all that wait together, until the terminal event."""
+    async def read(self, silence: float = SILENCE) -> AsyncGenerator[Sequence[Event], None]:
+        """Batches of all that wait together, until the terminal event; an empty one after each ``silence``."""
         position = 0
         while True:
             batch = self._events[position:]
@@ -38,5 +42,24 @@ class EventLog:
                 yield batch
             elif self.ended:
                 return
-            else:
-                await self._changed.wait()
+            elif not await self._changes(silence):
+                yield ()
+
+    async def _changes(self, seconds: float) -> bool:
+        """A future and a timer of its own: an event with a time limit around it takes three times as long."""
+        loop = asyncio.get_running_loop()
+        change = loop.create_future()
+        self._waiting.add(change)
+        timer = loop.call_later(seconds, _wake, change)
+        try:
+            await change
+        finally:
+            timer.cancel()
+            was_silent = change in self._waiting
+            self._waiting.discard(change)
+        return not was_silent
+
+
+def _wake(reader: asyncio.Future[None]) -> None:
+    if not reader.done():
+        reader.set_result(None)

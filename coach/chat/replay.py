@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from msgspec import Struct
 from coach.chat.attended import Attendance
 from coach.chat.events import ContextRead, Event, Failed, Finished, Interrupted, SourceFound, Started, TextDelta
 from coach.chat.ledger import Ledger
+from coach.chat.log import SILENCE
 from coach.chat.settling import ORPHANED_AFTER, close_orphan
 from coach.database.pool import Database
 from coach.database.queries import load
@@ -106,13 +108,14 @@ class Replays:
     ) -> AsyncGenerator[Sequence[Event], None]:
         """The turn from its first event; of one that still runs elsewhere what comes, until it has ended.
 
-        Ends a turn itself whose heartbeat has stopped for too long. With ``attendance`` this reader keeps it alive.
+        An empty batch comes after each ``SILENCE``. Ends a turn itself whose heartbeat has stopped for too long. With
+        ``attendance`` this reader keeps it alive.
         """
         if attendance is not None:
             await attendance.follow(user_id, answer_id)
         stored = await self._read(user_id, answer_id)
         yield [stored.opening(), await self._ledger.quota(user_id, self._clock())]
-        told_context, told_text = False, 0
+        told_context, told_text, told_at = False, 0, monotonic()
         while True:
             batch: list[Event] = []
             if not told_context and (context := stored.context) is not None:
@@ -124,7 +127,8 @@ class Replays:
             ending = stored.ending()
             if ending is not None:
                 batch.append(ending)
-            if batch:
+            if batch or monotonic() - told_at > SILENCE:
+                told_at = monotonic()
                 yield batch
             if ending is not None:
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, TypeVar
@@ -13,8 +13,9 @@ from uuid import UUID
 
 import structlog
 
-from coach.chat.answer import Answer, Checkpoints
+from coach.chat.answer import Answer
 from coach.chat.attended import Attendance
+from coach.chat.checkpoints import Checkpoints, Kept
 from coach.chat.endings import complete, failed, interrupted, store
 from coach.chat.events import ContextRead, Event, QuotaTold, SourceFound, Started, TextDelta
 from coach.chat.ledger import Ledger, Opened
@@ -76,7 +77,7 @@ class RunningTurn:
             self._limit.reschedule(asyncio.get_running_loop().time())
 
     def go_on(self) -> None:
-        """For the places where a cancellation can have been dropped on the way (see ``Checkpoints.keep``).
+        """For the places where a cancellation can have been dropped on the way (see ``Checkpoints``).
 
         :raises TimeoutError: the turn was stopped, or its time is up.
         """
@@ -133,7 +134,7 @@ class Turns:
         """
         turn, answer = running.turn, running.answer
         model = self._models[turn.model]
-        async with running.within(self._timeout), self._keep_checkpoints(running):
+        async with running.within(self._timeout), self._keep_checkpoints(running) as kept:
             history = await self._history(turn)
             context = await self._context(turn, await question, [id_ for id_, _, _ in history])
             prompt = running.prompt = self._compose(running, context, history)
@@ -147,6 +148,7 @@ class Turns:
                         case Delta(text):
                             answer.append(text)
                             running.log.publish(TextDelta(text))
+                            self._checkpoints.grew(kept)
                         case Completion():
                             answer.completion = piece
         if not answer.text:
@@ -286,7 +288,7 @@ class Turns:
         await self.ledger.request_stop(user_id, conversation_key)
         await asyncio.sleep(INTERRUPT_PAUSE)
 
-    def _keep_checkpoints(self, running: RunningTurn) -> Any:
+    def _keep_checkpoints(self, running: RunningTurn) -> AbstractAsyncContextManager[Kept]:
         return self._checkpoints.keep(
             running.turn, running.answer, running.stored_context, lambda: running.stop("stopped")
         )

@@ -25,6 +25,7 @@ Statement = tuple[LiteralString, tuple[str, ...]]
 
 _ROLE: LiteralString = "select set_config('role', %s, true)"
 _CLAIMED: LiteralString = "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
+_UNHURRIED: LiteralString = "select set_config('role', %s, true), set_config('synchronous_commit', 'off', true)"
 _SNAPSHOT: Statement = ("set transaction isolation level repeatable read", ())
 
 
@@ -95,6 +96,18 @@ class Database:
         claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
         first = [*([_SNAPSHOT] if is_snapshot else []), (_CLAIMED, (role, claims))]
         async with self._begun(first, question) as begun:
+            yield begun
+
+    @asynccontextmanager
+    async def asking_for_several(
+        self, question: Callable[[Transaction], Awaitable[T]]
+    ) -> AsyncIterator[tuple[Transaction, T]]:
+        """For a function that itself takes on one user after another; until it does, no row is seen.
+
+        Its commit is not waited for: a crash of the database may undo the last third of a second of such
+        transactions, never a part of one.
+        """
+        async with self._begun([(_UNHURRIED, ("coach_session",))], question) as begun:
             yield begun
 
     @asynccontextmanager

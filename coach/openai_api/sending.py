@@ -11,7 +11,7 @@ from litestar import Request
 from litestar.background_tasks import BackgroundTask
 from litestar.response import Stream
 
-from coach.chat.encoders import PING, SILENCE, ended_properly, with_silences
+from coach.chat.encoders import PING, ended_properly
 from coach.chat.events import Event
 from coach.chat.turns import Reader
 from coach.http.negotiation import STREAM
@@ -33,12 +33,12 @@ def streamed(reader: Reader, encoder: Encoder, headers: dict[str, str]) -> Strea
     return Stream(frames(reader, encoder), media_type=STREAM, headers=HEADERS | headers, background=left)
 
 
-async def frames(reader: Reader, encoder: Encoder, *, silence: float = SILENCE) -> AsyncGenerator[bytes, None]:
+async def frames(reader: Reader, encoder: Encoder) -> AsyncGenerator[bytes, None]:
     """What is written, once for all the events that wait together."""
     try:
-        async with aclosing(ended_properly(reader)) as batches, aclosing(with_silences(batches, silence)) as told:
-            async for batch in told:
-                if batch is None:
+        async with aclosing(ended_properly(reader)) as batches:
+            async for batch in batches:
+                if not batch:
                     yield PING
                 elif data := _encoded(batch, encoder):
                     yield data

@@ -99,12 +99,11 @@ from ai_conversation_memory m
 left join turn_checkpoints c on c.user_id = m.user_id and c.message_id = m.id
 where m.user_id = :user_id and m.conversation_id = :conversation_id and m.status = 'streaming';
 
--- name: checkpoint(user_id, message_id, content, context, now)^
--- Every 500 ms or 2 KB of a running turn. Says whether somebody asked it to stop.
-update turn_checkpoints
-set content = :content, context = coalesce(:context, context), heartbeat = :now
-where user_id = :user_id and message_id = :message_id
-returning stop_requested;
+-- name: checkpoint(user_ids, message_ids, contents, contexts, now)$
+-- Twice a second, all turns that run in a process. Returns those that somebody asked to stop, or that have no row.
+select coach.checkpoint(
+    :user_ids::uuid[], :message_ids::uuid[], :contents::text[], :contexts::jsonb[], :now::timestamptz
+);
 
 -- name: request_stop(user_id, conversation_id)
 -- Reaches the process that runs the turn with its next checkpoint.

@@ -181,7 +181,7 @@ async def test_a_reader_that_just_stops_is_a_failure():
 async def test_silence_is_filled_with_pings():
     log = EventLog()
     log.publish(STARTED)
-    reading = asyncio.create_task(stream(log.read(), silence=0.02))
+    reading = asyncio.create_task(stream(log.read(silence=0.02)))
     await asyncio.sleep(0.09)
     log.publish(TextDelta("Hi"), FINISHED)
 

@@ -6,13 +6,15 @@ import asyncio
 import json
 
 import pytest
+from litestar import Litestar, get
+from litestar.response import Stream
 
 from coach.chat.events import Failed, Finished, Interrupted, QuotaTold, Started, TextDelta
 from coach.models.base import Usage
 from coach.openai_api.chunks import Chunks
 from coach.openai_api.response_events import ResponseEvents
 from coach.openai_api.response_objects import Facts
-from coach.openai_api.sending import frames
+from coach.openai_api.sending import frames, streamed
 
 STARTED = Started("msg_1", "c", "q", "i", "stub", "goal_coaching@1")
 FINISHED = Finished("stop", Usage(3, 2), 1, 2)
@@ -27,14 +29,14 @@ async def reading(*batches, pause=0.0, fails=None):
         raise fails
 
 
-async def sent(reader, encoder=None, **options):
-    return [data async for data in frames(reader, encoder or Chunks("coach", has_usage=False), **options)]
+async def sent(reader, encoder=None):
+    return [data async for data in frames(reader, encoder or Chunks("coach", has_usage=False))]
 
 
 async def test_silence_is_filled_with_comments():
-    data = await sent(reading([STARTED], [TextDelta("a")], [FINISHED], pause=0.05), silence=0.01)
+    data = await sent(reading([STARTED], [], [TextDelta("a")], [], [], [FINISHED]))
 
-    assert data.count(b": ping\n\n") >= 3
+    assert data.count(b": ping\n\n") == 3
     assert b"".join(data).endswith(b"data: [DONE]\n\n")
 
 
@@ -83,6 +85,26 @@ async def test_leaving_closes_the_reader():
     assert reader.ag_frame is None
 
 
+async def test_a_client_that_is_gone_before_the_first_byte_has_left_too():
+    reader = reading([STARTED], [FINISHED], pause=5)
+
+    @get("/")
+    async def stream() -> Stream:
+        return streamed(reader, Chunks("coach", has_usage=False), {})
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    async def send(_message):
+        """Nobody hears it."""
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "root_path": ""}
+    await Litestar([stream])(scope, gone, send)
+
+    with pytest.raises(StopAsyncIteration):
+        await anext(reader)
+
+
 def events_of(*batches, after=-1):
     encoder = ResponseEvents(FACTS, after)
     return b"".join(frame for event in batches for frame in encoder.encode(event))
@@ -95,6 +117,16 @@ def test_events_are_numbered_by_the_text_and_not_by_its_pieces():
     for size in (1, 3, 8, 11):
         pieces = [TextDelta(text[at : at + size]) for at in range(0, len(text), size)]
         assert events_of(STARTED, *pieces, FINISHED) == whole
+
+
+def test_at_most_seven_characters_wait_for_what_follows():
+    encoder = ResponseEvents(FACTS)
+    encoder.encode(STARTED)
+
+    told = 0
+    for said in range(1, 40):
+        told += b"".join(encoder.encode(TextDelta("x"))).partition(b'"delta":"')[2].partition(b'"')[0].count(b"x")
+        assert said - 7 <= told <= said
 
 
 def test_what_was_read_is_left_out_and_nothing_else():
