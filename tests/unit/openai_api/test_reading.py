@@ -8,7 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from coach.chat.prompt import Template
 from coach.errors import CoachError
+from coach.models.base import ModelOptions
 from coach.openai_api.messages import Message, understand
 from coach.openai_api.schemas import parse_completion, parse_response
 
@@ -41,6 +43,15 @@ def test_an_assistants_refusal_is_its_text():
     found = said(("user", "1"), ("assistant", [{"type": "refusal", "refusal": "No."}]), ("user", "2"))
 
     assert found.history[0] == ("assistant", "No.")
+
+
+def test_an_answer_gets_half_of_a_small_models_context_at_most():
+    template = Template("goal_coaching", "1", "", ModelOptions(temperature=0.5, max_tokens=900))
+
+    tuned = template.tuned(ModelOptions(max_tokens=8_192, stop=("END",)), 4_096)
+
+    assert tuned.options == ModelOptions(temperature=0.5, max_tokens=2_048, stop=("END",))
+    assert template.tuned(ModelOptions(top_p=0.0), 1_000).options.max_tokens == 900
 
 
 values = st.recursive(
