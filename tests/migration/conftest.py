@@ -50,6 +50,10 @@ ROWS: dict[str, LiteralString] = {
         insert into message_embeddings (user_id, message_id, embedding_model, embedding)
         values (:user, :id, 'test', {VECTOR})
     """,
+    "memory_corrections": """
+        insert into memory_corrections (user_id, domain_tag, entity_id, content)
+        values (:user, 'task', :id, 'Buy shoes')
+    """,
     "turn_checkpoints": "insert into turn_checkpoints (user_id, message_id) values (:user, :id)",
     "ai_interactions": """
         insert into ai_interactions (user_id, id, feature_type, status, quota_month)

@@ -236,6 +236,7 @@ BROWSER = {
     "daily_flow_metrics": "SELECT",
     "exports": "SELECT",
     "journal_entries": "DELETE INSERT SELECT UPDATE",
+    "memory_corrections": "SELECT",
     "nudges": "SELECT",
     "pillars": "DELETE INSERT SELECT UPDATE",
     "projects": "DELETE INSERT SELECT UPDATE",
