@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _sql = load("attendance")
 
-ABANDONED_AFTER = 0.6
+ABANDONED_AFTER = 0.75
 """Seconds. The stock SDKs try again 0.38 to 0.5 s after a lost connection, and then find the turn still running."""
 
 FOLLOWED_FOR = timedelta(seconds=1.5)

@@ -39,7 +39,7 @@ async def test_a_caller_that_leaves_stops_its_turn_and_the_part_is_kept(ann, stu
     left = time.monotonic()
     await stub.until(lambda s: s.open_streams == 0 and s.closed_early == 1)
 
-    assert time.monotonic() - left < 1.0
+    assert time.monotonic() - left < 1.5  # 0.8 s on a machine that has nothing else to do
     await rows(ann).settled()
     assert (await rows(ann).messages())[-1] == ("assistant", "one small honest ", "interrupted")
     assert await rows(ann).quota() == (1, 0)
@@ -177,7 +177,7 @@ async def test_a_retry_after_the_turn_was_given_up_gets_a_whole_answer(ann, stub
 async def test_a_retry_soon_after_a_cut_connection_joins_the_turn_that_runs(ann, stub, rows, coach_url):
     stub.will(SLOW)
     await leave(coach_url, ann, completion(), after=0)
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(0.2)
 
     again = await post(ann, completion(), **RETRY)
 
