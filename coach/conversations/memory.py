@@ -79,7 +79,8 @@ async def listed(db: Database, user_id: UUID, *, source: Domain | None, limit: i
         if not await _sql.consented(tx, user_id=user_id):
             return MemoryPage([])
         if source != "conversation":
-            facts = [row async for row in _sql.remembered_facts(tx, source=source, **page)]
+            model = await _sql.served_from(tx, user_id=user_id)
+            facts = [row async for row in _sql.remembered_facts(tx, model=model, source=source, **page)]
         if source in (None, "conversation"):
             turns = [row async for row in _sql.remembered_turns(tx, **page)]
     rows = list(islice(merge(facts, turns, key=_place, reverse=True), limit + 1))

@@ -204,7 +204,11 @@ begin
             select c.id
             from public.conversations c
             where c.user_id = $1
-                and ($5 or coach.search_document(c.title, '''') @@ $2 or coach.pairs(c.title) @@ $6)
+                and (
+                    $5
+                    or to_tsvector(''pg_catalog.english'', c.title) @@ $2
+                    or $6 is not null and coach.is_unspaced(c.title) and coach.pairs(c.title) @@ $6
+                )
                 and not exists (select from unnest($4) run where strpos(c.title, run) = 0)
         )
         select coalesce(said.conversation_id, named.id), said.id

@@ -1,6 +1,6 @@
--- name: remembered_facts(user_id, source, before, before_id, limit)
--- GET /api/memory: what was made of rows, one item an entity, newest first. Index (user_id, updated_at, id); the first chunk
--- stands for its entity, by the unique index. During a change of model both have the same text: the serving one counts.
+-- name: remembered_facts(user_id, model, source, before, before_id, limit)
+-- GET /api/memory: what was made of rows, one item an entity, newest first. Walks the index (user_id, updated_at, id); the
+-- first chunk stands for its entity, by the unique index. During a change of model both have the same text.
 select
     e.domain_tag,
     coalesce(e.entity_id, e.id),
@@ -14,15 +14,16 @@ select
             and (c.entity_id = e.entity_id or c.id = e.id)
     ),
     e.updated_at,
-    k.content is not null,
+    exists (
+        select
+        from memory_corrections k
+        where k.user_id = e.user_id and k.domain_tag = e.domain_tag and k.entity_id = coalesce(e.entity_id, e.id)
+    ),
     e.id
 from user_metadata_embeddings e
-left join embedding_models s on s.user_id = e.user_id
-left join memory_corrections k
-    on k.user_id = e.user_id and k.domain_tag = e.domain_tag and k.entity_id = coalesce(e.entity_id, e.id)
 where e.user_id = :user_id
     and (:source::text is null or e.domain_tag = :source)
-    and e.embedding_model = coalesce(s.serving_model, e.embedding_model)
+    and (:model::text is null or e.embedding_model = :model)
     and not exists (
         select
         from user_metadata_embeddings first
@@ -62,6 +63,12 @@ limit :limit::integer;
 -- name: consented(user_id)$
 -- Without this consent nothing is remembered; what is stored is only shown where it was said. No row means yes.
 select coalesce((select record_rag_snippets from user_analytics_preferences where user_id = :user_id), true);
+
+-- name: served_from(user_id)$
+-- The model whose vectors are searched. Primary key.
+select serving_model
+from embedding_models
+where user_id = :user_id;
 
 -- name: hold_consent(user_id)$
 -- First of all locks, so that nothing is stored after a withdrawal.

@@ -29,7 +29,8 @@ async def person(_past: dict[str, UUID], new_user: Any, owner: Any) -> UUID:
         _past["ann"], _past["ben"] = await new_user(), await new_user()
         for user in _past.values():
             await owner.execute(FILL, {"me": user, "count": MESSAGES})
-        await owner.execute("analyze conversations, ai_conversation_memory, user_metadata_embeddings")
+        # As autovacuum leaves it: else each search of words reads the list of what the index has not taken in yet.
+        await owner.execute("vacuum analyze conversations, ai_conversation_memory, user_metadata_embeddings")
     return _past["ann"]
 
 
@@ -85,6 +86,7 @@ select id, 'wordllama' from me
 async def pages_of(db: Database, person: UUID, query: str, **values: object) -> int:
     """Pages that a statement of a user's touches, in memory or not."""
     async with db.as_user(person) as tx:
+        await tx.execute(query.encode(), values)  # once before: a session reads the catalog when it first meets a table
         cursor = await tx.execute(f"explain (analyze, buffers, format json) {query}".encode(), values)
         row = await cursor.fetchone()
         assert row is not None
@@ -105,7 +107,7 @@ PAGE = {"before": None, "before_id": None, "limit": 51}
 async def test_the_list_reads_its_page(db: Database, person: UUID) -> None:
     query = sql_of("conversations", "conversations")
 
-    assert await pages_of(db, person, query, user_id=person, archived=False, **PAGE) < 700
+    assert await pages_of(db, person, query, user_id=person, archived=False, **PAGE) < 100
 
 
 @pytest.mark.parametrize("start", ["m9998", "m5000"])
@@ -127,7 +129,7 @@ async def test_a_page_of_messages_costs_the_same_wherever_it_is(
         limit=50,
     )
 
-    assert pages < 2_500
+    assert pages < 1_500
 
 
 async def test_going_down_to_a_leaf_reads_no_more_than_the_way(db: Database, person: UUID, owner: Any) -> None:
@@ -136,11 +138,11 @@ async def test_going_down_to_a_leaf_reads_no_more_than_the_way(db: Database, per
     )
     (from_id,) = await row.fetchone()
 
-    assert await pages_of(db, person, sql_of("conversations", "newest_below"), user_id=person, id=from_id) < 300
+    assert await pages_of(db, person, sql_of("conversations", "newest_below"), user_id=person, id=from_id) < 150
 
 
 @pytest.mark.parametrize(
-    ("words", "runs", "found"), [("axolotl", [], 6), ("", ["膝盖"], 6), ("number 77", [], 1), ("nowhere", [], 0)]
+    ("words", "runs", "found"), [("axolotl", [], 1), ("", ["膝盖"], 6), ("number 77", [], 1), ("nowhere", [], 0)]
 )
 async def test_a_search_for_rare_words_goes_by_the_index(
     db: Database, person: UUID, words: str, runs: list[str], found: int
@@ -149,16 +151,18 @@ async def test_a_search_for_rare_words_goes_by_the_index(
 
     pages = await pages_of(db, person, query, me=person, words=words, runs=runs)
 
-    assert pages < 700
+    assert pages < 150
     page = await repository.listed(db, person, q=" ".join([words, *runs]), archived=False, limit=50, cursor=None)
     assert len(page.items) == found
 
 
 @pytest.mark.parametrize("name", ["remembered_facts", "remembered_turns"])
 async def test_a_page_of_memories_reads_its_page(db: Database, person: UUID, name: str) -> None:
-    values = {"user_id": person, **PAGE} | ({"source": None} if name == "remembered_facts" else {})
+    values = {"user_id": person, **PAGE} | (
+        {"model": "wordllama", "source": None} if name == "remembered_facts" else {}
+    )
 
-    assert await pages_of(db, person, sql_of("memory", name), **values) < 1_500
+    assert await pages_of(db, person, sql_of("memory", name), **values) < 1_000
 
 
 async def test_all_of_a_long_past_can_be_paged_through(db: Database, person: UUID) -> None:
