@@ -263,6 +263,18 @@ async def test_a_turn_that_is_stopped_from_elsewhere_says_so_to_its_caller(ann, 
     assert (await rows(ann).messages())[-1][1:] == ("one small honest ", "interrupted")
 
 
+async def test_the_first_words_come_while_the_rest_is_still_made(ann, stub):
+    stub.will(Answer(tokens=20, rate=20))
+
+    async with ann.client.stream(
+        "POST", "/v1/chat/completions", json=completion(stream=True), headers=ann.headers
+    ) as r:
+        async for line in r.aiter_lines():
+            if '"content":"one' in line:
+                assert stub.open_streams == 1
+                break
+
+
 async def test_tokens_that_wait_together_are_one_write(ann, stub):
     stub.will(Answer(tokens=200))
 

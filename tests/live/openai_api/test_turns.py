@@ -244,3 +244,25 @@ async def test_a_retry_on_another_server_process_is_the_same_turn(servers, ann, 
     assert stub.open_streams == 1
     reading.cancel()
     await stub.until(lambda s: s.open_streams == 0)
+
+
+async def test_a_response_is_followed_on_another_server_process_from_where_a_reader_was(servers, ann, stub, rows):
+    here, there = servers
+    stub.will(Answer(tokens=30, rate=20))
+    body = {"model": "coach", "input": "How is it going?", "stream": True}
+    async with (
+        httpx.AsyncClient(base_url=here, headers=ann.headers, timeout=30) as one,
+        httpx.AsyncClient(base_url=there, headers=ann.headers, timeout=30) as two,
+    ):
+        first = asyncio.create_task(one.post("/v1/responses", json=body))
+        await stub.until(lambda s: s.open_streams == 1)
+        ((message_id,),) = await rows(ann).fetch(
+            "select client_id from ai_conversation_memory where user_id = %(user)s and status = 'streaming'"
+        )
+        path = f"/v1/responses/resp_{message_id.removeprefix('msg_')}?stream=true&starting_after=5"
+        running = await two.get(path)
+        ended = await two.get(path)
+
+    frames = (await first).text.split("\n\n")
+    assert running.text.split("\n\n") == ended.text.split("\n\n") == frames[6:]
+    assert stub.calls == 1
