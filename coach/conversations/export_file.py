@@ -109,12 +109,7 @@ def _texts(file: Path) -> Iterator[bytes]:
                 raise UnreadableExport(f"{file} is a zip without a conversations.json; is it a ChatGPT export?")
             for name in names:
                 yield archive.read(name)
-    except (
-        OSError,
-        BadZipFile,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:  # the latter two: encrypted, unknown packing
+    except (OSError, BadZipFile, RuntimeError) as error:  # the last: encrypted, or packed in an unknown way
         raise UnreadableExport(f"{file} cannot be read ({type(error).__name__}).") from None
 
 

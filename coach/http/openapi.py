@@ -15,6 +15,7 @@ from litestar.openapi.spec import Components, License, SecurityScheme
 
 from coach.chat.collected import FinishedTurn
 from coach.chat.schemas import FEATURES
+from coach.conversations.description import describe_conversations
 from coach.http.catalogue import KINDS
 from coach.http.examples import FINISHED_TURN, REQUEST, STREAM
 from coach.http.problems import MEDIA_TYPE, Problem
@@ -90,6 +91,7 @@ def complete(generated: Schema) -> Schema:
     resumed["200"] = {"description": "The stream from its start.", "content": {"text/event-stream": _STREAM}}
     resumed["204"] = {"description": "Nothing to resume."}
     describe_v1(schema)
+    describe_conversations(schema)
     return schema
 
 

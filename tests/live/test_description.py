@@ -23,6 +23,13 @@ async def test_every_route_is_described_with_its_problems(described):
         "/api/chat",
         "/api/chat/{conversation_id}/stream",
         "/api/chat/{conversation_id}/stop",
+        "/api/conversations",
+        "/api/conversations/{conversation_id}",
+        "/api/conversations/{conversation_id}/messages",
+        "/api/conversations/{conversation_id}/messages/{message_id}/feedback",
+        "/api/conversations/import",
+        "/api/memory",
+        "/api/memory/{source}/{memory_id}",
         "/api/search",
         "/api/me/quota",
         "/api/config",
@@ -81,6 +88,30 @@ async def test_the_examples_are_what_the_server_says(ann):
     whole = (await ann.client.post("/api/chat", json=REQUEST, headers=as_json)).json()
     assert set(whole) == set(FINISHED_TURN)
     assert set(whole["message"]["metadata"]) == set(FINISHED_TURN["message"]["metadata"])
+
+
+async def test_the_bodies_of_conversations_and_memory_are_described_with_examples_that_are_taken(ann, described):
+    def body(path, method):
+        return described["paths"][path][method]["requestBody"]["content"]["application/json"]
+
+    one = "/api/conversations/{conversation_id}"
+    told = body("/api/conversations/import", "post")
+    imported = await ann.client.post("/api/conversations/import", json=told["example"], headers=ann.headers)
+    conversation = told["example"]["conversations"][0]
+    memory = (await ann.gets("/api/memory")).json()["items"][0]
+    for path, template, method in (
+        (f"/api/conversations/{conversation['id']}", one, "patch"),
+        (
+            f"/api/conversations/{conversation['id']}/messages/a1/feedback",
+            f"{one}/messages/{{message_id}}/feedback",
+            "post",
+        ),
+        (f"/api/memory/{memory['source']}/{memory['id']}", "/api/memory/{source}/{memory_id}", "patch"),
+    ):
+        response = await ann.client.request(method, path, json=body(template, method)["example"], headers=ann.headers)
+        assert response.status_code == 200, path
+
+    assert imported.json() == {"conversations": 1, "messages": 2, "known": 0, "rejected": []}
 
 
 @pytest.mark.parametrize("path", ["/", "/schema", "/problems", *(f"/problems/{slug}" for slug in KINDS)])
