@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -21,8 +22,11 @@ from msgspec import Struct
 from coach.bench.stub_provider import StubProvider
 from coach.bench.stub_script import Answer, Script
 from coach.database.pool import Database
+from coach.database.queries import load
 from coach.database.scratch import scratch
 from coach.identity.tokens import mint
+
+_sql = load("bench")
 
 SECRET = "only-for-the-bench-" + "x" * 32
 MODEL = "stub-model"
@@ -56,6 +60,8 @@ async def rig(users: int, tokens: int, rate: float, progress: Callable[[str], No
         progress(f"loading {users} lives")
         people = await _people(place.owner, users)
         with _stub(tokens, rate) as stub_port, server(place.home, _provider(stub_port)) as (pid, port):
+            progress("waiting for the worker inside, which begins with their lives")
+            await _idle(place.owner)
             yield Rig(stub_port, port, pid, [token_of(user) for user in people])
 
 
@@ -108,6 +114,22 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
             return int(found[1])
         time.sleep(0.05)
     raise RuntimeError(f"the server did not start: {log.read_text()[-500:]}")
+
+
+async def _idle(url: str, patience: float = 120.0) -> None:
+    """Until nothing waits to be embedded: what is measured next is not to share its core with that."""
+    db = Database(url)
+    await db.open()
+    try:
+        until = time.monotonic() + patience
+        while True:
+            async with db.as_operator() as tx:
+                waiting = await _sql.waiting(tx)
+            if not waiting or time.monotonic() > until:
+                return
+            await asyncio.sleep(0.2)
+    finally:
+        await db.close()
 
 
 async def _people(url: str, count: int) -> list[UUID]:

@@ -32,6 +32,8 @@ ATTEMPT = timedelta(minutes=2)
 
 PATIENCE = 30.0
 AT_ONCE = 2
+PAUSE = 0.5
+"""Seconds between two of them: under load names must not compete with answers."""
 WAITING = 200
 """More than these at a time go without: their first words are a name too."""
 
@@ -68,8 +70,10 @@ class Titles:
 
     async def _name(self, user_id: UUID, conversation_id: UUID) -> None:
         try:
-            async with self._free, asyncio.timeout(PATIENCE):
-                await self.make(user_id, conversation_id)
+            async with self._free:
+                async with asyncio.timeout(PATIENCE):
+                    await self.make(user_id, conversation_id)
+                await asyncio.sleep(PAUSE)
         except (ModelUnavailable, DatabaseUnavailable, TimeoutError) as error:
             log.warning("conversation_not_named", conversation=str(conversation_id), error=type(error).__name__)
             self._seen.pop(conversation_id, None)

@@ -152,18 +152,27 @@ class OpenAIModel:
             raise Transient(BROKEN_OFF) from None
 
     async def _send(self, payload: dict[str, Any], opened: AsyncExitStack) -> httpx2.Response:
-        """Post it. What this endpoint has once rejected is spelled otherwise from then on."""
-        create = self._chat.async_client.with_streaming_response.create
+        """Post it. What this endpoint has once rejected is spelled otherwise from then on.
+
+        With the client's own ``post``: ``create`` walks through the whole payload by its types first, for 0.8 ms.
+        """
+        client = self._chat.root_async_client
         while True:
             try:
-                answered = await opened.enter_async_context(create(**self._spelled(payload)))
+                response: httpx2.Response = await client.post(
+                    "/chat/completions",
+                    cast_to=httpx2.Response,
+                    body=self._spelled(payload),
+                    stream=True,
+                    stream_cls=openai.AsyncStream[Any],
+                )
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 rejected = _rejected_parameter(error, self._spelled(payload))
                 if rejected is None:
                     raise
                 self._rejected |= {rejected}
             else:
-                response: httpx2.Response = answered.http_response
+                opened.push_async_callback(response.aclose)
                 return response
 
     def _payload(self, messages: Sequence[ChatMessage], options: ModelOptions) -> dict[str, Any]:

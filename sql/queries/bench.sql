@@ -103,3 +103,9 @@ alter table tasks disable trigger coach_embed_added;
 
 -- name: with_trigger#
 alter table tasks enable trigger coach_embed_added;
+
+-- name: waiting()$
+-- Everybody's rows that a worker would take now.
+select count(*)
+from embedding_queue
+where not_before <= now();
