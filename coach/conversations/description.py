@@ -91,7 +91,11 @@ def describe_conversations(schema: Schema) -> None:
     _add(schema, paths[f"{one}{fed_back}"]["post"], Feedback, {"rating": "down", "reason": "Too long."})
     changed = {"content": "The knee has healed since May."}
     _add(schema, paths["/api/memory/{source}/{memory_id}"]["patch"], MemoryChange, changed)
-    paths["/api/conversations/import"]["post"]["requestBody"] = _body(_IMPORT, IMPORT_EXAMPLE)
+    # Read under the address of one conversation, which is no address for a POST otherwise.
+    imported = paths[one].pop("post")
+    imported["parameters"] = [each for each in imported["parameters"] if each["in"] != "path"]
+    imported["requestBody"] = _body(_IMPORT, IMPORT_EXAMPLE)
+    paths["/api/conversations/import"] = {"post": imported}
 
 
 def _add(schema: Schema, operation: Schema, kind: type, example: Schema) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from litestar import Request, Router, delete, get, patch, post
 from litestar.di import NamedDependency
+from litestar.exceptions import MethodNotAllowedException
 from litestar.params import FromPath, QueryParameter
 
 from coach.chat.turns import Turns, utc_now
@@ -87,9 +88,14 @@ async def feedback(
     return await repository.rate(db, user_id, conversation_id, message_id, given=given, now=utc_now())
 
 
-@post("/import", status_code=202, summary="Bring conversations from elsewhere")
-async def import_conversations(request: AnyRequest, user_id: CurrentUser, db: Db) -> Imported:
+@post("/{conversation_id:str}", status_code=202, summary="Bring conversations from elsewhere")
+async def import_conversations(
+    request: AnyRequest, conversation_id: FromPath[str], user_id: CurrentUser, db: Db
+) -> Imported:
     """Up to 500 messages. A message whose id is there already is left as it is; bad ones are named by their path."""
+    # An address of its own would hide a conversation that somebody calls "import".
+    if conversation_id != "import":
+        raise MethodNotAllowedException(headers={"Allow": "GET, PATCH, DELETE"})
     require_json(request)
     return await importing.import_conversations(db, user_id, await request.body(), utc_now())
 

@@ -7,8 +7,8 @@ from search_combined_context(
 
 -- name: remember_conversation(user_id, client_id, title, created_at)$
 -- Import: the same conversation keeps its row. Unique (user_id, client_id).
-insert into conversations as c (user_id, client_id, title, created_at, updated_at)
-values (:user_id, :client_id, :title, :created_at, :created_at)
+insert into conversations as c (user_id, client_id, title, title_origin, created_at, updated_at)
+values (:user_id, :client_id, :title, 'given', :created_at, :created_at)
 on conflict (user_id, client_id) do update
 set updated_at = greatest(c.updated_at, excluded.updated_at)
 returning id;

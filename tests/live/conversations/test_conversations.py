@@ -254,3 +254,18 @@ async def test_what_others_cited_of_a_deleted_conversation_is_blanked_and_keeps_
     after = (await desk.reads("/conversations/stays/messages"))["items"][-1]["parts"]
     assert [part["type"] for part in after] == [part["type"] for part in before]
     assert not any("Potsdam" in str(part) for part in after if part["type"] == "source-document")
+
+
+async def test_a_conversation_may_be_called_import(desk: Desk):
+    await desk.imports(past("import", said("m", "x", 0)))
+
+    assert (await desk.reads("/conversations/import"))["id"] == "import"
+    assert await desk.texts("/conversations/import/messages") == ["x"]
+    assert (await desk.changes("/conversations/import", title="Mine")).status_code == 200
+    assert (await desk.send("DELETE", "/conversations/import")).status_code == 204
+
+
+async def test_nothing_is_posted_to_one_conversation(desk: Desk):
+    response = await desk.send("POST", "/conversations/c", json={})
+
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, PATCH, DELETE")
