@@ -69,7 +69,7 @@ async def messages(
         rows = [_Row(*row) async for row in found]
     if not rows and position is not None:
         raise InvalidInput("cursor", "must be the next_cursor of a page of this list.")
-    before = rows[-1].parent_row if len(rows) == limit else None
+    before = rows[-1].parent_row if rows else None
     return MessagePage([_message(row, key) for row in reversed(rows)], cursor_of(before) if before else None)
 
 

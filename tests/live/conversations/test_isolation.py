@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from coach.database.pool import Database
 from tests.live.conftest import Person
 from tests.live.conversations.conftest import Desk, past, said
 
@@ -59,6 +60,16 @@ async def test_lists_and_searches_show_only_ones_own(desk: Desk, others: Desk):
     for path in ("/conversations", "/conversations?q=secret", "/conversations?q=Blue", "/memory"):
         assert (await desk.reads(path))["items"] == [], path
         assert len((await others.reads(path))["items"]) > 0, path
+
+
+async def test_the_search_function_finds_nothing_for_whoever_asks_about_others(desk: Desk, others: Desk, db: Database):
+    async def found(asks: Desk) -> list[Any]:
+        async with db.as_user(asks.person.user_id) as tx:
+            query = "select * from coach.conversations_with_words(%s, 'secret', '{}', '{}')"
+            return await (await tx.execute(query, (others.person.user_id,))).fetchall()
+
+    assert await found(desk) == []
+    assert len(await found(others)) == 1
 
 
 async def test_the_same_ids_are_different_conversations(desk: Desk, others: Desk):

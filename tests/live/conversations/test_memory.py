@@ -293,6 +293,7 @@ async def test_a_name_that_somebody_gave_outlives_the_first_message(life: Life):
 
 
 async def test_a_correction_in_an_incognito_conversation_is_not_embedded(life: Life):
+    await life.adds_task()  # who is remembered at all has a model that serves
     await life.desk.person.asks("Nobody must know", id="c", incognito=True)
     rows = await life.rows("select id from ai_conversation_memory where user_id = %s and message_role = 'user'")
 
