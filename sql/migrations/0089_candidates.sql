@@ -9,8 +9,9 @@ create function coach.candidates(p_late bigint) returns integer
 language sql immutable
 as $$ select case when p_late < 20 then 40 when p_late < 80 then 100 when p_late < 1250 then 200 else 400 end $$;
 
--- The rows nearest to a question, at least four times as many as are wanted, and how near: the sign bits, read from the covering index alone, choose whose vectors
--- are compared. That pays from the first row: at 500 rows it takes .45 ms where comparing all of them takes .65.
+-- The rows nearest to a question, at least four times as many as are wanted, and how near: the sign bits, read from the
+-- covering index alone, choose whose vectors are compared. That pays from the first row: at 500 rows it takes .45 ms
+-- where comparing all of them takes .65.
 -- plpgsql keeps the plans; planned anew, they cost more than the search. A kept plan knows no values and would evaluate an
 -- expression of a parameter once per row, were it not in a (select …): 23 ms became 5.6.
 create function coach.nearest(p_user_id uuid, p_vector halfvec, p_model text, p_domains text[], p_limit integer)
@@ -62,65 +63,86 @@ begin
 end
 $$;
 
+-- A row that has a word of the question, and its words.
+create type coach.word_match as (id uuid, is_message boolean, search tsvector);
+
 -- The rows that share words with a question, by the same idea as BM25: rare words of this user's count more (idf), and
 -- ts_rank saturates with repetition (1, 1.25, 1.36 ... 1.64). Definer, for row level security keeps @@ from using the GIN
--- index (it is not leakproof); so it asks itself who calls, and gives ids and scores only. The statement is planned with
--- its values, which decides between the user's own rows and the index.
+-- index (it is not leakproof); so it asks itself who calls, and gives ids and scores only. Of a user with few rows all
+-- are read, by a plan that the session keeps; the rows of others are planned for with their values, which decides
+-- between the user's own rows and the index.
 create function coach.rows_with_words(p_user_id uuid, p_question text, p_domains text[], p_limit integer)
 returns table (id uuid, is_message boolean, score real)
 language plpgsql stable strict security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
 declare
-    lexemes text[] := (tsvector_to_array(to_tsvector('pg_catalog.english', left(p_question, 8000))))[:32];
     words tsquery[] := array(
         select ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery
-        from unnest(lexemes) lexeme
+        from unnest((tsvector_to_array(to_tsvector('pg_catalog.english', left(p_question, 8000))))[:32]) lexeme
     );
-    any_word tsquery := (
-        select string_agg(word::text, ' | ')::tsquery
-        from unnest(words) word
-    );
+    any_word tsquery;
+    matches coach.word_match[];
+    messages bigint;
+    snippets bigint;
 begin
-    if any_word is null or not coach.acts_for(p_user_id) then
+    if cardinality(words) = 0 or not coach.acts_for(p_user_id) then
         return;
     end if;
-    return query execute $q$
-        with matching as (
-            select m.id, true as is_message, m.search
-            from public.ai_conversation_memory m
-            where m.user_id = $1 and m.search @@ $2 and not m.deleted
-                and 'conversation' = any ($4)
-            union all
-            select e.id, false, e.search
-            from public.user_metadata_embeddings e
-            where e.user_id = $1 and e.search @@ $2
-                and e.domain_tag = any ($4)
-        ),
-        hits as (
-            select
-                matching.id, matching.is_message,
-                ts_rank('{1, 1, 1, 1}', matching.search, word.query) as share,
-                count(*) over (partition by word.place) as spread
-            from matching
-            cross join unnest($3) with ordinality word (query, place)
-            where matching.search @@ word.query
-        ),
-        total as materialized (
-            select (select count(*) from public.ai_conversation_memory where user_id = $1)
-                + (select count(*) from public.user_metadata_embeddings where user_id = $1) as rows
-        )
+    any_word := array_to_string(words, ' | ')::tsquery;
+    messages := (select count(*) from public.ai_conversation_memory m where m.user_id = p_user_id);
+    snippets := (select count(*) from public.user_metadata_embeddings e where e.user_id = p_user_id);
+    if messages + snippets < 2000 then
+        matches := array(
+            select (own.id, own.is_message, own.search)::coach.word_match
+            from (
+                select m.id, true as is_message, m.search
+                from public.ai_conversation_memory m
+                where m.user_id = p_user_id and not m.deleted and 'conversation' = any (p_domains)
+                union all
+                select e.id, false, e.search
+                from public.user_metadata_embeddings e
+                where e.user_id = p_user_id and e.domain_tag = any (p_domains)
+                offset 0 -- keeps the next condition out, and the index of everybody's words with it
+            ) own
+            where own.search @@ any_word
+        );
+    else
+        execute $q$
+            select array(
+                select (m.id, true, m.search)::coach.word_match
+                from public.ai_conversation_memory m
+                where m.user_id = $1 and m.search @@ $2 and not m.deleted and 'conversation' = any ($3)
+                union all
+                select (e.id, false, e.search)::coach.word_match
+                from public.user_metadata_embeddings e
+                where e.user_id = $1 and e.search @@ $2 and e.domain_tag = any ($3)
+            )
+        $q$
+        into matches
+        using p_user_id, any_word, p_domains;
+    end if;
+    return query
+    with hits as (
         select
-            hits.id, hits.is_message,
-            sum(ln(1 + (greatest(total.rows - hits.spread, 0) + 0.5::float8) / (hits.spread + 0.5::float8)) * hits.share)::real
-                as score
-        from hits
-        cross join total
-        group by hits.id, hits.is_message
-        order by score desc
-        limit $5
-    $q$
-    using p_user_id, any_word, words, p_domains, p_limit;
+            match.id, match.is_message,
+            ts_rank('{1, 1, 1, 1}', match.search, word.query) as share,
+            count(*) over (partition by word.place) as spread
+        from unnest(matches) match
+        cross join unnest(words) with ordinality word (query, place)
+        where match.search @@ word.query
+    )
+    select
+        hits.id, hits.is_message,
+        sum(
+            ln(1 + (greatest(messages + snippets - hits.spread, 0) + 0.5::float8) / (hits.spread + 0.5::float8))
+            * hits.share
+        )::real as score
+    from hits
+    group by hits.id, hits.is_message
+    order by score desc
+    limit p_limit;
 end
 $$;
 

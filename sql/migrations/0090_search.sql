@@ -97,10 +97,15 @@ begin atomic
         from read
     ),
     ranked as (
+        select scored.user_id, scored.id, scored.is_message, scored.domain, scored.entity_id, scored.similarity,
+            own + 0.25 * greatest(own, 0) as score
+        from scored
+        where not is_message
+        union all
         select
-            scored.*,
+            said.user_id, said.id, true, said.domain, said.entity_id, said.similarity,
             own + 0.5 * greatest(
-                case when is_message then 0 else 0.5 * own end,
+                0,
                 case when lag(id) over thread = parent_id then lag(own) over thread end,
                 case when lead(parent_id) over thread = id then lead(own) over thread end,
                 case
@@ -111,16 +116,26 @@ begin atomic
                     when lead(parent_id) over thread = id and lead(parent_id, 2) over thread = lead(id) over thread
                     then 0.5 * lead(own, 2) over thread
                 end
-            ) as score,
-            row_number() over (partition by domain, entity_id order by own desc) as place
-        from scored
+            )
+        from scored said
+        where said.is_message
         window thread as (partition by conversation_id order by said_at, id)
     ),
+    -- An entity of many chunks stands for itself once. Four rows for each that is wanted are enough to find them in.
+    foremost as (
+        select ranked.*
+        from ranked
+        order by score desc, id
+        limit 4 * match_count
+    ),
     best as (
-        select r.user_id, r.id, r.is_message, r.domain, r.entity_id, r.score, r.similarity
-        from ranked r
-        where r.place = 1
-        order by r.score desc, r.id
+        select once.*
+        from (
+            select distinct on (domain, entity_id) foremost.*
+            from foremost
+            order by domain, entity_id, score desc, id
+        ) once
+        order by score desc, id
         limit match_count
     )
     select
