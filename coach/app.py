@@ -18,6 +18,7 @@ from litestar.di import Provide
 from coach.chat.me_routes import me_router
 from coach.chat.prompt import Prompts
 from coach.chat.routes import chat_router
+from coach.chat.socket import chat_socket, ws_ticket
 from coach.chat.turns import RunningTurn, Turns, utc_now
 from coach.conversations.memory_routes import memory_router
 from coach.conversations.routes import conversations_router
@@ -43,6 +44,9 @@ from coach.openai_api.errors import under_v1
 from coach.openai_api.routes import v1_router
 from coach.pipeline.background import Background, background, operators_database
 from coach.pipeline.routes import admin_router, my_pipeline_router
+from coach.realtime.hub import Hub
+from coach.realtime.pushes import Pushes
+from coach.realtime.tickets import Tickets
 from coach.resources import SQL
 from coach.retrieval.base import Embedder
 from coach.retrieval.context import Retriever
@@ -73,7 +77,7 @@ def build_app(
             "Example: COACH_JWT_SECRET=$(openssl rand -base64 48)"
         )
     app = Litestar(
-        route_handlers=[*PAGES, config, health_router, metrics, _users_routes(), _operators_routes()],
+        route_handlers=[*PAGES, config, health_router, metrics, chat_socket, _users_routes(), _operators_routes()],
         exception_handlers=under_v1(HANDLERS),
         lifespan=[partial(_running, settings=settings, clock=clock, embeds=embeds)],
         openapi_config=openapi_config(),
@@ -98,6 +102,7 @@ def _users_routes() -> Router:
             my_pipeline_router,
             search_router,
             v1_router,
+            ws_ticket,
         ],
         guards=[user_guard],
         before_request=_refuse_broken_query,
@@ -172,6 +177,8 @@ async def _running(
         state.retriever = Retriever(embedder, Embedders(settings))
         titles = Titles(db, next(iter(models.values())), clock)
         stack.push_async_callback(titles.aclose)
+        state.hub = hub = Hub(clock)
+        pushes = await _sockets(stack, state, db, urls, clock)
         state.turns = turns = Turns(
             db,
             models=models,
@@ -181,12 +188,12 @@ async def _running(
             monthly_limit=settings.monthly_limit,
             timeout=settings.turn_timeout,
             clock=clock,
-            completed=partial(_name, titles),
+            completed=partial(_completed, titles, pushes),
         )
         state.chores = Chores(next(iter(models.values())))
         state.operators = operators = await _operators(stack, settings, urls)
         worker = background(operators, urls.listen, embedder, settings) if embeds and operators is not None else None
-        state.drain = drain = partial(_drain, turns, worker)
+        state.drain = drain = partial(_drain, turns, hub, worker)
         if worker is not None:
             worker.start()
         # For servers other than ours, which do not drain: nothing may run on when the pool closes.
@@ -205,14 +212,32 @@ async def _operators(stack: AsyncExitStack, settings: Settings, urls: Urls) -> D
         return None
 
 
-def _name(titles: Titles, running: RunningTurn) -> None:
+async def _sockets(
+    stack: AsyncExitStack, state: State, db: Database, urls: Urls, clock: Callable[[], datetime]
+) -> Pushes:
+    """What sockets need besides the turns; ``session_hooks`` is for whoever keeps coaching sessions."""
+    settings: Settings = state.settings
+    state.allowed_origins = frozenset(origin.encode() for origin in settings.allowed_origins)
+    state.tickets = Tickets(db, clock)
+    state.session_hooks = None
+    state.pushes = pushes = Pushes(db, state.hub, urls.listen, clock)
+    stack.push_async_callback(pushes.aclose)
+    pushes.start()
+    return pushes
+
+
+def _completed(titles: Titles, pushes: Pushes, running: RunningTurn) -> None:
     """A caller that keeps the conversation itself also names it itself."""
+    pushes.quota_taken(running.turn.user_id, running.turn.quota)
     if running.request.caller is None:
         titles.consider(running.turn.user_id, running.turn.conversation_id)
 
 
-async def _drain(turns: Turns, worker: Background | None, grace: float) -> None:
+async def _drain(turns: Turns, hub: Hub, worker: Background | None, grace: float) -> None:
+    """Sockets go when they have nothing more to tell, and at the latest after the last turn."""
+    hub.drain()
     await asyncio.gather(turns.drain(grace), *([worker.stop(grace)] if worker is not None else []))
+    await hub.aclose()
 
 
 def verifier(settings: Settings) -> Verifier:

@@ -29,6 +29,8 @@ EMBEDDER_PAUSES = Counter("coach_embedder_pauses", "Times that the embedder was 
 JOBS_HELD = Gauge("coach_jobs_held", "Jobs that failed for good.", multiprocess_mode="livemostrecent")
 CONNECTIONS = Gauge("coach_database_connections", "Of the pool, by state.", ["state"], multiprocess_mode="livesum")
 WORKER_CRASHES = Counter("coach_worker_crashes", "Parts of the worker that died and were started anew.", ["part"])
+SOCKETS = Gauge("coach_sockets", "Sockets that are open.", multiprocess_mode="livesum")
+SOCKETS_CLOSED = Counter("coach_sockets_closed", "Sockets that this server closed, by close code.", ["code"])
 
 
 def turn_ended(

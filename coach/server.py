@@ -20,6 +20,7 @@ from types import FrameType
 
 import structlog
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from coach.errors import CoachError, Misconfigured
 from coach.settings import Settings
@@ -106,6 +107,7 @@ def _innermost(error: BaseException) -> BaseException:
 async def _serve(settings: Settings, listener: socket.socket, parent: int | None, ready: Ready, embeds: bool) -> None:
     from coach.app import build_app
     from coach.http.protocol import BoundedHeadProtocol
+    from coach.http.socket_protocol import SOCKET_OPTIONS
 
     app = build_app(settings, embeds=embeds)
     # Entered here and not by uvicorn: an error at the start arrives as itself, and the order of closing is ours.
@@ -114,7 +116,7 @@ async def _serve(settings: Settings, listener: socket.socket, parent: int | None
             app,
             lifespan="off",
             http=BoundedHeadProtocol,
-            ws="websockets-sansio",
+            **SOCKET_OPTIONS,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -155,7 +157,9 @@ class DrainingServer(uvicorn.Server):
         for listener in sockets or []:
             listener.close()
         for connection in list(self.server_state.connections):
-            connection.shutdown()
+            # Sockets are sent away one by one, each after its turns (``coach/realtime/hub.py``).
+            if isinstance(connection, HttpToolsProtocol):
+                connection.shutdown()
         await self._drained()
         await super().shutdown(sockets=sockets)
         log.info("stopped", pid=os.getpid())

@@ -74,14 +74,18 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
         return tuple(message_id for role, message_id in self.known_ids if role == "assistant")
 
 
-class _Message(Struct):
+class Message(Struct):
+    """One message of a client's list. Its parts are looked at where it is the one to answer."""
+
     role: Speaker
     id: Any = None
     parts: Raw = field(default_factory=lambda: Raw(b"null"))
 
 
-class _Body(Struct):
-    messages: list[_Message]
+class Body(Struct):
+    """A request as the AI SDK sends it, whatever way it came."""
+
+    messages: list[Message]
     id: str | None = None
     trigger: Trigger = "submit-message"
     messageId: str | None = None  # noqa: N815 - the protocol's name
@@ -96,7 +100,7 @@ class _Part(Struct):
 
 
 _CHOICES = {"role": get_args(Speaker), "trigger": get_args(Trigger)}
-_bodies = msgspec.json.Decoder(_Body)
+_bodies = msgspec.json.Decoder(Body)
 _parts = msgspec.json.Decoder(list[_Part])
 
 
@@ -105,7 +109,14 @@ def parse(body: bytes, idempotency_key: str | None = None) -> ChatRequest:
 
     :raises InvalidInput: names the JSON path of the first thing that is not as documented.
     """
-    read = decode(body, _bodies)
+    return requested(decode(body, _bodies), idempotency_key)
+
+
+def requested(read: Body, idempotency_key: str | None = None) -> ChatRequest:
+    """What a body asks for.
+
+    :raises InvalidInput: names the JSON path of the first thing that is not as documented.
+    """
     if not read.messages:
         raise InvalidInput("messages", "must hold the message to answer.")
     *earlier, last = read.messages

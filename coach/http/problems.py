@@ -70,17 +70,24 @@ def respond(body: Problem, headers: dict[str, str] | None = None) -> Response[by
     return Response(msgspec.json.encode(body), status_code=body.status, headers=headers or {}, media_type=MEDIA_TYPE)
 
 
+def problem_of(error: CoachError) -> Problem:
+    """An error of ours with all that a client may know of it."""
+    body = problem(error.slug, str(error))
+    if isinstance(error, InvalidInput):
+        body.errors = [FieldProblem(path, message) for path, message in error.errors]
+    elif isinstance(error, QuotaExhausted):
+        body.limit, body.used, body.resets_at = error.limit, error.used, error.resets_at
+    return body
+
+
 def from_coach_error(request: Request[Any, Any, Any], error: CoachError) -> Response[bytes]:
     """An error of ours, as its slug says."""
     kind = kind_of(error.slug)
     if kind.status == 500:
         return unexpected(request, error)
-    body = problem(error.slug, str(error))
+    body = problem_of(error)
     headers: dict[str, str] = {}
-    if isinstance(error, InvalidInput):
-        body.errors = [FieldProblem(path, message) for path, message in error.errors]
-    elif isinstance(error, QuotaExhausted):
-        body.limit, body.used, body.resets_at = error.limit, error.used, error.resets_at
+    if isinstance(error, QuotaExhausted):
         headers = {"Retry-After": str(_seconds_until(error.resets_at)), "x-should-retry": "false"}
     elif isinstance(error, RateLimited):
         headers = _rate(error)

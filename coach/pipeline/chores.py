@@ -11,6 +11,7 @@ from coach.chat.settling import ORPHANED_AFTER
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.pipeline.jobs import Chore, JobFailed
+from coach.realtime.pushes import prune as prune_pushes
 
 _sql = load("operations")
 _log = structlog.get_logger(__name__)
@@ -43,6 +44,7 @@ async def prune_job_log(db: Database, now: datetime) -> None:
 CHORES = (
     # Also soon after a start: a server that was killed and comes back finds its turns orphaned ten seconds later.
     Chore("settle_abandoned_turns", settle_abandoned, "* * * * *", soon=ORPHANED_AFTER + timedelta(seconds=1)),
+    Chore("prune_pushes", prune_pushes, "*/5 * * * *"),
     Chore(REFRESH_VIEWS, refresh_views, "17 3 * * *"),
     Chore("prune_job_log", prune_job_log, "47 3 * * *"),
 )

@@ -13,6 +13,7 @@ from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.pipeline.entities import DOMAINS, MESSAGES, Consents, Missing, Person, Plan
 from coach.pipeline.queue import Batch, Claimed
+from coach.realtime.pushes import store_pushes
 from coach.retrieval.base import Vector, halfvec
 
 _sql = load("pipeline")
@@ -57,7 +58,9 @@ async def store(db: Database, batch: Batch, person: Person, ready: Sequence[Read
                 await _sql.expand(tx, user_id=user_id, entity_table=row.table, entity_id=row.id, now=now)
         done = [each.plan.claimed for each in finished]
         await _sql.finish(tx, user_id=user_id, tables=[row.table for row in done], ids=[row.id for row in done])
-        await _sql.tell(tx, list(_told(user_id, finished, now)))
+        told = list(_told(user_id, finished, now))
+        await _sql.tell(tx, told)
+        await store_pushes(tx, user_id, [{"type": "data-changed", "domain": domain} for domain in _domains(told)])
     return len(finished)
 
 
@@ -136,6 +139,10 @@ def _place(plan: Plan, chunk: int, model: str) -> dict[str, Any]:
         "chunk": chunk,
         "model": model,
     }
+
+
+def _domains(told: Sequence[dict[str, Any]]) -> Iterator[str]:
+    return iter(dict.fromkeys(DOMAINS.get(line["table_name"], "conversation") for line in told))
 
 
 def _told(user_id: UUID, finished: Sequence[Ready], now: datetime) -> Iterator[dict[str, Any]]:

@@ -23,6 +23,7 @@ from coach.pipeline.queue import ATTEMPTS, LEASE, Batch, Claimed, Queue, backoff
 from coach.pipeline.reembed import Reembedding
 from coach.pipeline.storing import Embedded, Ready, store
 from coach.pipeline.wake import POLL
+from coach.realtime.pushes import announce
 from coach.retrieval.base import Embedder, Vector
 
 _log = structlog.get_logger(__name__)
@@ -163,6 +164,8 @@ class Worker:
                 if plan.claimed.user_id == user_id
             ]
             charged |= dict(await self._store_for(batch, work, ready))
+        async with self._db.as_operator() as tx:
+            await announce(tx, batch.users)
         await self._queue.charge(batch, list(charged.items()))
         EMBEDDED.labels("failed").inc(len(charged))
 

@@ -21,6 +21,7 @@ import pytest
 import uvicorn
 
 from coach.app import build_app
+from coach.http.socket_protocol import SOCKET_OPTIONS
 from coach.identity.tokens import mint
 from coach.server import address_of, listen
 from coach.settings import Settings, load_settings
@@ -44,7 +45,8 @@ def coach_url(coach_settings: Settings) -> Iterator[str]:
 @contextmanager
 def serving(settings: Settings, **options: Any) -> Iterator[str]:
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(build_app(settings, **options), log_config=None, server_header=False))
+    config = uvicorn.Config(build_app(settings, **options), log_config=None, server_header=False, **SOCKET_OPTIONS)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     until(lambda: server.started or not thread.is_alive())

@@ -54,6 +54,13 @@ ROWS: dict[str, LiteralString] = {
         insert into memory_corrections (user_id, domain_tag, entity_id, content)
         values (:user, 'task', :id, 'Buy shoes')
     """,
+    "socket_tickets": """
+        insert into socket_tickets (user_id, digest, token_expires_at, expires_at)
+        values (:user, decode(md5(:id::text), 'hex'), now(), now())
+    """,
+    "pushes": """
+        insert into pushes (user_id, id, origin, frame) values (:user, :id, '', jsonb_build_object('type', 'ping'))
+    """,
     "turn_checkpoints": "insert into turn_checkpoints (user_id, message_id) values (:user, :id)",
     "ai_interactions": """
         insert into ai_interactions (user_id, id, feature_type, status, quota_month)

@@ -13,8 +13,8 @@ import pytest
 from psycopg import AsyncConnection
 from structlog.testing import capture_logs
 
+from coach.database import listening as module
 from coach.database.pool import Database
-from coach.pipeline import wake as module
 from coach.pipeline.wake import CHANNEL, POLL, Wake, notify_work
 from coach.pipeline.worker import Worker
 from coach.retrieval.wordllama import WordllamaEmbedder

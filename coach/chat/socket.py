@@ -1,0 +1,264 @@
+"""``/ws/chat``: the turns of ``POST /api/chat`` over one socket, several at once, and what the server tells by itself.
+
+The protocol is that of the AI SDK's ``WebSocketChatTransport``. What a message means and how a turn runs is decided in
+``turns``; how many sockets there are and when they go, in ``coach/realtime``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
+from time import perf_counter
+from traceback import format_tb
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+from uuid import UUID, uuid4
+
+import msgspec
+import structlog
+from litestar import Request, asgi, post
+from litestar.datastructures import State
+from litestar.enums import ScopeType
+from litestar.types import Receive, Scope, Send, WebSocketScope
+from msgspec import Struct
+
+from coach.chat.encoders import ended_properly
+from coach.chat.schemas import ChatRequest, is_id, valid_id
+from coach.chat.turns import Reader
+from coach.errors import (
+    CoachError,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    RateLimited,
+    Refused,
+    Unauthenticated,
+    Unavailable,
+)
+from coach.http.problems import problem, problem_of
+from coach.identity.principal import Principal
+from coach.realtime.connection import DONE, GOING_AWAY, REFUSED, TRY_LATER, Connection, SocketGone
+from coach.realtime.frames import (
+    AbortFrame,
+    Reply,
+    ResumeFrame,
+    SendFrame,
+    asked,
+    read_frame,
+    request_id_of,
+    session_of,
+)
+from coach.realtime.hub import Crowded
+from coach.realtime.origin import is_welcome
+from coach.realtime.tickets import Ticket, Tickets
+from coach.telemetry import begin_request
+
+log = structlog.get_logger(__name__)
+
+SUBPROTOCOL = "coach.v1"
+MAX_IN_FLIGHT = 16
+"""Requests that one socket may have open at once."""
+
+MAX_REASON = 120
+"""Bytes of a close frame's reason, of which the protocol allows 123."""
+
+Begin = Callable[[], Awaitable[Reader | None]]
+
+
+class SessionAsk(Struct, frozen=True):
+    """What came with ``body.session``: ``said`` is that object, ``request`` the message beside it, if there was one."""
+
+    conversation_id: str
+    said: dict[str, Any]
+    request: ChatRequest | None
+
+
+class SessionHooks(Protocol):
+    """Who keeps coaching sessions. The application's state holds one as ``session_hooks``, or None."""
+
+    async def begin(self, user_id: UUID, ask: SessionAsk) -> Reader | None:
+        """Do as asked; the turn that answers, or None where there is nothing to say.
+
+        :raises CoachError: told as a problem, before anything has begun.
+        """
+
+
+@post("/api/ws-ticket", status_code=200, summary="A ticket for one socket", tags=["Chat"])
+async def ws_ticket(request: Request[Principal, Any, Any], state: State) -> Ticket:
+    """Opens one `/ws/chat?ticket=…` within 60 seconds, on any server process. It is used up by that."""
+    tickets: Tickets = state.tickets
+    return await tickets.issue(request.user)
+
+
+@asgi("/ws/chat", copy_scope=False)
+async def chat_socket(scope: Scope, receive: Receive, send: Send) -> None:
+    """The socket itself; below the framework, which would keep several times as much for each."""
+    if scope["type"] != ScopeType.WEBSOCKET:
+        raise Refused("This address takes websockets only.")
+    state: State = scope["litestar_app"].state
+    began = perf_counter()
+    begin_request(None)
+    await receive()
+    if not is_welcome(list(scope["headers"]), scope["scheme"], state.allowed_origins):
+        await send({"type": "websocket.close", "code": REFUSED, "reason": ""})
+        log.info("socket_refused", path=scope["path"], reason="origin")
+        return
+    subprotocol = SUBPROTOCOL if SUBPROTOCOL in scope["subprotocols"] else None
+    principal, refusal = await _admitted(scope, state)
+    await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
+    code = refusal[0] if refusal else 0
+    if principal is None or principal.user_id is None:
+        with suppress(OSError):
+            await send({"type": "websocket.close", "code": code, "reason": refusal[1] if refusal else ""})
+    else:
+        socket = Connection(principal.user_id, principal.expires_at, state.turns.clock(), send)
+        code = await ChatSocket(state, socket, receive).serve()
+    log.info("socket", path=scope["path"], code=code, ms=round((perf_counter() - began) * 1000))
+
+
+async def _admitted(scope: WebSocketScope, state: State) -> tuple[Principal | None, tuple[int, str] | None]:
+    """Who opens the socket, or with which code and words it is closed."""
+    try:
+        principal = await _principal(scope, state)
+        if principal.role != "authenticated" or principal.user_id is None:
+            raise Forbidden("This is a user's address; an operator's token reaches /admin only.")
+        state.rate.take(principal.user_id)
+        await state.accounts.admit(principal.user_id)
+    except (Unavailable, RateLimited) as error:
+        return None, (TRY_LATER, _reason(error))
+    except CoachError as error:
+        return None, (REFUSED, _reason(error))
+    return principal, None
+
+
+async def _principal(scope: WebSocketScope, state: State) -> Principal:
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    if "ticket" in query:
+        principal: Principal = await state.tickets.redeem(query["ticket"][0])
+        return principal
+    offered = [name for name in scope["subprotocols"] if name != SUBPROTOCOL]
+    if SUBPROTOCOL not in scope["subprotocols"] or not offered:
+        raise Unauthenticated("Open it with ?ticket= from POST /api/ws-ticket, or the subprotocols coach.v1 and a JWT.")
+    principal = await state.verifier.verify(offered[0])
+    return principal
+
+
+def _reason(error: CoachError) -> str:
+    return str(error).encode("ascii", "replace")[:MAX_REASON].decode()
+
+
+class ChatSocket:
+    """Reads one socket's frames and begins what they ask for."""
+
+    def __init__(self, state: State, socket: Connection, receive: Receive) -> None:
+        self._state, self._socket, self._receive = state, socket, receive
+        self._hub, self._turns, self._user_id = state.hub, state.turns, socket.user_id
+
+    async def serve(self) -> int:
+        """Until it is closed, by whomever; the close code."""
+        try:
+            with self._hub.joined(self._socket):
+                if self._hub.is_draining:
+                    await self._socket.close(GOING_AWAY, "The server is restarting; connect again.")
+                return await self._read()
+        except Crowded:
+            await self._socket.close(TRY_LATER, "Too many sockets are open; close one.")
+        return TRY_LATER
+
+    async def _read(self) -> int:
+        while True:
+            message: Any = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                return self._socket.code or message.get("code", DONE)
+            if not self._socket.may_go_on():
+                await self._socket.close(TRY_LATER, "Frames come too fast.")
+                continue
+            with suppress(SocketGone):
+                await self._hear(message.get("text"), message.get("bytes"))
+
+    async def _hear(self, text: str | None, data: bytes | None) -> None:
+        sent = text.encode() if text is not None else data or b""
+        try:
+            frame = read_frame(sent)
+            if not isinstance(frame, AbortFrame):
+                self._may_begin(frame.requestId)
+        except CoachError as error:
+            await self._refuse(Reply(request_id_of(sent)), error)
+            return
+        match frame:
+            case SendFrame():
+                self._answer(frame, lambda: self._begin(frame))
+            case ResumeFrame():
+                self._answer(frame, lambda: self._resume(frame))
+            case AbortFrame():
+                self._socket.detach(frame.requestId)
+
+    def _may_begin(self, request_id: str) -> None:
+        """As many requests as over HTTP, and no more of them at once than anybody reads.
+
+        :raises RateLimited: or another refusal.
+        """
+        if self._hub.is_draining:
+            raise Unavailable("The server is restarting; connect again.")
+        if request_id in self._socket.replies:
+            raise Conflict("A request of this id is being answered on this socket.")
+        if len(self._socket.replies) >= MAX_IN_FLIGHT:
+            raise RateLimited(1.0, f"At most {MAX_IN_FLIGHT} requests may be open on one socket.")
+        self._state.rate.take(self._user_id)
+
+    def _answer(self, frame: SendFrame | ResumeFrame, begin: Begin) -> None:
+        work = self._tell(Reply(frame.requestId), begin, frame.header("x-request-id"))
+        self._socket.answer(frame.requestId, work, lambda: self._hub.rested(self._socket))
+
+    async def _tell(self, reply: Reply, begin: Begin, request_id: str | None) -> None:
+        """One request, from its beginning to its last frame."""
+        begin_request(request_id.encode() if request_id else None)
+        with suppress(SocketGone):
+            try:
+                reader = await begin()
+            except CoachError as error:
+                await self._refuse(reply, error)
+                return
+            except Exception as error:  # noqa: BLE001 - whatever broke, this request ends and the others go on
+                # Without the message: a database error may quote the row, and logs hold no content.
+                frames = format_tb(error.__traceback__)
+                log.error("request_broke", error=type(error).__name__, frames=frames)  # noqa: TRY400
+                broken = problem("internal-error", "Something went wrong here; the request id finds it in the log.")
+                await self._socket.send(reply.error(msgspec.json.encode(broken)))
+                return
+            await self._stream(reply, reader)
+
+    async def _stream(self, reply: Reply, reader: Reader | None) -> None:
+        if reader is None:
+            await self._socket.send(reply.no_active())
+            return
+        try:
+            await self._socket.send(reply.start())
+            async with aclosing(ended_properly(reader)) as batches:
+                async for batch in batches:
+                    for frame in reply.chunks(batch):
+                        await self._socket.send(frame)
+            await self._socket.send(reply.end())
+        finally:
+            await reader.aclose()
+
+    async def _refuse(self, reply: Reply, error: CoachError) -> None:
+        await self._socket.send(reply.error(msgspec.json.encode(problem_of(error))))
+
+    async def _begin(self, frame: SendFrame) -> Reader | None:
+        session = session_of(frame)
+        if session is None:
+            return await self._turns.begin(self._user_id, asked(frame))  # type: ignore[no-any-return]
+        hooks: SessionHooks | None = self._state.session_hooks
+        if hooks is None:
+            raise InvalidInput("body.session", "this server keeps no coaching sessions.")
+        request = asked(frame) if frame.messages else None
+        if request is not None:
+            return await hooks.begin(self._user_id, SessionAsk(request.conversation_id, session, request))
+        conversation_id = uuid4().hex if frame.id is None else valid_id(frame.id, "id")
+        return await hooks.begin(self._user_id, SessionAsk(conversation_id, session, None))
+
+    async def _resume(self, frame: ResumeFrame) -> Reader | None:
+        if not is_id(frame.id):
+            return None
+        return await self._turns.resume(self._user_id, frame.id)  # type: ignore[no-any-return]

@@ -1,0 +1,174 @@
+"""The frames of ``/ws/chat``: those of the AI SDK's ``WebSocketChatTransport`` (``ai`` 7), and pushes beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from coach.chat.encoders import UIMessageParts
+from coach.chat.events import Event, TextDelta
+from coach.chat.schemas import Body, ChatRequest, Message, Trigger, decode, requested
+from coach.errors import InvalidInput
+
+PUSH = "$push"
+"""The request id of what nobody asked for; stock clients pass over it."""
+
+MAX_REQUEST_ID = 128
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Extras(Struct):
+    """What a client adds to a request. ``session`` is read by whoever keeps coaching sessions."""
+
+    feature: str | None = None
+    model: str | None = None
+    incognito: bool | None = None
+    session: Raw | None = None
+
+
+class _Request(Struct, kw_only=True, tag_field="type"):
+    """What begins something. ``headers`` are those that a browser cannot send with a socket."""
+
+    requestId: str  # noqa: N815 - the protocol's name
+    headers: dict[str, Any] | None = None
+
+    def header(self, wanted: str) -> str | None:
+        found = next((value for name, value in (self.headers or {}).items() if name.lower() == wanted), None)
+        return found if isinstance(found, str) else None
+
+
+class SendFrame(_Request, kw_only=True, tag="send"):
+    """Ask. The same as a ``POST /api/chat``."""
+
+    messages: list[Message]
+    id: str | None = None
+    trigger: Trigger = "submit-message"
+    messageId: str | None = None  # noqa: N815 - the protocol's name
+    body: Extras | None = None
+
+
+class ResumeFrame(_Request, kw_only=True, tag="resume"):
+    """Read the running turn of a conversation from its first part."""
+
+    id: str
+
+
+class AbortFrame(Struct, tag_field="type", tag="abort"):
+    """Stop telling; the turn itself goes on."""
+
+    requestId: str  # noqa: N815 - the protocol's name
+
+
+Frame = SendFrame | ResumeFrame | AbortFrame
+_frames: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
+
+
+class _Named(Struct):
+    requestId: str  # noqa: N815 - the protocol's name
+
+
+_named = msgspec.json.Decoder(_Named)
+
+
+def read_frame(data: bytes) -> Frame:
+    """What a client sent.
+
+    :raises InvalidInput: names the JSON path of the first thing that is not as documented.
+    """
+    frame = decode(data, _frames)
+    if not 1 <= len(frame.requestId) <= MAX_REQUEST_ID or frame.requestId == PUSH:
+        raise InvalidInput("requestId", f'must have 1 to {MAX_REQUEST_ID} characters and not be "{PUSH}".')
+    return frame
+
+
+def request_id_of(data: bytes) -> str:
+    """Whom to tell that a frame was wrong: its request where that can be read, else nobody in particular."""
+    try:
+        named = _named.decode(data).requestId
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return PUSH
+    return named if 1 <= len(named) <= MAX_REQUEST_ID else PUSH
+
+
+def asked(frame: SendFrame) -> ChatRequest:
+    """The chat request that a frame is.
+
+    :raises InvalidInput: as for ``POST /api/chat``.
+    """
+    extras = frame.body or Extras()
+    body = Body(
+        frame.messages, frame.id, frame.trigger, frame.messageId, extras.feature, extras.model, extras.incognito
+    )
+    return requested(body, frame.header("idempotency-key"))
+
+
+def session_of(frame: SendFrame) -> dict[str, Any] | None:
+    """What the frame says to a coaching session.
+
+    :raises InvalidInput: it is no object.
+    """
+    raw = frame.body.session if frame.body is not None else None
+    if raw is None:
+        return None
+    said = msgspec.json.decode(raw)
+    if said is not None and not isinstance(said, dict):
+        raise InvalidInput("body.session", "must be an object.")
+    return said
+
+
+class Reply:
+    """The frames of one request, numbered as they come."""
+
+    def __init__(self, request_id: str) -> None:
+        self._name = _encode(request_id)
+        self._parts = UIMessageParts()
+        self._sequence = 0
+
+    def start(self) -> bytes:
+        return self._plain(b"start")
+
+    def end(self) -> bytes:
+        return self._plain(b"end")
+
+    def no_active(self) -> bytes:
+        return self._plain(b"no-active")
+
+    def error(self, problem: bytes) -> bytes:
+        """A refusal, before anything has begun: the problem as text."""
+        return b'{"type":"error","requestId":%b,"errorText":%b}' % (self._name, _encode(problem.decode()))
+
+    def chunks(self, batch: Sequence[Event]) -> Iterable[bytes]:
+        for event in merged(batch):
+            for part in self._parts.encode(event):
+                yield b'{"type":"chunk","requestId":%b,"sequence":%d,"chunk":%b}' % (self._name, self._sequence, part)
+                self._sequence += 1
+
+    def _plain(self, kind: bytes) -> bytes:
+        return b'{"type":"%b","requestId":%b}' % (kind, self._name)
+
+
+def merged(batch: Sequence[Event]) -> Iterable[Event]:
+    """Pieces of text that wait together, as one: a frame costs more than the word in it."""
+    text: list[str] = []
+    for event in batch:
+        if isinstance(event, TextDelta):
+            text.append(event.text)
+            continue
+        if text:
+            yield TextDelta("".join(text))
+            text = []
+        yield event
+    if text:
+        yield TextDelta("".join(text))
+
+
+def push_frame(frame: Mapping[str, Any]) -> bytes:
+    """A push as it travels: ``{"type": …}`` and what belongs to it."""
+    return _encode({**frame, "requestId": PUSH})
+
+
+PING = push_frame({"type": "ping"})

@@ -1,0 +1,192 @@
+"""What reaches every open socket of a person, on every server process.
+
+A push is a row, kept for minutes, and a notification that names the person and nothing else. Who hears it and has a
+socket of theirs reads the row, under their row level security. Behind that stands a poll, for whoever cannot listen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import structlog
+from psycopg.types.json import Jsonb
+
+from coach.chat.events import QuotaTold
+from coach.chat.quota import warning
+from coach.database.listening import Listener
+from coach.database.pool import Database, Transaction
+from coach.database.queries import load
+from coach.errors import CoachError
+from coach.realtime.hub import Hub
+
+_sql = load("realtime")
+_log = structlog.get_logger(__name__)
+
+CHANNEL = "coach_push"
+POLL = 5.0
+"""Seconds between two looks of a process that was not notified."""
+
+OVERLAP = timedelta(seconds=30)
+"""How far back each look goes: a transaction commits later than it says it was written."""
+
+KEPT = timedelta(minutes=5)
+NOBODY = ""
+"""The origin of a push that no server process has told its own sockets yet."""
+
+Frame = Mapping[str, Any]
+
+
+async def store_pushes(tx: Transaction, user_id: UUID, frames: Iterable[Frame], origin: str = NOBODY) -> None:
+    """Inside of the transaction that the frames tell about. ``announce`` them once it has committed."""
+    for frame in frames:
+        await _sql.store_push(tx, user_id=user_id, origin=origin, frame=Jsonb(dict(frame)))
+
+
+async def announce(tx: Transaction, user_ids: Iterable[UUID]) -> None:
+    """Tell every process that these people have pushes, when ``tx`` commits. A short one: commits that notify wait for
+    each other in the whole cluster."""
+    await _sql.announce_pushes(tx, channel=CHANNEL, user_ids=list(user_ids))
+
+
+async def prune(db: Database, now: datetime) -> None:
+    """The chore: what has been told, and tickets that nobody used."""
+    async with db.as_operator() as tx:
+        await _sql.prune_pushes(tx, before=now - KEPT)
+        await _sql.prune_tickets(tx, before=now)
+
+
+class Pushes:
+    """Sends pushes; between ``start`` and ``aclose`` brings those of other processes to the sockets of this one."""
+
+    def __init__(self, db: Database, hub: Hub, listen_url: str, clock: Callable[[], datetime]) -> None:
+        self._db, self._hub, self._clock = db, hub, clock
+        self._origin = uuid4().hex
+        self._listener = Listener(
+            listen_url, CHANNEL, name="coach pushes", heard=self._heard, connected=self._look_at_all
+        )
+        self._due: set[UUID] = set()
+        self._all_due = False
+        self._called = asyncio.Event()
+        self._told: dict[UUID, datetime] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: asyncio.Task[None] | None = None
+
+    async def push(self, user_id: UUID, frame: Frame) -> None:
+        """Tell all of a person's open sockets: ``{"type": …}`` and what belongs to it, JSON values only.
+
+        :raises DatabaseUnavailable: those of other processes will not hear it.
+        """
+        self._hub.push(user_id, dict(frame))
+        async with self._db.as_user(user_id) as tx:
+            await store_pushes(tx, user_id, [frame], self._origin)
+            await announce(tx, [user_id])
+
+    def push_soon(self, user_id: UUID, frame: Frame) -> None:
+        """``push`` for whoever cannot wait; a push that is lost is only told."""
+        self._spawn(self._push_or_tell(user_id, frame))
+
+    def quota_taken(self, user_id: UUID, quota: QuotaTold) -> None:
+        """After a turn: where its unit was the one that reached 80, 95 or 100 percent."""
+        if quota.warning is not None and quota.warning != warning(quota.used - 1, quota.limit):
+            self.push_soon(
+                user_id,
+                {
+                    "type": "quota",
+                    "limit": quota.limit,
+                    "used": quota.used,
+                    "remaining": quota.remaining,
+                    "resets_at": quota.resets_at.isoformat(),
+                    "warning": quota.warning,
+                },
+            )
+
+    def start(self) -> None:
+        self._running = asyncio.create_task(self._run(), name="coach pushes")
+
+    async def _run(self) -> None:
+        """Nothing is listened to before somebody opens the first socket here."""
+        await self._hub.occupied.wait()
+        listening = asyncio.create_task(self._listener.run())
+        try:
+            while True:
+                await self._wait()
+                people = self._whom_to_look_at()
+                if people:
+                    await self._bring(people)
+        finally:
+            listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await listening
+
+    async def aclose(self) -> None:
+        """What was to be pushed soon is, within a second or never."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)
+        ending = [*self._tasks, *([self._running] if self._running else [])]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+
+    async def _bring(self, people: Sequence[UUID]) -> None:
+        now = self._clock()
+        try:
+            rows = await self._read(people, now - OVERLAP)
+        except (CoachError, psycopg.Error) as error:
+            _log.warning("pushes_not_read", error=type(error).__name__)
+            return
+        for user_id, push_id, frame, created_at in rows:
+            if push_id not in self._told:
+                self._told[push_id] = now
+                self._hub.push(user_id, frame, created_at)
+        self._told = {push_id: at for push_id, at in self._told.items() if now - at < OVERLAP * 2}
+
+    async def _read(self, people: Sequence[UUID], since: datetime) -> list[tuple[UUID, UUID, dict[str, Any], datetime]]:
+        async def ask(tx: Transaction) -> list[tuple[UUID, UUID, dict[str, Any], datetime]]:
+            return [row async for row in _sql.pushes_since(tx, user_ids=list(people), since=since, origin=self._origin)]
+
+        async with self._db.asking_for_several(ask) as (_, rows):
+            return rows
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(POLL):
+                await self._called.wait()
+        except TimeoutError:
+            self._all_due = True
+        self._called.clear()
+
+    def _whom_to_look_at(self) -> list[UUID]:
+        people = self._hub.people() if self._all_due else [user_id for user_id in self._due if self._hub.has(user_id)]
+        self._due.clear()
+        self._all_due = False
+        return people
+
+    def _heard(self, payload: str) -> None:
+        try:
+            user_id = UUID(payload)
+        except ValueError:
+            return  # whoever may connect may notify; the poll finds what is there
+        if self._hub.has(user_id):
+            self._due.add(user_id)
+            self._called.set()
+
+    def _look_at_all(self) -> None:
+        self._all_due = True
+        self._called.set()
+
+    async def _push_or_tell(self, user_id: UUID, frame: Frame) -> None:
+        try:
+            await self.push(user_id, frame)
+        except (CoachError, psycopg.Error) as error:
+            _log.warning("push_lost", kind=frame.get("type"), error=type(error).__name__)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
