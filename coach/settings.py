@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(None, description="bearer token of /metrics")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
     drain_grace: float = Field(20.0, ge=0, le=3_600, description="seconds a shutdown lets running turns finish")
-    pool_size: int = Field(20, ge=2, le=500, description="database connections of one server process")
+    pool_size: int = Field(10, ge=2, le=500, description="database connections of one server process")
 
     @field_validator("fallback_models", "allowed_origins", mode="before")
     @classmethod
@@ -134,7 +134,7 @@ EXAMPLES = {
     "metrics_token": "the output of: openssl rand -hex 24",
     "log_level": "info",
     "drain_grace": "20",
-    "pool_size": "20",
+    "pool_size": "10",
 }
 
 
