@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import gather
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import NamedTuple
@@ -35,6 +35,38 @@ class _Read(NamedTuple):
     facts: Facts
 
 
+class Looked(Struct, frozen=True):
+    """What was found for a question, best first, before it is known which messages the prompt shows anyway."""
+
+    question: str
+    vector: Vector | None
+    person: Person
+    found: Sequence[Source]
+    facts: Facts
+    took_ms: int
+    has_more: bool
+
+    def context(self, limit: int, shown: Collection[UUID] = ()) -> Context:
+        """The ``limit`` best of what is not ``shown``."""
+        state = self.facts.block(self.person.timezone)
+        sources = self._besides(shown)[:limit]
+        receipt = Receipt(
+            used=(*(source.source_id for source in sources), *(["state"] if state else [])),
+            withheld=tuple(withheld(self.person, self.vector)),
+            stale=self.facts.stale - len(self.facts.waiting.intersection(shown)),
+            retrieval_ms=self.took_ms,
+        )
+        return Context(tuple(sources), state, receipt)
+
+    def is_enough(self, limit: int, shown: Collection[UUID]) -> bool:
+        """False where what is shown has taken the places of what was not looked at."""
+        return not self.has_more or len(self._besides(shown)) >= limit
+
+    def _besides(self, shown: Collection[UUID]) -> list[Source]:
+        ids = {str(id_) for id_ in shown}
+        return [source for source in self.found if not (source.domain == "conversation" and source.id in ids)]
+
+
 class Retriever:
     """Reads, in one transaction of the user's, everything that a turn is answered from."""
 
@@ -61,23 +93,32 @@ class Retriever:
         change of model it may be of another one than serves this user: then the question is embedded once more.
         ``exclude`` names messages that the prompt shows anyway.
         """
+        looked = await self.look(db, user_id, question, vector, limit=limit, domains=domains, exclude=exclude, now=now)
+        return looked.context(limit, exclude)
+
+    async def look(
+        self,
+        db: Database,
+        user_id: UUID,
+        question: str,
+        vector: Vector | None,
+        *,
+        limit: int,
+        domains: Collection[Domain] | None = None,
+        exclude: Collection[UUID] = (),
+        now: datetime | None = None,
+    ) -> Looked:
+        """The same for callers who do not know yet what the prompt shows: ask for as many more as it may be."""
         started = perf_counter()
         how = _How(question, limit, domains, exclude, now or datetime.now(UTC))
         model = self._embedder.model
         # Once more where another model serves: in peace never, and after a switch that came in between.
         while isinstance(read := await self._read(db, user_id, model, vector, how), str):
             model, vector = read, await self._embedded_by(read, question)
-        person, found, facts = read
-        state = facts.block(person.timezone)
         # A question asked before answers nothing, and would come first: no text is closer to it.
-        sources = [source for source in found if source.text.strip() != question.strip()][:limit]
-        receipt = Receipt(
-            used=(*(source.source_id for source in sources), *(["state"] if state else [])),
-            withheld=tuple(withheld(person, vector)),
-            stale=facts.stale,
-            retrieval_ms=round((perf_counter() - started) * 1000),
-        )
-        return Context(tuple(sources), state, receipt)
+        found = [source for source in read.found if source.text.strip() != question.strip()]
+        took = round((perf_counter() - started) * 1000)
+        return Looked(question, vector, read.person, found, read.facts, took, len(read.found) == limit + ECHOES)
 
     async def _read(self, db: Database, user_id: UUID, model: str, vector: Vector | None, how: _How) -> str | _Read:
         """What one snapshot holds; or, where the user is served from another model than ``model``, its name."""
@@ -97,7 +138,7 @@ class Retriever:
                         exclude=how.exclude,
                         model=model,
                     ),
-                    read_facts(tx, person, how.now, how.exclude),
+                    read_facts(tx, person, how.now),
                 )
         return _Read(person, found, facts)
 

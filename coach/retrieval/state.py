@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -111,7 +111,10 @@ class Flow(Struct, frozen=True, array_like=True):
 
 
 class Facts(Struct, frozen=True):
-    """What ``coach.live_facts`` found; ``changed`` are (kind, name, detail), ``stale`` counts what waits."""
+    """What ``coach.live_facts`` found; ``changed`` are (kind, name, detail).
+
+    ``stale`` counts what waits to be embedded, ``waiting`` names the newest messages among it.
+    """
 
     tasks: list[DueTask]
     deadlines: list[Deadline]
@@ -119,6 +122,7 @@ class Facts(Struct, frozen=True):
     flow: Flow | None
     changed: list[tuple[str, str, str]]
     stale: int
+    waiting: frozenset[UUID]
 
     def block(self, zone: ZoneInfo) -> str:
         """Plain lines that begin with ``- ``, the most pressing first; empty where there is nothing to say."""
@@ -143,8 +147,7 @@ async def read_person(tx: Transaction, user_id: UUID) -> Person:
     return Person(user_id, known_zone(zone), *consents)
 
 
-async def read_facts(tx: Transaction, person: Person, now: datetime, exclude: Collection[UUID] = ()) -> Facts:
-    """As of ``now``. ``exclude`` names messages that are not counted as waiting, since the prompt shows them."""
+async def read_facts(tx: Transaction, person: Person, now: datetime) -> Facts:
     today = now.astimezone(person.timezone).date()
     monday = datetime.combine(today - timedelta(days=today.weekday()), time(), person.timezone)
     facts = await _sql.live_facts(
@@ -163,7 +166,6 @@ async def read_facts(tx: Transaction, person: Person, now: datetime, exclude: Co
         tasks=TASKS,
         deadlines=DEADLINES,
         changed=CHANGED,
-        exclude=list(exclude),
     )
     return _facts(facts)
 

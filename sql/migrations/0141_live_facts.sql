@@ -17,8 +17,7 @@ create function coach.live_facts(
     p_with_memory boolean,
     p_tasks integer,
     p_deadlines integer,
-    p_changed integer,
-    p_exclude uuid[]
+    p_changed integer
 )
 returns jsonb
 language plpgsql stable
@@ -33,6 +32,7 @@ declare
     found_changed jsonb;
     stale bigint := 0;
     messages bigint;
+    waiting jsonb;
 begin
     -- Open tasks up to today, the most pressing first, and how many there are of each group.
     select jsonb_agg(
@@ -124,18 +124,21 @@ begin
         if stale > 0 then
             found_changed := coach.changed_lately(p_user_id, p_changed);
         end if;
-        select count(*)
-        into messages
-        from public.ai_conversation_memory m
-        left join public.conversations c on c.user_id = m.user_id and c.id = m.conversation_id
-        where m.user_id = p_user_id
-            and m.message_embedding is null
-            and not m.deleted
-            and m.status in ('complete', 'interrupted')
-            and m.message_role <> 'system'
-            and m.message_content <> ''
-            and not coalesce(c.incognito, false)
-            and m.id <> all (p_exclude);
+        -- The newest by name: a turn does not count those that it shows.
+        select count(*), jsonb_agg(id) filter (where place <= 100)
+        into messages, waiting
+        from (
+            select m.id, row_number() over (order by m.created_at desc) as place
+            from public.ai_conversation_memory m
+            left join public.conversations c on c.user_id = m.user_id and c.id = m.conversation_id
+            where m.user_id = p_user_id
+                and m.message_embedding is null
+                and not m.deleted
+                and m.status in ('complete', 'interrupted')
+                and m.message_role <> 'system'
+                and m.message_content <> ''
+                and not coalesce(c.incognito, false)
+        ) message;
     end if;
     return jsonb_build_object(
         'tasks', coalesce(found_tasks, '[]'),
@@ -143,7 +146,8 @@ begin
         'alignment', coalesce(found_alignment, '[]'),
         'flow', found_flow,
         'changed', coalesce(found_changed, '[]'),
-        'stale', stale + coalesce(messages, 0)
+        'stale', stale + coalesce(messages, 0),
+        'waiting', coalesce(waiting, '[]')
     );
 end
 $$;
@@ -206,7 +210,7 @@ grant execute
     on function
         coach.live_facts(
             uuid, timestamptz, date, timestamptz, timestamptz, timestamptz, text, boolean, boolean, boolean, boolean,
-            integer, integer, integer, uuid[]
+            integer, integer, integer
         ),
         coach.changed_lately(uuid, integer)
     to coach_session;

@@ -15,9 +15,9 @@ left join user_profiles p on p.id = u.user_id
 left join user_analytics_preferences c on c.user_id = u.user_id
 left join embedding_models m on m.user_id = u.user_id;
 
--- name: live_facts(user_id, now, today, midnight, monday, horizon, since_day, with_context, with_metrics, with_flow, with_memory, tasks, deadlines, changed, exclude)$
+-- name: live_facts(user_id, now, today, midnight, monday, horizon, since_day, with_context, with_metrics, with_flow, with_memory, tasks, deadlines, changed)$
 -- As text: it is decoded straight into its types.
 select coach.live_facts(
     :user_id, :now, :today, :midnight, :monday, :horizon, :since_day, :with_context, :with_metrics, :with_flow,
-    :with_memory, :tasks::integer, :deadlines::integer, :changed::integer, :exclude::uuid[]
+    :with_memory, :tasks::integer, :deadlines::integer, :changed::integer
 )::text;
