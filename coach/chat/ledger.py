@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from psycopg.types.json import Jsonb
 
 from coach.chat import quota
@@ -26,11 +26,15 @@ from coach.chat.schemas import ChatRequest
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import Conflict
+from coach.models.base import Role
 
 _sql = load("chat")
 
 KEY_LIFETIME = timedelta(hours=24)
 """How long an Idempotency-Key is remembered."""
+
+HISTORY_DEPTH = 40
+"""Messages of a conversation that a prompt can show, where they find room."""
 
 OWNER = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -47,7 +51,10 @@ class Reservation(Struct, frozen=True):
 
 
 class Opened(Struct, frozen=True):
-    """A turn that may run: its question is stored, its unit reserved. Keys are ids on the wire."""
+    """A turn that may run: its question is stored, its unit reserved. Keys are ids on the wire.
+
+    ``history`` is the branch that leads to the question, newest first.
+    """
 
     reservation: Reservation
     conversation_key: str
@@ -61,8 +68,8 @@ class Opened(Struct, frozen=True):
     quota: QuotaTold
     timezone: ZoneInfo
     incognito: bool
-    has_past: bool
     started: datetime
+    history: Sequence[tuple[UUID, Role, str]] = ()
 
     @property
     def user_id(self) -> UUID:
@@ -122,11 +129,18 @@ class Ledger:
                 quota=quota.told(taken, limit, quota.month_of(now)),
                 timezone=ZoneInfo(zone),
                 incognito=conversation[2],
-                has_past=again.parent_id is not None,
                 started=now,
             )
-            await self._write(tx, turn, again, request)
-            return turn
+            if again.parent_id is None:
+                await self._write(tx, turn, again, request)
+                return turn
+            async with tx.pipeline():
+                _, history = await gather(self._write(tx, turn, again, request), self._history(tx, turn))
+            return structs.replace(turn, history=history)
+
+    async def _history(self, tx: Transaction, turn: Opened) -> list[tuple[UUID, Role, str]]:
+        rows = _sql.history(tx, user_id=turn.user_id, question_id=turn.question_id, depth=HISTORY_DEPTH)
+        return [row async for row in rows]
 
     async def _look(self, tx: Transaction, user_id: UUID, request: ChatRequest) -> Sequence[Any]:
         row: Sequence[Any] = await _sql.opening(

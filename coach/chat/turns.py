@@ -18,6 +18,7 @@ from coach.chat.attended import Attendance
 from coach.chat.checkpoints import Checkpoints, Kept
 from coach.chat.endings import complete, failed, interrupted, store
 from coach.chat.events import ContextRead, Event, QuotaTold, SourceFound, Started, TextDelta
+from coach.chat.grounding import Grounding
 from coach.chat.ledger import Ledger, Opened
 from coach.chat.log import EventLog
 from coach.chat.meaning import Busy, Replay
@@ -28,18 +29,15 @@ from coach.chat.schemas import ChatRequest
 from coach.chat.settling import close_orphan
 from coach.database.pool import Database
 from coach.database.queries import load
-from coach.errors import CoachError, Conflict, EmbedderUnavailable, InvalidInput, ModelUnavailable
-from coach.metrics import RETRIEVAL
-from coach.models.base import ChatModel, Completion, Delta, Role
-from coach.retrieval.base import Context, Embedder, Vector
-from coach.retrieval.context import Retriever
+from coach.errors import CoachError, Conflict, InvalidInput, ModelUnavailable
+from coach.models.base import ChatModel, Completion, Delta
+from coach.retrieval.base import Context, Embedder
+from coach.retrieval.context import Looked, Retriever
 
 _sql = load("chat")
 _log = structlog.get_logger(__name__)
 
 RESUMABLE_FOR = timedelta(minutes=5)
-HISTORY_DEPTH = 40
-SOURCES = 8
 
 # A turn of a process that died is closed after ten seconds without a heartbeat; nobody waits longer than that.
 INTERRUPT_ATTEMPTS, INTERRUPT_PAUSE = 60, 0.2
@@ -115,10 +113,11 @@ class Turns:
         clock: Callable[[], datetime] = utc_now,
         completed: Callable[[RunningTurn], None] = lambda running: None,
     ) -> None:
-        self._db, self._models, self._embedder, self._retriever = db, models, embedder, retriever
+        self._db, self._models = db, models
         self._prompts, self._timeout, self.clock = prompts, timeout, clock
         self._completed = completed
         self.ledger = Ledger(db, monthly_limit)
+        self._grounding = Grounding(db, embedder, retriever, clock)
         self._replays = Replays(db, self.ledger, clock)
         self._checkpoints = Checkpoints(db, clock)
         self._memory = MessageMemory(db, embedder)
@@ -126,7 +125,7 @@ class Turns:
         self._running: dict[UUID, RunningTurn] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def run(self, running: RunningTurn, question: asyncio.Task[Vector | None]) -> None:
+    async def run(self, running: RunningTurn, looking: asyncio.Task[Looked]) -> None:
         """Carry one turn from question to stored answer.
 
         Publishes to the turn's log as it goes; the events, not the caller, are the result. Ends in exactly one terminal
@@ -135,9 +134,8 @@ class Turns:
         turn, answer = running.turn, running.answer
         model = self._models[turn.model]
         async with running.within(self._timeout), self._keep_checkpoints(running) as kept:
-            history = await self._history(turn)
-            context = await self._context(turn, await question, [id_ for id_, _, _ in history])
-            prompt = running.prompt = self._compose(running, context, history)
+            context = await self._grounding.context(turn, await asyncio.shield(looking))
+            prompt = running.prompt = self._compose(running, context)
             running.log.publish(ContextRead(prompt.receipt), *map(SourceFound, prompt.sources))
             running.go_on()
 
@@ -154,10 +152,10 @@ class Turns:
         if not answer.text:
             raise ModelUnavailable("The model gave an empty answer; try again.")
 
-    async def _carry(self, running: RunningTurn, question: asyncio.Task[Vector | None]) -> None:
+    async def _carry(self, running: RunningTurn, looking: asyncio.Task[Looked]) -> None:
         """Every way in which a turn can end, once."""
         try:
-            await self.run(running, question)
+            await self.run(running, looking)
             ending, event = complete(running)
         except TimeoutError:
             if running.stopped is None:
@@ -171,8 +169,6 @@ class Turns:
             frames = traceback.format_tb(error.__traceback__)
             _log.error("turn_broke", turn=str(running.turn.answer_id), error=type(error).__name__, frames=frames)
             ending, event = failed(running, CoachError("Something went wrong on our side; try again."))
-        finally:
-            question.cancel()
         event = await store(self._db, running.turn, ending, event, self.clock)
         running.log.publish(event)
         self._running.pop(running.turn.answer_id, None)
@@ -203,32 +199,28 @@ class Turns:
         room_for_context(
             template, _asked(request), self._models[model].count_tokens, self._models[model].context_tokens
         )
-        question = self._spawn(self._embed(request.text))
+        looking = self._spawn(self._grounding.look(user_id, request))
         opened: Opened | Replay | Busy | None = None
-        try:
-            for _ in range(INTERRUPT_ATTEMPTS):
-                opened = await self.ledger.open(user_id, request, model=model, prompt=template.label, now=self.clock())
-                if not isinstance(opened, Busy):
-                    break
-                await self._interrupt(user_id, opened.answer_id, request.conversation_id)
-        finally:
-            if not isinstance(opened, Opened):
-                question.cancel()
+        for _ in range(INTERRUPT_ATTEMPTS):
+            opened = await self.ledger.open(user_id, request, model=model, prompt=template.label, now=self.clock())
+            if not isinstance(opened, Busy):
+                break
+            await self._interrupt(user_id, opened.answer_id, request.conversation_id)
         match opened:
             case Opened():
-                return self._launch(RunningTurn(opened, request, arrived), question)
+                return self._launch(RunningTurn(opened, request, arrived), looking)
             case Replay(answer_id):
                 return self._reader(user_id, answer_id, request)
             case _:
                 raise Conflict("Another turn of this conversation could not be interrupted; try again.")
 
-    def _launch(self, running: RunningTurn, question: asyncio.Task[Vector | None]) -> Reader:
+    def _launch(self, running: RunningTurn, looking: asyncio.Task[Looked]) -> Reader:
         turn = running.turn
         self._running[turn.answer_id] = running
         label = self._prompts[turn.feature].label
         keys = (turn.answer_key, turn.conversation_key, turn.question_key, str(turn.reservation.interaction_id))
         running.log.publish(Started(*keys, turn.model, label), turn.quota)
-        running.task = self._spawn(self._carry(running, question))
+        running.task = self._spawn(self._carry(running, looking))
         return self._attendance.reader(running)
 
     def _reader(self, user_id: UUID, answer_id: UUID, request: ChatRequest) -> Reader:
@@ -293,38 +285,13 @@ class Turns:
             running.turn, running.answer, running.stored_context, lambda: running.stop("stopped")
         )
 
-    async def _embed(self, text: str) -> Vector | None:
-        """None where the embedder is away: the turn goes on with text search."""
-        try:
-            return await self._embedder.embed_query(text)
-        except EmbedderUnavailable as error:
-            _log.warning("question_not_embedded", error=type(error).__name__)
-            return None
-
-    async def _history(self, turn: Opened) -> list[tuple[UUID, Role, str]]:
-        """The branch that leads to this question, newest first."""
-        if not turn.has_past:
-            return []
-        async with self._db.as_user(turn.user_id) as tx:
-            rows = _sql.history(tx, user_id=turn.user_id, question_id=turn.question_id, depth=HISTORY_DEPTH)
-            return [row async for row in rows]
-
-    async def _context(self, turn: Opened, vector: Vector | None, shown: Sequence[UUID]) -> Context:
-        """Combined context, without the messages that the prompt shows anyway."""
-        exclude = {turn.question_id, turn.answer_id, *shown}
-        context = await self._retriever.combined_context(
-            self._db, turn.user_id, turn.text, vector, limit=SOURCES, exclude=exclude, now=self.clock()
-        )
-        RETRIEVAL.observe(context.receipt.retrieval_ms / 1000)
-        return context
-
-    def _compose(self, running: RunningTurn, context: Context, stored: Sequence[tuple[UUID, Role, str]]) -> Prompt:
+    def _compose(self, running: RunningTurn, context: Context) -> Prompt:
         turn, caller = running.turn, running.request.caller
         model, template = self._models[turn.model], self._template(running.request)
         room = room_for_context(template, _asked(running.request), model.count_tokens, model.context_tokens)
         local = turn.started.astimezone(turn.timezone)
         now = f"{local:%A %-d %B %Y, %H:%M} ({turn.timezone.key})"
-        past = [(role, text) for _, role, text in stored]
+        past = [(role, text) for _, role, text in turn.history]
         if caller is not None:
             past = [*caller.history, *(past if caller.recalls else ())]
         notes = caller.notes if caller is not None else ()
@@ -348,5 +315,11 @@ class Turns:
         """A task that is held on to: the event loop itself keeps weak references only."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        """What failed in a task that nobody waits for any more is nobody's: a repeat needs no context."""
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()

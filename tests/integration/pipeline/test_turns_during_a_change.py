@@ -46,7 +46,6 @@ async def turn_of(person: Someone, question: str, answer: str) -> Opened:
         quota=QuotaTold(150, 1, 149, now),
         timezone=ZoneInfo("UTC"),
         incognito=False,
-        has_past=False,
         started=now,
     )
 
