@@ -27,20 +27,23 @@ class CuttingProxy:
         self.connections += 1
         cuts = self.connections <= self.cuts
         up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
-        up = asyncio.create_task(_copy(reader, up_writer))
+        up = asyncio.create_task(copied(reader, up_writer))
         try:
-            if cuts:
-                # Long enough for the turn to begin; a slow one is then cut before, a quick one after its answer.
-                await asyncio.sleep(0.3)
-            else:
-                await _copy(up_reader, writer)
+            await self.answer(up_reader, writer, is_cut=cuts)
         finally:
             up.cancel()
             for each in (writer, up_writer):
                 each.close()
 
+    async def answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_cut: bool) -> None:
+        if is_cut:
+            # Long enough for the turn to begin; a slow one is then cut before, a quick one after its answer.
+            await asyncio.sleep(0.3)
+        else:
+            await copied(source, sink)
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+async def copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()

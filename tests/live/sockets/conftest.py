@@ -93,8 +93,9 @@ class Wire:
                 while True:
                     await self.socket.recv()
         except ConnectionClosed as gone:
-            assert gone.rcvd is not None, "the connection broke without a close frame"
-            return gone.rcvd.code, gone.rcvd.reason
+            said = gone.rcvd
+        assert said is not None, "the connection broke without a close frame"
+        return said.code, said.reason
 
 
 def text_of(frames: list[dict[str, Any]]) -> str:

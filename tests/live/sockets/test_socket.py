@@ -108,9 +108,10 @@ async def test_a_repeated_message_is_replayed_and_costs_nothing(ann, opens, stub
 
 async def test_body_and_headers_of_a_frame_count(ann, opens, stub):
     wire = await opens(ann)
-    await wire.asks("r1", id=None, headers={"Idempotency-Key": "k1"}, body={"feature": "today_priorities"})
+    body = {"feature": "today_priorities"}
+    await wire.asks("r1", id=None, headers={"Idempotency-Key": "k1"}, body=body)
     first = (await wire.answer("r1"))["r1"]
-    await wire.asks("r2", id=None, message_id="m-r1", headers={"idempotency-key": "k1"}, body={"feature": "today_priorities"})  # fmt: skip
+    await wire.asks("r2", id=None, message_id="m-r1", headers={"idempotency-key": "k1"}, body=body)
     second = (await wire.answer("r2"))["r2"]
 
     assert first[1]["chunk"]["messageMetadata"]["prompt"].startswith("today_priorities")
