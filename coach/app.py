@@ -53,6 +53,8 @@ from coach.retrieval.context import Retriever
 from coach.retrieval.embedders import Embedders, build_embedder
 from coach.retrieval.routes import search_router
 from coach.retrieval.wordllama import WordllamaEmbedder
+from coach.sessions.routes import commitments_router, sessions_router
+from coach.sessions.sessions import Sessions, SocketSessions
 from coach.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -96,11 +98,13 @@ def _users_routes() -> Router:
         "/",
         route_handlers=[
             chat_router,
+            commitments_router,
             conversations_router,
             me_router,
             memory_router,
             my_pipeline_router,
             search_router,
+            sessions_router,
             v1_router,
             ws_ticket,
         ],
@@ -179,6 +183,8 @@ async def _running(
         stack.push_async_callback(titles.aclose)
         state.hub = hub = Hub(clock)
         pushes = await _sockets(stack, state, db, urls, clock)
+        sessions = Sessions(db, next(iter(models.values())), clock, pushes.push_soon)
+        stack.push_async_callback(sessions.aclose)
         state.turns = turns = Turns(
             db,
             models=models,
@@ -188,8 +194,10 @@ async def _running(
             monthly_limit=settings.monthly_limit,
             timeout=settings.turn_timeout,
             clock=clock,
-            completed=partial(_completed, titles, pushes),
+            completed=partial(_completed, titles, sessions, pushes),
+            stepped=sessions.stepped,
         )
+        state.session_hooks = SocketSessions(sessions, turns)
         state.chores = Chores(next(iter(models.values())))
         state.operators = operators = await _operators(stack, settings, urls)
         worker = background(operators, urls.listen, embedder, settings) if embeds and operators is not None else None
@@ -226,9 +234,10 @@ async def _sockets(
     return pushes
 
 
-def _completed(titles: Titles, pushes: Pushes, running: RunningTurn) -> None:
+def _completed(titles: Titles, sessions: Sessions, pushes: Pushes, running: RunningTurn) -> None:
     """A caller that keeps the conversation itself also names it itself."""
     pushes.quota_taken(running.turn.user_id, running.turn.quota)
+    sessions.consider(running.turn)
     if running.request.caller is None:
         titles.consider(running.turn.user_id, running.turn.conversation_id)
 

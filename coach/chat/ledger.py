@@ -10,7 +10,7 @@ import hashlib
 import os
 import socket
 from asyncio import gather
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -27,6 +27,8 @@ from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import Conflict
 from coach.models.base import Role
+from coach.sessions.stages import Standing
+from coach.sessions.steps import apply
 
 _sql = load("chat")
 
@@ -35,6 +37,9 @@ KEY_LIFETIME = timedelta(hours=24)
 
 HISTORY_DEPTH = 40
 """Messages of a conversation that a prompt can show, where they find room."""
+
+Labelled = Callable[[str], str]
+"""From a prompt's name to its label."""
 
 OWNER = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -69,7 +74,13 @@ class Opened(Struct, frozen=True):
     timezone: ZoneInfo
     incognito: bool
     started: datetime
+    session: Standing | None = None
     history: Sequence[tuple[UUID, Role, str]] = ()
+
+    @property
+    def persona(self) -> str:
+        """The name of the prompt that answers: of the session's stage where the conversation is in one."""
+        return self.session.prompt if self.session is not None else self.feature
 
     @property
     def user_id(self) -> UUID:
@@ -91,14 +102,17 @@ class Ledger:
         self._db, self._monthly_limit = db, monthly_limit
 
     async def open(
-        self, user_id: UUID, request: ChatRequest, *, model: str, prompt: str, now: datetime
+        self, user_id: UUID, request: ChatRequest, *, model: str, prompt: str, now: datetime, labelled: Labelled = str
     ) -> Opened | Replay | Busy:
         """Store the question and reserve its unit, or say which answer to show instead.
+
+        ``prompt`` is the feature's label; ``labelled`` gives that of a session's prompt.
 
         :raises QuotaExhausted: before anything is stored.
         :raises Conflict: the message id or the idempotency key stands for something else.
         """
-        async with self._db.asking(user_id, lambda tx: self._look(tx, user_id, request)) as (tx, (limit, zone, *known)):
+        async with self._db.asking(user_id, lambda tx: self._look(tx, user_id, request)) as (tx, looked):
+            limit, zone, *known, standing = looked
             meaning = await self._meaning(tx, user_id, request, now, known)
             if isinstance(meaning, Replay):
                 return meaning
@@ -116,6 +130,7 @@ class Ledger:
             if isinstance(again, Replay) or running:
                 await tx.rollback()
                 return again if isinstance(again, Replay) else Busy(running[0])
+            session = await self._session(tx, user_id, request, again, conversation[0], standing, now)
             turn = Opened(
                 reservation=Reservation(user_id, conversation[0], uuid4(), uuid4(), quota.month_of(now), limit),
                 conversation_key=request.conversation_id,
@@ -124,12 +139,13 @@ class Ledger:
                 answer_key=_new_key(),
                 feature=request.feature,
                 model=model,
-                prompt=prompt,
+                prompt=prompt if session is None else labelled(session.prompt),
                 text=request.text,
                 quota=quota.told(taken, limit, quota.month_of(now)),
                 timezone=ZoneInfo(zone),
                 incognito=conversation[2],
                 started=now,
+                session=session,
             )
             if again.parent_id is None:
                 await self._write(tx, turn, again, request)
@@ -137,6 +153,27 @@ class Ledger:
             async with tx.pipeline():
                 _, history = await gather(self._write(tx, turn, again, request), self._history(tx, turn))
             return structs.replace(turn, history=history)
+
+    async def _session(  # noqa: PLR0917 - what a turn knows when it opens
+        self,
+        tx: Transaction,
+        user_id: UUID,
+        request: ChatRequest,
+        meaning: Ask | Answer,
+        conversation_id: UUID,
+        standing: Any,
+        now: datetime,
+    ) -> Standing | None:
+        """Where the conversation's coaching session stands in this turn; a caller's turns belong to none.
+
+        In the turn's own transaction: a turn that is refused takes no step, and a repeat takes none twice.
+        """
+        if request.caller is not None:
+            return None
+        if request.session is not None:
+            key = meaning.question_key if isinstance(meaning, Answer) else request.message_id
+            return await apply(tx, user_id, conversation_id, request.session, key, now)
+        return None if standing is None else Standing(UUID(standing[0]), standing[1], standing[2])
 
     async def _history(self, tx: Transaction, turn: Opened) -> list[tuple[UUID, Role, str]]:
         rows = _sql.history(tx, user_id=turn.user_id, question_id=turn.question_id, depth=HISTORY_DEPTH)

@@ -12,6 +12,7 @@ from msgspec import Raw, Struct, field
 
 from coach.errors import InvalidInput
 from coach.models.base import AS_THE_MODEL_LIKES, ModelOptions, Role
+from coach.sessions.stages import SessionCommand, read_command
 
 Feature = Literal[
     "sentiment_analysis",
@@ -66,6 +67,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     model: str | None = None
     incognito: bool = False
     idempotency_key: str | None = None
+    session: SessionCommand | None = None
     caller: Caller | None = None
 
     @property
@@ -92,6 +94,7 @@ class Body(Struct):
     feature: str | None = None
     model: str | None = None
     incognito: bool | None = None
+    session: Any = None
 
 
 class _Part(Struct):
@@ -134,6 +137,7 @@ def requested(read: Body, idempotency_key: str | None = None) -> ChatRequest:
         model=read.model,
         incognito=bool(read.incognito),
         idempotency_key=valid_key(idempotency_key),
+        session=read_command(read.session),
     )
 
 

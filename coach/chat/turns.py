@@ -97,7 +97,8 @@ class Turns:
     """Begins, resumes, stops and drains turns.
 
     ``models`` are those that a request may choose, by name; the first is the default. ``clock`` gives an aware time.
-    ``completed`` hears of each turn that got its whole answer, and must not keep it waiting.
+    ``completed`` hears of each turn that got its whole answer, ``stepped`` of each that has taken its coaching session
+    a step further; neither must keep it waiting.
     """
 
     def __init__(
@@ -112,10 +113,11 @@ class Turns:
         timeout: float,
         clock: Callable[[], datetime] = utc_now,
         completed: Callable[[RunningTurn], None] = lambda running: None,
+        stepped: Callable[[Opened], None] = lambda turn: None,
     ) -> None:
         self._db, self._models = db, models
         self._prompts, self._timeout, self.clock = prompts, timeout, clock
-        self._completed = completed
+        self._completed, self._stepped = completed, stepped
         self.ledger = Ledger(db, monthly_limit)
         self._grounding = Grounding(db, embedder, retriever, clock)
         self._replays = Replays(db, self.ledger, clock)
@@ -202,7 +204,10 @@ class Turns:
         looking = self._spawn(self._grounding.look(user_id, request))
         opened: Opened | Replay | Busy | None = None
         for _ in range(INTERRUPT_ATTEMPTS):
-            opened = await self.ledger.open(user_id, request, model=model, prompt=template.label, now=self.clock())
+            now = self.clock()
+            opened = await self.ledger.open(
+                user_id, request, model=model, prompt=template.label, now=now, labelled=self._label
+            )
             if not isinstance(opened, Busy):
                 break
             await self._interrupt(user_id, opened.answer_id, request.conversation_id)
@@ -217,10 +222,11 @@ class Turns:
     def _launch(self, running: RunningTurn, looking: asyncio.Task[Looked]) -> Reader:
         turn = running.turn
         self._running[turn.answer_id] = running
-        label = self._prompts[turn.feature].label
         keys = (turn.answer_key, turn.conversation_key, turn.question_key, str(turn.reservation.interaction_id))
-        running.log.publish(Started(*keys, turn.model, label), turn.quota)
+        running.log.publish(Started(*keys, turn.model, turn.prompt), turn.quota)
         running.task = self._spawn(self._carry(running, looking))
+        if turn.session is not None and turn.session.has_changed:
+            self._stepped(turn)
         return self._attendance.reader(running)
 
     def _reader(self, user_id: UUID, answer_id: UUID, request: ChatRequest) -> Reader:
@@ -287,7 +293,7 @@ class Turns:
 
     def _compose(self, running: RunningTurn, context: Context) -> Prompt:
         turn, caller = running.turn, running.request.caller
-        model, template = self._models[turn.model], self._template(running.request)
+        model, template = self._models[turn.model], self._template(running.request, turn.persona)
         room = room_for_context(template, _asked(running.request), model.count_tokens, model.context_tokens)
         local = turn.started.astimezone(turn.timezone)
         now = f"{local:%A %-d %B %Y, %H:%M} ({turn.timezone.key})"
@@ -297,9 +303,12 @@ class Turns:
         notes = caller.notes if caller is not None else ()
         return compose(template, context, past, turn.text, now, model.count_tokens, room, notes)
 
-    def _template(self, request: ChatRequest) -> Template:
-        """The feature's persona, with what the caller tunes instead of the prompt's own settings."""
-        template = self._prompts[request.feature]
+    def _label(self, name: str) -> str:
+        return self._prompts[name].label
+
+    def _template(self, request: ChatRequest, name: str | None = None) -> Template:
+        """A persona, the feature's unless named, with what the caller tunes instead of the prompt's own settings."""
+        template = self._prompts[name or request.feature]
         if request.caller is None:
             return template
         return template.tuned(request.caller.options, self._models[self._chosen(request)].context_tokens)

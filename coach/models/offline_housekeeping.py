@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from coach.models.offline_relevance import words
+from coach.models.offline_sessions import conclude, judge
 
 _HISTORY = re.compile(r"<chat_history>(.*?)</chat_history>", re.DOTALL)
 _TURN = re.compile(r"^(USER|ASSISTANT|user|assistant):\s*(.*)$", re.MULTILINE)
@@ -19,7 +20,11 @@ def answer_housekeeping(prompt: str) -> str:
     """JSON where the instructions show its shape, else a plain title of at most six words."""
     found = _HISTORY.search(prompt)
     instructions = prompt[: found.start()] if found else prompt
-    about = _first_question(found[1] if found else "")
+    history = found[1] if found else ""
+    for key, answer in _ABOUT_SESSIONS.items():
+        if f'{{"{key}"' in instructions:
+            return answer(instructions, history)
+    about = _first_question(history)
     for key, value in _SHAPES.items():
         if f'"{key}"' in instructions:
             return msgspec.json.encode({key: value(about)}).decode()
@@ -49,3 +54,4 @@ _SHAPES: dict[str, Callable[[str], str | list[str]]] = {
     "follow_ups": lambda _: ["What should I do first?", "What is in the way?", "How will I know it worked?"],
     "queries": lambda _: [],
 }
+_ABOUT_SESSIONS: dict[str, Callable[[str, str], str]] = {"done": judge, "summary": conclude}

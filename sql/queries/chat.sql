@@ -5,8 +5,14 @@ from (select :user_id::uuid as user_id) u
 left join coach.ai_limits l on l.user_id = u.user_id;
 
 -- name: opening(user_id, default_limit, client_id)^
--- A turn's first look: the limit, the clock, and the conversation if there is one. Unique keys.
-select coalesce(l.monthly_limit, :default_limit::integer), coalesce(p.timezone, 'UTC'), c.id, c.current_message_id
+-- A turn's first look: the limit, the clock, the conversation if there is one, and its running session. Unique keys.
+select
+    coalesce(l.monthly_limit, :default_limit::integer), coalesce(p.timezone, 'UTC'), c.id, c.current_message_id,
+    (
+        select array[s.id::text, s.kind, s.stage]
+        from coaching_sessions s
+        where s.user_id = c.user_id and s.conversation_id = c.id and s.ended_at is null
+    )
 from (select :user_id::uuid as user_id) u
 left join coach.ai_limits l on l.user_id = u.user_id
 left join user_profiles p on p.id = u.user_id
@@ -172,6 +178,7 @@ join ai_conversation_memory a on a.user_id = v.user_id and a.conversation_id = v
 where v.user_id = :user_id
     and v.client_id = :client_id
     and a.message_role = 'assistant'
+    and not a.context_window ? 'session' -- a summary is no answer
     and (a.status = 'streaming' or a.updated_at > :ended_since)
 order by a.status = 'streaming' desc, a.updated_at desc, a.id desc
 limit 1;

@@ -11,6 +11,7 @@ from coach.chat.prompt import Budget, Prompts, compose, room_for_context
 from coach.chat.schemas import FEATURES
 from coach.errors import InvalidInput, Misconfigured
 from coach.retrieval.base import Context, Receipt, Source
+from coach.sessions.stages import PROMPT_NAMES
 
 NOW = "Monday 23 November 2026, 20:31 (Europe/Berlin)"
 
@@ -33,9 +34,9 @@ def prompts() -> Prompts:
     return Prompts()
 
 
-def test_every_feature_has_a_prompt(prompts: Prompts) -> None:
-    assert set(prompts.names()) == set(FEATURES)
-    for name in FEATURES:
+def test_every_feature_and_every_stage_has_a_prompt(prompts: Prompts) -> None:
+    assert set(prompts.names()) == set(FEATURES) | PROMPT_NAMES
+    for name in prompts.names():
         assert prompts[name].label == f"{name}@1"
         assert "data about this person" in prompts[name].system
 

@@ -1,0 +1,208 @@
+-- name: active_session(user_id, conversation_id)^
+-- The session that a conversation is in. Partial unique index; locked, the conversation before it.
+select id, kind, stage
+from coaching_sessions
+where user_id = :user_id and conversation_id = :conversation_id and ended_at is null
+for update;
+
+-- name: stepped_by(user_id, conversation_id, step)^
+-- The session in which a message has brought a command along already. Index (user_id, conversation_id).
+select id, kind, stage, ended_at is not null
+from coaching_sessions
+where user_id = :user_id and conversation_id = :conversation_id and steps @> :step
+order by started_at desc, id desc
+limit 1;
+
+-- name: start_session(user_id, id, conversation_id, kind, stage, step, now)!
+insert into coaching_sessions (user_id, id, conversation_id, kind, stage, steps, started_at)
+values (:user_id, :id, :conversation_id, :kind, :stage, :step, :now);
+
+-- name: advance_session(user_id, id, stage_before, stage, step)$
+-- Only from the stage that was judged: whoever comes second changes nothing.
+update coaching_sessions
+set stage = :stage, steps = steps || :step
+where user_id = :user_id and id = :id and stage = :stage_before and ended_at is null
+returning id;
+
+-- name: end_session(user_id, id, stage_before, step, now)$
+update coaching_sessions
+set ended_at = :now, steps = steps || :step
+where user_id = :user_id and id = :id and stage = :stage_before and ended_at is null
+returning id;
+
+-- name: session_said(user_id, id, since, depth)
+-- The branch that a conversation shows, newest first, as far back as the given time. Primary key at each step.
+with recursive branch as (
+    select m.id, m.parent_id, m.message_role, m.message_content, m.deleted, m.status, m.created_at, 1 as step
+    from coaching_sessions s
+    join conversations c on c.user_id = s.user_id and c.id = s.conversation_id
+    join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id
+    where s.user_id = :user_id and s.id = :id
+    union all
+    select m.id, m.parent_id, m.message_role, m.message_content, m.deleted, m.status, m.created_at, b.step + 1
+    from branch b
+    join ai_conversation_memory m on m.user_id = :user_id and m.id = b.parent_id
+    where b.step < :depth::integer and b.created_at >= :since
+)
+select id, message_role, message_content
+from branch
+where created_at >= :since
+    and not deleted
+    and message_content <> ''
+    and message_role in ('user', 'assistant')
+    and status in ('complete', 'interrupted')
+order by step;
+
+-- name: standing_of(user_id, id)^
+-- Primary key.
+select s.conversation_id, s.kind, s.stage, s.steps, s.started_at, s.ended_at, s.summary, coalesce(p.timezone, 'UTC')
+from coaching_sessions s
+left join user_profiles p on p.id = s.user_id
+where s.user_id = :user_id and s.id = :id;
+
+-- name: open_projects(user_id, limit)
+-- Those that a commitment may belong to.
+select id, name
+from projects
+where user_id = :user_id and not archived and status <> 'Completed'
+order by updated_at desc, id
+limit :limit::integer;
+
+-- name: hold_conversation_of_session(user_id, id)$
+-- Before the session and its messages, as everywhere.
+select c.id
+from coaching_sessions s
+join conversations c on c.user_id = s.user_id and c.id = s.conversation_id
+where s.user_id = :user_id and s.id = :id
+for no key update of c;
+
+-- name: store_summary(user_id, id, summary, message_id)^
+-- Once, whoever comes first. The message is remembered below the last one that the conversation shows.
+update coaching_sessions s
+set summary = :summary, summary_message_id = :message_id
+from conversations c
+where s.user_id = :user_id
+    and s.id = :id
+    and s.ended_at is not null
+    and s.summary is null
+    and c.user_id = s.user_id
+    and c.id = s.conversation_id
+returning s.conversation_id, c.current_message_id;
+
+-- name: remember_summary(user_id, id, conversation_id, client_id, parent_id, summary, context, now)!
+-- As a message: consent, incognito, correcting and forgetting hold for it as for all that was said.
+insert into ai_conversation_memory (
+    user_id, id, conversation_id, client_id, parent_id, conversation_date, message_role, message_content,
+    context_window, status, created_at, updated_at
+)
+values (
+    :user_id, :id, :conversation_id, :client_id, :parent_id, :now, 'assistant', :summary,
+    :context, 'complete', :now, :now
+);
+
+-- name: hasten_summary(user_id, id, now)!
+-- No turn embeds this one, so that the worker need not leave it half a minute.
+update embedding_queue
+set not_before = :now
+where user_id = :user_id and entity_table = 'ai_conversation_memory' and entity_id = :id;
+
+-- name: propose(user_id, session_id, title, due_date, project_id, position, now)*!
+insert into commitments (user_id, session_id, title, due_date, project_id, position, created_at, updated_at)
+values (:user_id, :session_id, :title, :due_date, :project_id, :position, :now, :now);
+
+-- name: unfinished_sessions(before, limit)
+-- Of all users: ended, and whoever was to sum them up did not. Partial index on ended_at.
+select user_id, id
+from coaching_sessions
+where summary is null and ended_at < :before and conversation_id is not null
+order by ended_at
+limit :limit::integer;
+
+-- name: sessions(user_id, conversation, is_active, before, before_id, limit)
+-- GET /api/sessions, newest first. Index (user_id, started_at).
+select
+    s.id, c.client_id, s.kind, s.stage, s.summary, s.started_at, s.ended_at,
+    (
+        select count(*)
+        from commitments k
+        where k.user_id = s.user_id and k.session_id = s.id and k.status = 'proposed'
+    ),
+    s.steps
+from coaching_sessions s
+left join conversations c on c.user_id = s.user_id and c.id = s.conversation_id
+where s.user_id = :user_id
+    and (:conversation::text is null or c.client_id = :conversation)
+    and (:is_active::boolean is null or (s.ended_at is null) = :is_active)
+    and (s.started_at, s.id) < (
+        coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    )
+order by s.started_at desc, s.id desc
+limit :limit::integer;
+
+-- name: one_session(user_id, id)^
+-- Primary key.
+select
+    s.id, c.client_id, s.kind, s.stage, s.summary, s.started_at, s.ended_at,
+    (
+        select count(*)
+        from commitments k
+        where k.user_id = s.user_id and k.session_id = s.id and k.status = 'proposed'
+    ),
+    s.steps
+from coaching_sessions s
+left join conversations c on c.user_id = s.user_id and c.id = s.conversation_id
+where s.user_id = :user_id and s.id = :id;
+
+-- name: commitments_of(user_id, session_id)
+-- In the order in which they were proposed. Done with the task that came of it.
+select
+    k.id, k.session_id, k.title, k.due_date, k.project_id, p.name,
+    case when k.status = 'accepted' and t.completed then 'done' else k.status end,
+    k.task_id, k.created_at, k.updated_at
+from commitments k
+left join projects p on p.user_id = k.user_id and p.id = k.project_id
+left join tasks t on t.user_id = k.user_id and t.id = k.task_id
+where k.user_id = :user_id and k.session_id = :session_id
+order by k.created_at, k.position, k.id
+limit 200;
+
+-- name: one_commitment(user_id, id)^
+-- Primary key.
+select
+    k.id, k.session_id, k.title, k.due_date, k.project_id, p.name,
+    case when k.status = 'accepted' and t.completed then 'done' else k.status end,
+    k.task_id, k.created_at, k.updated_at
+from commitments k
+left join projects p on p.user_id = k.user_id and p.id = k.project_id
+left join tasks t on t.user_id = k.user_id and t.id = k.task_id
+where k.user_id = :user_id and k.id = :id;
+
+-- name: commitment_to_change(user_id, id)^
+-- Locked: of two who accept it at once, the second finds the task of the first.
+select status, title, due_date, project_id
+from commitments
+where user_id = :user_id and id = :id
+for update;
+
+-- name: own_project(user_id, id)$
+-- Primary key; held, so that it is not deleted before its task is there.
+select id
+from projects
+where user_id = :user_id and id = :id
+for key share;
+
+-- name: change_commitment(user_id, id, title, due_date, project_id, status, task_id, now)!
+update commitments
+set title = :title, due_date = :due_date, project_id = :project_id, status = :status, task_id = :task_id, updated_at = :now
+where user_id = :user_id and id = :id;
+
+-- name: make_task(user_id, id, title, due_date, project_id, now)!
+insert into tasks (user_id, id, name, due_date, project_id, created_at, updated_at)
+values (:user_id, :id, :title, :due_date, :project_id, :now, :now);
+
+-- name: hold_conversation(user_id, client_id)$
+-- Unique (user_id, client_id). Before its session, as everywhere.
+select id
+from conversations
+where user_id = :user_id and client_id = :client_id
+for no key update;
