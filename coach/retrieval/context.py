@@ -11,11 +11,11 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from coach.database.pool import Database
+from coach.database.pool import Database, Transaction
 from coach.errors import EmbedderUnavailable
 from coach.retrieval.base import Context, Domain, Embedder, Receipt, Source, Vector, Withheld
 from coach.retrieval.search import Searcher
-from coach.retrieval.state import Facts, Person, read_facts, read_person
+from coach.retrieval.state import Facts, Person, read_facts
 
 ECHOES = 4
 """How many earlier wordings of the same question are made up for by further sources."""
@@ -30,7 +30,6 @@ class _How(Struct, frozen=True):
 
 
 class _Read(NamedTuple):
-    person: Person
     found: list[Source]
     facts: Facts
 
@@ -40,7 +39,6 @@ class Looked(Struct, frozen=True):
 
     question: str
     vector: Vector | None
-    person: Person
     found: Sequence[Source]
     facts: Facts
     took_ms: int
@@ -48,11 +46,11 @@ class Looked(Struct, frozen=True):
 
     def context(self, limit: int, shown: Collection[UUID] = ()) -> Context:
         """The ``limit`` best of what is not ``shown``."""
-        state = self.facts.block(self.person.timezone)
+        state = self.facts.block()
         sources = self._besides(shown)[:limit]
         receipt = Receipt(
             used=(*(source.source_id for source in sources), *(["state"] if state else [])),
-            withheld=tuple(withheld(self.person, self.vector)),
+            withheld=tuple(withheld(self.facts.person, self.vector)),
             stale=self.facts.stale - len(self.facts.waiting.intersection(shown)),
             retrieval_ms=self.took_ms,
         )
@@ -118,29 +116,33 @@ class Retriever:
         # A question asked before answers nothing, and would come first: no text is closer to it.
         found = [source for source in read.found if source.text.strip() != question.strip()]
         took = round((perf_counter() - started) * 1000)
-        return Looked(question, vector, read.person, found, read.facts, took, len(read.found) == limit + ECHOES)
+        return Looked(question, vector, found, read.facts, took, len(read.found) == limit + ECHOES)
 
     async def _read(self, db: Database, user_id: UUID, model: str, vector: Vector | None, how: _How) -> str | _Read:
-        """What one snapshot holds; or, where the user is served from another model than ``model``, its name."""
-        async with db.asking(user_id, lambda tx: read_person(tx, user_id), is_snapshot=True) as (tx, person):
-            serving = person.serving_model or self._embedder.model
-            if serving != model:
-                return serving
-            async with tx.pipeline():  # one round trip for all that is read; on one connection they come in turn
-                found, facts = await gather(
-                    self._searcher.search(
-                        tx,
-                        user_id,
-                        how.question,
-                        vector,
-                        limit=how.limit + ECHOES,
-                        domains=how.domains,
-                        exclude=how.exclude,
-                        model=model,
-                    ),
-                    read_facts(tx, person, how.now),
-                )
-        return _Read(person, found, facts)
+        """What one snapshot holds; or, where the user is served from another model than ``model``, its name.
+
+        The whole transaction is one round trip, beginning and end included.
+        """
+
+        async def ask(tx: Transaction) -> tuple[list[Source], Facts, None]:
+            return await gather(  # in a pipeline: on one connection they come in turn
+                self._searcher.search(
+                    tx,
+                    user_id,
+                    how.question,
+                    vector,
+                    limit=how.limit + ECHOES,
+                    domains=how.domains,
+                    exclude=how.exclude,
+                    model=model,
+                ),
+                read_facts(tx, user_id, how.now),
+                tx.commit(),
+            )
+
+        async with db.asking(user_id, ask, is_snapshot=True) as (_, (found, facts, _)):
+            serving = facts.person.serving_model or self._embedder.model
+        return serving if serving != model else _Read(found, facts)
 
     async def _embedded_by(self, model: str, question: str) -> Vector | None:
         """None where that model cannot be asked any more: until the switch the words decide alone."""

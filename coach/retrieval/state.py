@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -23,15 +23,22 @@ LINE = 300
 
 
 class Person(Struct, frozen=True):
-    """Whose facts, on which clock, what they consent to have read, and whether any of it changed lately."""
+    """On which clock they live, what they consent to have read, and the model whose vectors serve them."""
 
-    user_id: UUID
-    timezone: ZoneInfo
+    timezone: str
     record_rag_snippets: bool
     track_pillar_metrics: bool
     track_flow_states: bool
     store_task_context: bool
     serving_model: str | None = None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """UTC where this machine's data lack what the database's know."""
+        try:
+            return ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            return ZoneInfo("UTC")
 
 
 class DueTask(Struct, frozen=True, array_like=True):
@@ -116,6 +123,7 @@ class Facts(Struct, frozen=True):
     ``stale`` counts what waits to be embedded, ``waiting`` names the newest messages among it.
     """
 
+    person: Person
     tasks: list[DueTask]
     deadlines: list[Deadline]
     alignment: list[PillarWeek]
@@ -124,9 +132,9 @@ class Facts(Struct, frozen=True):
     stale: int
     waiting: frozenset[UUID]
 
-    def block(self, zone: ZoneInfo) -> str:
+    def block(self) -> str:
         """Plain lines that begin with ``- ``, the most pressing first; empty where there is nothing to say."""
-        return "\n".join(f"- {' '.join(line.split())[:LINE]}" for line in self._lines(zone))
+        return "\n".join(f"- {' '.join(line.split())[:LINE]}" for line in self._lines(self.person.zone))
 
     def _lines(self, zone: ZoneInfo) -> Iterator[str]:
         yield from _group("overdue", [task for task in self.tasks if task.is_overdue])
@@ -142,40 +150,12 @@ class Facts(Struct, frozen=True):
 _facts = msgspec.json.Decoder(Facts).decode
 
 
-async def read_person(tx: Transaction, user_id: UUID) -> Person:
-    zone, *consents = await _sql.person(tx, user_id=user_id)
-    return Person(user_id, known_zone(zone), *consents)
-
-
-async def read_facts(tx: Transaction, person: Person, now: datetime) -> Facts:
-    today = now.astimezone(person.timezone).date()
-    monday = datetime.combine(today - timedelta(days=today.weekday()), time(), person.timezone)
+async def read_facts(tx: Transaction, user_id: UUID, now: datetime) -> Facts:
+    """As of ``now``."""
     facts = await _sql.live_facts(
-        tx,
-        user_id=person.user_id,
-        now=now,
-        today=today,
-        midnight=datetime.combine(today, time(), person.timezone),
-        monday=monday,
-        horizon=now + HORIZON,
-        since_day=f"{monday.astimezone(UTC) - timedelta(days=1):%Y-%m-%d}",
-        with_context=person.store_task_context,
-        with_metrics=person.track_pillar_metrics,
-        with_flow=person.track_flow_states,
-        with_memory=person.record_rag_snippets,
-        tasks=TASKS,
-        deadlines=DEADLINES,
-        changed=CHANGED,
+        tx, user_id=user_id, now=now, horizon=now + HORIZON, tasks=TASKS, deadlines=DEADLINES, changed=CHANGED
     )
     return _facts(facts)
-
-
-def known_zone(name: str) -> ZoneInfo:
-    """The zone by that name; UTC where this machine's data lack what the database's know."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        return ZoneInfo("UTC")
 
 
 def _group(word: str, tasks: list[DueTask]) -> Iterator[str]:

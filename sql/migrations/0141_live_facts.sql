@@ -1,20 +1,13 @@
 -- What a turn reads besides its sources, as one function for the same reasons as in 0140_turn_statements.sql.
 
--- The live facts about a person, as JSON: parallel arrays of rows, in the order in which they are shown. Texts, times and
--- limits come from coach/retrieval/state.py. Each question is one index away: tasks_open_due_idx, projects_pkey,
--- pillars_pkey, user_behavior_events_flow_idx, embedding_queue_pkey, ai_conversation_memory_waiting_idx.
+-- Who asks, and the live facts about them, as JSON: parallel arrays of rows, in the order in which they are shown. What
+-- is read obeys the consents; no row of preferences means the defaults. Limits come from coach/retrieval/state.py.
+-- Each question is one index away: tasks_open_due_idx, projects_pkey, pillars_pkey, user_behavior_events_flow_idx,
+-- embedding_queue_pkey, ai_conversation_memory_waiting_idx.
 create function coach.live_facts(
     p_user_id uuid,
     p_now timestamptz,
-    p_today date,
-    p_midnight timestamptz,
-    p_monday timestamptz,
     p_horizon timestamptz,
-    p_since_day text,
-    p_with_context boolean,
-    p_with_metrics boolean,
-    p_with_flow boolean,
-    p_with_memory boolean,
     p_tasks integer,
     p_deadlines integer,
     p_changed integer
@@ -25,6 +18,11 @@ set search_path = ''
 set plan_cache_mode = force_generic_plan
 as $$
 declare
+    person record;
+    today date;
+    midnight timestamptz;
+    monday timestamptz;
+    since_day text;
     found_tasks jsonb;
     found_deadlines jsonb;
     found_alignment jsonb;
@@ -34,6 +32,23 @@ declare
     messages bigint;
     waiting jsonb;
 begin
+    select
+        coalesce(p.timezone, 'UTC') as timezone,
+        coalesce(c.record_rag_snippets, true) as record_rag_snippets,
+        coalesce(c.track_pillar_metrics, true) as track_pillar_metrics,
+        coalesce(c.track_flow_states, true) as track_flow_states,
+        coalesce(c.store_task_context, true) as store_task_context,
+        m.serving_model
+    into person
+    from (select p_user_id as user_id) u
+    left join public.user_profiles p on p.id = u.user_id
+    left join public.user_analytics_preferences c on c.user_id = u.user_id
+    left join public.embedding_models m on m.user_id = u.user_id;
+    today := (p_now at time zone person.timezone)::date;
+    midnight := today::timestamp at time zone person.timezone;
+    monday := date_trunc('week', today::timestamp) at time zone person.timezone;
+    since_day := to_char(monday at time zone 'UTC' - interval '1 day', 'YYYY-MM-DD');
+
     -- Open tasks up to today, the most pressing first, and how many there are of each group.
     select jsonb_agg(
         jsonb_build_array(name, due_date, due_time, priority, project, energy, load, minutes, is_overdue, total)
@@ -43,18 +58,18 @@ begin
     from (
         select
             t.name, t.due_date, t.due_time, t.priority, p.name as project,
-            case when p_with_context then t.task_metadata ->> 'energy_requirement' end as energy,
-            case when p_with_context then t.task_metadata ->> 'cognitive_load' end as load,
+            case when person.store_task_context then t.task_metadata ->> 'energy_requirement' end as energy,
+            case when person.store_task_context then t.task_metadata ->> 'cognitive_load' end as load,
             t.estimated_duration as minutes,
-            t.due_date < p_today as is_overdue,
-            count(*) over (partition by t.due_date < p_today) as total,
+            t.due_date < today as is_overdue,
+            count(*) over (partition by t.due_date < today) as total,
             row_number() over (
-                partition by t.due_date < p_today
+                partition by t.due_date < today
                 order by array_position(array['high', 'medium', 'low'], t.priority), t.due_date, t.due_time, t.id
             ) as place
         from public.tasks t
         left join public.projects p on p.user_id = t.user_id and p.id = t.project_id
-        where t.user_id = p_user_id and not t.completed and not t.archived and t.due_date <= p_today
+        where t.user_id = p_user_id and not t.completed and not t.archived and t.due_date <= today
     ) due
     where place <= p_tasks;
 
@@ -67,14 +82,14 @@ begin
         where user_id = p_user_id
             and not archived
             and status <> 'Completed'
-            and deadline >= p_midnight and deadline < p_horizon
+            and deadline >= midnight and deadline < p_horizon
         order by deadline, id
         limit p_deadlines
     ) soon;
 
     -- The week of each pillar against its allocation. The text comparison is the cheap half of the filter: points of a
     -- year are in one array, and reading each time stamp costs 5 us.
-    if p_with_metrics then
+    if person.track_pillar_metrics then
         select jsonb_agg(
             jsonb_build_array(name, time_allocation_percentage, alignment, focus) order by sort_order, name
         )
@@ -91,8 +106,8 @@ begin
                 from jsonb_array_elements(
                     case jsonb_typeof(p.behavior_metrics) when 'array' then p.behavior_metrics else '[]' end
                 ) point
-                where point ->> 'timestamp' >= p_since_day
-                    and coach.moment(point ->> 'timestamp') >= p_monday
+                where point ->> 'timestamp' >= since_day
+                    and coach.moment(point ->> 'timestamp') >= monday
                     and coach.moment(point ->> 'timestamp') < p_now
             ) week on true
             where p.user_id = p_user_id and not p.archived
@@ -100,7 +115,7 @@ begin
         ) pillar;
     end if;
 
-    if p_with_flow then
+    if person.track_flow_states then
         select jsonb_build_array(
             count(*) filter (where action_type in ('flow_entry', 'flow_session')),
             (
@@ -112,11 +127,11 @@ begin
         )
         into found_flow
         from public.user_behavior_events
-        where user_id = p_user_id and flow_state_event and timestamp >= p_monday and timestamp < p_now;
+        where user_id = p_user_id and flow_state_event and timestamp >= monday and timestamp < p_now;
     end if;
 
     -- What waits to be embedded: life data as they stand now, and messages.
-    if p_with_memory then
+    if person.record_rag_snippets then
         select count(*)
         into stale
         from public.embedding_queue
@@ -141,6 +156,7 @@ begin
         ) message;
     end if;
     return jsonb_build_object(
+        'person', to_jsonb(person),
         'tasks', coalesce(found_tasks, '[]'),
         'deadlines', coalesce(found_deadlines, '[]'),
         'alignment', coalesce(found_alignment, '[]'),
@@ -208,9 +224,6 @@ $$;
 revoke all on all functions in schema coach from public;
 grant execute
     on function
-        coach.live_facts(
-            uuid, timestamptz, date, timestamptz, timestamptz, timestamptz, text, boolean, boolean, boolean, boolean,
-            integer, integer, integer
-        ),
+        coach.live_facts(uuid, timestamptz, timestamptz, integer, integer, integer),
         coach.changed_lately(uuid, integer)
     to coach_session;
