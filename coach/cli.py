@@ -218,6 +218,16 @@ def import_(smoke: bool, as_json: bool) -> None:
     _run(run(smoke, as_json))
 
 
+@bench.command(epilog="Example: coach bench sockets --json")
+@click.option("--smoke", is_flag=True, help="Small and quick, to see that it runs.")
+@_JSON
+def sockets(smoke: bool, as_json: bool) -> None:
+    """What 2,000 idle sockets cost, and what 200 readers that never read do to others."""
+    from coach.commands.bench import sockets as run
+
+    _run(run(smoke, as_json))
+
+
 @cli.command(epilog="Example: coach reembed --status")
 @click.option("--status", is_flag=True, help="How far it is; the default, and all there is to ask.")
 @_JSON

@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 import msgspec
 from httpx import AsyncClient
 from msgspec import Struct
+from psycopg import AsyncConnection
 
 from coach.bench.stub_provider import StubProvider
 from coach.bench.stub_script import Answer, Script
@@ -54,11 +55,16 @@ class Rig(Struct):
 
 
 @asynccontextmanager
-async def rig(users: int, tokens: int, rate: float, progress: Callable[[str], None]) -> AsyncIterator[Rig]:
-    """Everything started, and stopped again. The stub answers ``tokens`` words, ``rate`` a second (0: at once)."""
+async def rig(
+    users: int, tokens: int, rate: float, progress: Callable[[str], None], *, has_lives: bool = True
+) -> AsyncIterator[Rig]:
+    """Everything started, and stopped again. The stub answers ``tokens`` words, ``rate`` a second (0: at once).
+
+    Without ``has_lives`` the users have accounts, and nothing in them.
+    """
     async with scratch("coach-bench-") as place:
-        progress(f"loading {users} lives")
-        people = await _people(place.owner, users)
+        progress(f"loading {users} lives" if has_lives else f"making {users} accounts")
+        people = await (_people if has_lives else _newcomers)(place.owner, users)
         with _stub(tokens, rate) as stub_port, server(place.home, _provider(stub_port)) as (pid, port):
             progress("waiting for the worker inside, which begins with their lives")
             await _idle(place.owner)
@@ -139,6 +145,13 @@ async def _people(url: str, count: int) -> list[UUID]:
         return await lives(db, count)
     finally:
         await db.close()
+
+
+async def _newcomers(url: str, count: int) -> list[UUID]:
+    people = [uuid4() for _ in range(count)]
+    async with await AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("insert into auth.users (id) select unnest(%s::uuid[])", (people,))
+    return people
 
 
 async def lives(db: Database, count: int) -> list[UUID]:

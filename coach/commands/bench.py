@@ -47,3 +47,10 @@ async def imports(smoke: bool, as_json: bool) -> None:
 
     result = await bench.run(bench.SMOKE if smoke else bench.Size(), _say)
     click.echo(bench.as_json(result) if as_json else bench.table(result))
+
+
+async def sockets(smoke: bool, as_json: bool) -> None:
+    from coach.bench import sockets as bench
+
+    result = await bench.run(bench.SMOKE if smoke else bench.Size(), _say)
+    click.echo(bench.as_json(result) if as_json else bench.table(result))

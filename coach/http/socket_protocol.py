@@ -10,8 +10,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from coach.http.limits import CHAT_BODY
 
-UNREAD = 128 * 1024
-"""Bytes that the kernel keeps for a reader; left alone it grows to 4 MiB for each that does not read."""
+UNREAD = 32 * 1024
+"""Bytes that the kernel keeps for a reader (it doubles them); left alone it is 4 MiB for each that does not read."""
 
 CLOSING = 5.0
 """Seconds in which the other side may answer a close frame."""

@@ -17,6 +17,8 @@ PUSH = "$push"
 """The request id of what nobody asked for; stock clients pass over it."""
 
 MAX_REQUEST_ID = 128
+LARGEST = 16_384
+"""Characters of one chunk of text, unless a model gives more at once."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -152,15 +154,21 @@ class Reply:
 
 
 def merged(batch: Sequence[Event]) -> Iterable[Event]:
-    """Pieces of text that wait together, as one: a frame costs more than the word in it."""
+    """Pieces of text that wait together, as one: a frame costs more than the word in it. Up to ``LARGEST``, since a
+    frame is written as a whole, however little of it the reader takes."""
     text: list[str] = []
+    size = 0
     for event in batch:
         if isinstance(event, TextDelta):
+            if size + len(event.text) > LARGEST and text:
+                yield TextDelta("".join(text))
+                text, size = [], 0
             text.append(event.text)
+            size += len(event.text)
             continue
         if text:
             yield TextDelta("".join(text))
-            text = []
+            text, size = [], 0
         yield event
     if text:
         yield TextDelta("".join(text))

@@ -43,7 +43,7 @@ async function likeABrowser(...call) {
 
 const sockets = [];
 function transport(at) {
-  if (over !== "socket") return {
+  if (over !== "socket") {
     return new DefaultChatTransport({ api: `${at}/api/chat`, headers, fetch: likeABrowser });
   }
   const made = new WebSocketChatTransport({

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from coach.bench import edits, imports, pipeline
+from coach.bench import edits, imports, pipeline, sockets
 
 
 async def test_edits_are_followed_through_a_real_server_until_stored_and_found() -> None:
@@ -52,3 +52,14 @@ async def test_the_pipeline_is_measured_against_one_call_a_row() -> None:
     assert result.one_worker > result.one_by_one
     assert "one call a row" in pipeline.table(result)
     assert json.loads(pipeline.as_json(result))["calls"] == result.calls
+
+
+async def test_sockets_are_opened_and_others_are_answered_beside_those_that_never_read() -> None:
+    result = await sockets.run(sockets.SMOKE)
+
+    assert (result.idle, result.deaf) == (sockets.SMOKE.idle, sockets.SMOKE.deaf)
+    assert result.dropped == sockets.SMOKE.deaf
+    assert result.answered == 2 * sockets.SMOKE.others * sockets.SMOKE.rounds
+    assert 0 < result.others_p50 <= result.others_p99
+    assert "never read" in sockets.table(result)
+    assert json.loads(sockets.as_json(result))["idle_kib"] == result.idle_kib

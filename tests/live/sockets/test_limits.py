@@ -13,7 +13,7 @@ from coach.bench.stub_script import Answer
 from coach.realtime import connection, hub
 from tests.live.sockets.conftest import problem_of, text_of
 
-LONG = "word " * 400_000
+LONG = " ".join(["x" * 8_000] * 256)
 
 
 async def deaf(url: str, token: str, frame: bytes, window: int = 4096) -> sockets.socket:
