@@ -30,7 +30,7 @@ AT_ONCE = 50
 
 
 class Size(Struct, frozen=True):
-    """How many sockets. A reader that never reads asks for ``pieces`` of ``piece`` characters, and ``again`` times more."""
+    """How many sockets. One that never reads asks for ``pieces`` of ``piece`` characters, then ``again`` times."""
 
     idle: int = 2_000
     deaf: int = 200

@@ -18,7 +18,7 @@ PUSH = "$push"
 
 MAX_REQUEST_ID = 128
 LARGEST = 16_384
-"""Characters of one chunk of text, unless a model gives more at once."""
+"""Characters of one chunk of text."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -157,21 +157,20 @@ def merged(batch: Sequence[Event]) -> Iterable[Event]:
     """Pieces of text that wait together, as one: a frame costs more than the word in it. Up to ``LARGEST``, since a
     frame is written as a whole, however little of it the reader takes."""
     text: list[str] = []
-    size = 0
     for event in batch:
         if isinstance(event, TextDelta):
-            if size + len(event.text) > LARGEST and text:
-                yield TextDelta("".join(text))
-                text, size = [], 0
             text.append(event.text)
-            size += len(event.text)
             continue
-        if text:
-            yield TextDelta("".join(text))
-            text, size = [], 0
+        yield from _pieces(text)
+        text = []
         yield event
-    if text:
-        yield TextDelta("".join(text))
+    yield from _pieces(text)
+
+
+def _pieces(text: list[str]) -> Iterable[TextDelta]:
+    whole = text[0] if len(text) == 1 else "".join(text)
+    for start in range(0, len(whole), LARGEST):
+        yield TextDelta(whole[start : start + LARGEST])
 
 
 def push_frame(frame: Mapping[str, Any]) -> bytes:
