@@ -39,6 +39,7 @@ from coach.identity.jwks import JwksKeys
 from coach.identity.tokens import Verifier
 from coach.identity.users import Accounts
 from coach.models.configure import build_models
+from coach.nudges.routes import nudges_router
 from coach.openai_api.chores import Chores
 from coach.openai_api.errors import under_v1
 from coach.openai_api.routes import v1_router
@@ -103,6 +104,7 @@ def _users_routes() -> Router:
             me_router,
             memory_router,
             my_pipeline_router,
+            nudges_router,
             search_router,
             sessions_router,
             v1_router,

@@ -10,6 +10,7 @@ from coach.chat.housekeeping import settle_abandoned
 from coach.chat.settling import ORPHANED_AFTER
 from coach.database.pool import Database
 from coach.database.queries import load
+from coach.nudges.repository import make_nudges
 from coach.pipeline.jobs import Chore, JobFailed
 from coach.realtime.pushes import prune as prune_pushes
 from coach.sessions.concluding import conclude_left_over
@@ -45,6 +46,7 @@ async def prune_job_log(db: Database, now: datetime) -> None:
 CHORES = (
     # Also soon after a start: a server that was killed and comes back finds its turns orphaned ten seconds later.
     Chore("settle_abandoned_turns", settle_abandoned, "* * * * *", soon=ORPHANED_AFTER + timedelta(seconds=1)),
+    Chore("make_nudges", make_nudges, "*/15 * * * *"),
     Chore("conclude_sessions", conclude_left_over, "* * * * *"),
     Chore("prune_pushes", prune_pushes, "*/5 * * * *"),
     Chore(REFRESH_VIEWS, refresh_views, "17 3 * * *"),

@@ -56,11 +56,11 @@ class Couch:
     async def until(self, **wanted: Any) -> dict[str, Any]:
         """The session, once it is as wanted: what follows a turn takes a moment."""
         found: dict[str, Any] = {}
-        for _ in range(1_000):
+        for _ in range(200):
             found = await self.session()
             if all(found[name] == value for name, value in wanted.items()):
                 return found
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
         raise AssertionError(f"{wanted} did not come about: {found}")
 
 

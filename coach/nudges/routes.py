@@ -1,0 +1,31 @@
+"""Nudges over HTTP: what was pushed while nobody listened."""
+
+from __future__ import annotations
+
+from litestar import Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from coach.chat.turns import utc_now
+from coach.database.pool import Database
+from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
+from coach.identity.guards import CurrentUser
+from coach.nudges import repository
+from coach.nudges.repository import NudgePage
+
+Db = NamedDependency[Database]
+
+
+@get("/", summary="Your nudges")
+async def nudges(user_id: CurrentUser, db: Db, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> NudgePage:
+    """Newest first, without those that were dismissed or are past. None where consent was withdrawn."""
+    return await repository.listed(db, user_id, limit, cursor, utc_now())
+
+
+@post("/{nudge_id:str}/dismiss", status_code=204, summary="Dismiss a nudge")
+async def dismiss(nudge_id: FromPath[str], user_id: CurrentUser, db: Db) -> None:
+    """It is not told again: not this week, and a streak not today. Dismissing twice is the same."""
+    await repository.dismiss(db, user_id, nudge_id, utc_now())
+
+
+nudges_router = Router("/api/nudges", route_handlers=[nudges, dismiss], tags=["Nudges"])
