@@ -92,7 +92,7 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
         for each, conversation in asked:
             await asyncio.get_running_loop().sock_sendall(each, _resumes(conversation, size.again))
         await _script(place, Answer(tokens=5))
-        await asyncio.sleep(1)
+        await _quiet(place)
         beside = await _times(place, others, size.rounds)
         deaf_kib = _resident(place) - before
         dropped = await _dropped(place, size.deaf)

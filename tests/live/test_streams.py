@@ -1,0 +1,241 @@
+"""Streams that survive: readers that leave anywhere, stops, killed and terminated servers, other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import struct
+from time import monotonic
+
+import httpx
+import pytest
+
+from coach.bench.stub_provider import StubProvider
+from coach.bench.stub_script import Answer, Stall
+from coach.settings import load_settings
+from tests.live.conftest import SECRET, parts_of
+
+TOKENS = 200
+TEXT = "".join(Answer(tokens=TOKENS).pieces)
+
+
+@pytest.fixture(scope="module")
+def provider():
+    stub = StubProvider().start()
+    yield stub
+    stub.stop()
+
+
+@pytest.fixture(scope="module")
+def coach_settings(database_url, provider):
+    return load_settings(
+        database_url=database_url, jwt_secret=SECRET, openai_api_key="stub", openai_base_url=provider.url,
+        chat_model="stub", embedding_model="wordllama",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def stub(provider):
+    provider.reset()
+    return provider
+
+
+@pytest.fixture
+def environment(stub):
+    return {"COACH_OPENAI_BASE_URL": stub.url, "COACH_OPENAI_API_KEY": "stub", "COACH_CHAT_MODEL": "stub",
+            "COACH_EMBEDDING_MODEL": "wordllama", "COACH_LOG_LEVEL": "info"}  # fmt: skip
+
+
+def body(conversation, text="How is it going?", message="m1"):
+    return {
+        "id": conversation,
+        "messages": [{"id": message, "role": "user", "parts": [{"type": "text", "text": text}]}],
+    }
+
+
+async def leaves(url, person, conversation, chunk, way):
+    """Asks, reads that many deltas, and goes: by a close, or by a reset that nobody is told of politely."""
+    content = httpx.Request("POST", f"{url}/api/chat", json=body(conversation)).content
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /api/chat HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {person.token}\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
+    heard = b""
+    while heard.count(b'"text-delta"') < max(chunk, 1) and (chunk or b'"start"' not in heard):
+        data = await reader.read(65_536)
+        if not data:
+            break
+        heard += data
+    if way == "reset":
+        carrier = writer.get_extra_info("socket")
+        carrier.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort() if way == "reset" else writer.close()
+
+
+async def settled(owner, people, seconds=60.0):
+    """Until none of their turns runs."""
+    ids = [person.user_id for person in people]
+    until = monotonic() + seconds
+    while monotonic() < until:
+        running = await owner.execute("select 1 from turn_checkpoints where user_id = any(%s)", (ids,))
+        if not await running.fetchall():
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("a turn still runs")
+
+
+async def test_400_readers_that_leave_anywhere_leave_whole_turns(person, coach_url, stub, owner):
+    stub.always(Answer(tokens=TOKENS, rate=400))
+    people = [await person() for _ in range(8)]
+    at_once = asyncio.Semaphore(40)
+
+    async def one(number):
+        async with at_once:
+            chunk, way = (0, 1, 100, 199)[number % 4], ("close", "reset")[number // 4 % 2]
+            await leaves(coach_url, people[number % 8], f"c{number}", chunk, way)
+
+    await asyncio.gather(*(one(number) for number in range(400)))
+    await settled(owner, people)
+
+    rows = await owner.execute(
+        """
+        select c.client_id, array_agg(m.message_role order by m.created_at),
+            max(m.message_content) filter (where m.message_role = 'assistant'), min(m.status), max(m.status)
+        from conversations c
+        join ai_conversation_memory m on m.user_id = c.user_id and m.conversation_id = c.id
+        where c.user_id = any(%s)
+        group by c.user_id, c.client_id
+        """,
+        ([each.user_id for each in people],),
+    )
+    found = await rows.fetchall()
+    assert len(found) == 400
+    assert {(tuple(roles), text, low, high) for _, roles, text, low, high in found} == {
+        (("user", "assistant"), TEXT, "complete", "complete")
+    }
+    assert stub.calls == 400
+    await stub.until(lambda each: each.open_streams == 0)
+
+
+@pytest.mark.parametrize("chunk", [0, 1, 100, 199])
+async def test_a_stop_keeps_a_prefix_and_closes_the_upstream(ann, coach_url, stub, owner, client, chunk):
+    stub.always(Answer(tokens=TOKENS, rate=200))
+    await leaves(coach_url, ann, "c1", chunk, "close")
+
+    assert (await client.post("/api/chat/c1/stop", headers=ann.headers)).status_code == 204
+    await stub.until(lambda each: each.open_streams == 0, 3.0)
+    await settled(owner, [ann], 3.0)
+
+    rows = await owner.execute(
+        "select status, message_content from ai_conversation_memory where user_id = %s and message_role = 'assistant'",
+        (ann.user_id,),
+    )
+    ((status, text),) = await rows.fetchall()
+    assert TEXT.startswith(text)
+    assert status == ("complete" if text == TEXT else "interrupted")
+    assert chunk == 199 or text != TEXT
+
+
+async def test_20_posts_of_one_message_are_one_turn(ann, coach_url, stub, owner):
+    stub.always(Answer(tokens=40, rate=100))
+
+    answers = await asyncio.gather(*(ann.asks("Hello", id="c1", message_id="m1") for _ in range(20)))
+
+    assert len({answer.text for answer in answers}) == 1
+    assert len({answer.first("start")["messageId"] for answer in answers}) == 1
+    assert stub.calls == 1
+    assert (await ann.gets("/api/me/quota")).json()["used"] == 1
+    assert (await ann.asks("Other words", id="c1", message_id="m1")).status == 409
+
+
+async def begun(url, person, conversation):
+    """A stream that has said something: its pieces so far and to come."""
+    client = httpx.AsyncClient(timeout=60)
+    request = client.build_request("POST", f"{url}/api/chat", json=body(conversation), headers=person.headers)
+    response = await client.send(request, stream=True)
+    pieces = response.aiter_text()
+    heard = ""
+    while "text-delta" not in heard:
+        heard += await anext(pieces)
+    return client, pieces, heard
+
+
+async def test_a_killed_servers_turn_keeps_its_text_and_its_unit_is_free(
+    ann, start_server, environment, stub, owner, worker_url
+):
+    stub.always(Stall(after=10))
+    server = start_server(**environment)
+    client, _, _ = await begun(server.url, ann, "c1")
+    await asyncio.sleep(1.2)  # more than two checkpoints are apart
+    server.process.kill()
+    server.process.wait()
+    await client.aclose()
+
+    again = start_server(**environment, COACH_WORKER_DATABASE_URL=worker_url)
+    await settled(owner, [ann], 45.0)
+
+    rows = await owner.execute(
+        "select status, message_content from ai_conversation_memory where user_id = %s and message_role = 'assistant'",
+        (ann.user_id,),
+    )
+    assert await rows.fetchall() == [("interrupted", "".join(Answer(tokens=10).pieces))]
+    quota = await owner.execute("select reserved from ai_quota_months where user_id = %s", (ann.user_id,))
+    assert await quota.fetchall() == [(0,)]
+    stub.always(Answer(text="Rest."))
+    async with httpx.AsyncClient(timeout=30) as client:
+        answer = await client.post(f"{again.url}/api/chat", json=body("c1", message="m2"), headers=ann.headers)
+    assert parts_of(answer.text)[-1]["type"] == "finish"
+
+
+async def test_50_streams_are_stored_when_the_server_is_told_to_go(person, start_server, environment, stub, owner):
+    stub.always(Answer(tokens=2_000, rate=20))
+    server = start_server(**environment, COACH_DRAIN_GRACE="2")
+    people = [await person() for _ in range(50)]
+    streams = await asyncio.gather(*(begun(server.url, each, "c1") for each in people))
+
+    began = monotonic()
+    code = await asyncio.to_thread(server.stop, signal.SIGTERM)
+    took = monotonic() - began
+
+    assert code == 0
+    assert took < 2 + 5 + 3, "grace, five seconds, and what a busy machine adds"
+    ends = ["".join([heard, *[piece async for piece in pieces]]) for _, pieces, heard in streams]
+    assert {parts_of(end)[-1]["type"] for end in ends} == {"abort"}
+    rows = await owner.execute(
+        "select user_id, status, message_content from ai_conversation_memory"
+        " where user_id = any(%s) and message_role = 'assistant'",
+        ([each.user_id for each in people],),
+    )
+    stored = {user_id: (status, text) for user_id, status, text in await rows.fetchall()}
+    for each, end in zip(people, ends, strict=True):
+        said = "".join(part["delta"] for part in parts_of(end) if part["type"] == "text-delta")
+        assert stored[each.user_id] == ("interrupted", said)
+    for client, _, _ in streams:
+        await client.aclose()
+
+
+async def test_a_second_process_tells_the_same_parts_from_the_first_on(ann, start_server, environment, stub):
+    stub.always(Answer(tokens=80, rate=40))
+    first, second = start_server(**environment), start_server(**environment)
+    client, pieces, heard = await begun(first.url, ann, "c1")
+
+    async with httpx.AsyncClient(timeout=30) as other:
+        resumed = await other.get(f"{second.url}/api/chat/c1/stream", headers=ann.headers)
+    there, here = parts_of(resumed.text), parts_of("".join([heard, *[piece async for piece in pieces]]))
+    await client.aclose()
+
+    assert kinds(there) == kinds(here)
+    assert there[0] == here[0]
+    assert text_of(there) == text_of(here) == "".join(Answer(tokens=80).pieces)
+    assert sum(part["type"] == "text-delta" for part in there) > 3, "it came piece by piece"
+    assert there[-1] == here[-1]
+
+
+def kinds(parts):
+    found = [part["type"] for part in parts]
+    return [kind for place, kind in enumerate(found) if place == 0 or found[place - 1] != kind]
+
+
+def text_of(parts):
+    return "".join(part["delta"] for part in parts if part["type"] == "text-delta")
