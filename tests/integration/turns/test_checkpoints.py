@@ -1,0 +1,105 @@
+"""What survives a killed server: text and heartbeat of all running turns, written together."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from coach.bench.stub_provider import StubProvider
+from coach.bench.stub_script import Answer
+from coach.chat import checkpoints
+from coach.chat.events import Finished, Interrupted
+from coach.chat.schemas import ChatRequest
+from tests.integration.turns.conftest import Coach, read
+
+SAVED = "select content, context is not null from turn_checkpoints where user_id = %(user)s"
+
+
+async def until_saved(coach: Coach, words: str) -> tuple[str, bool]:
+    """Until the checkpoint holds these words."""
+    for _ in range(150):
+        rows = await coach.rows(SAVED)
+        if rows and words in rows[0][0]:
+            return rows[0]
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"the checkpoint never held {words!r}")
+
+
+async def test_turns_of_two_people_are_saved_each_in_their_own_row(
+    coach: Coach, new_user: Any, model_stub: StubProvider
+) -> None:
+    model_stub.always(Answer(tokens=60, rate=30.0))
+    other = Coach(coach.turns, await new_user(), coach.owner)
+    readers = [await coach.begin("m1"), await other.begin("m1")]
+
+    saved = [await until_saved(each, "one small honest") for each in (coach, other)]
+
+    assert [has_context for _, has_context in saved] == [True, True]
+    for reader in readers:
+        assert isinstance((await read(reader))[-1], Finished)
+    for each in (coach, other):
+        await each.settled()
+
+
+async def test_a_row_that_somebody_holds_keeps_no_other_waiting(
+    coach: Coach, new_user: Any, model_stub: StubProvider, owner_url: str
+) -> None:
+    import psycopg
+
+    model_stub.always(Answer(tokens=60, rate=30.0))
+    other = Coach(coach.turns, await new_user(), coach.owner)
+    await coach.begin("m1")
+    await other.begin("m1")
+    async with await psycopg.AsyncConnection.connect(owner_url) as held:
+        await held.execute("select 1 from turn_checkpoints where user_id = %s for update", (coach.user,))
+
+        await until_saved(other, "one small honest")
+
+        assert (await coach.rows(SAVED))[0][0] == ""
+        await held.rollback()
+    await until_saved(coach, "one small honest")
+    await coach.turns.drain(0)
+
+
+async def test_a_fast_answer_is_saved_before_its_half_second_is_over(
+    coach: Coach, model_stub: StubProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 60.0)
+    model_stub.will(Answer(text="word " * 3_000, rate=2_000.0))
+    await coach.begin("m1")
+
+    content, _ = await until_saved(coach, "word " * 400)
+
+    assert len(content) < 15_000
+    await coach.turns.drain(0)
+
+
+async def test_a_turn_whose_row_was_deleted_stops(coach: Coach, model_stub: StubProvider) -> None:
+    model_stub.will(Answer(tokens=400, rate=20.0))
+    reader = await coach.begin("m1")
+    await model_stub.until(lambda stub: stub.open_streams == 1)
+
+    await coach.owner.execute("delete from conversations where user_id = %s", (coach.user,))
+
+    assert isinstance((await read(reader))[-1], Interrupted)
+    await model_stub.until(lambda stub: stub.open_streams == 0)
+
+
+async def test_a_stop_for_one_conversation_stops_no_other(coach: Coach, model_stub: StubProvider) -> None:
+    model_stub.always(Answer(tokens=30, rate=20.0))
+    first = await coach.begin("m1")
+    second = await coach.turns.begin(
+        coach.user, ChatRequest(conversation_id="c2", message_id="m1", text="And this one?")
+    )
+    await coach.owner.execute(
+        "update turn_checkpoints set stop_requested = true where user_id = %s and message_id = ("
+        " select m.id from ai_conversation_memory m join conversations c on c.id = m.conversation_id"
+        " where c.user_id = %s and c.client_id = 'c1' and m.status = 'streaming')",
+        (coach.user, coach.user),
+    )
+
+    assert isinstance((await read(first))[-1], Interrupted)
+    assert isinstance((await read(second))[-1], Finished)
+    await coach.settled()
