@@ -228,6 +228,16 @@ def sockets(smoke: bool, as_json: bool) -> None:
     _run(run(smoke, as_json))
 
 
+@bench.command(epilog="Example: coach bench streams --json")
+@click.option("--smoke", is_flag=True, help="Small and quick, to see that it runs.")
+@_JSON
+def streams(smoke: bool, as_json: bool) -> None:
+    """How many answers one server process on one core streams at once, at 20 tokens a second."""
+    from coach.commands.bench import streams as run
+
+    _run(run(smoke, as_json))
+
+
 @cli.command(epilog="Example: coach reembed --status")
 @click.option("--status", is_flag=True, help="How far it is; the default, and all there is to ask.")
 @_JSON

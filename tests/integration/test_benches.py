@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
-from coach.bench import edits, imports, pipeline, sockets
+from coach.bench import edits, imports, pipeline, sockets, streams
 
 
 async def test_edits_are_followed_through_a_real_server_until_stored_and_found() -> None:
@@ -63,3 +64,24 @@ async def test_sockets_are_opened_and_others_are_answered_beside_those_that_neve
     assert 0 < result.others_p50 <= result.others_p99
     assert "never read" in sockets.table(result)
     assert json.loads(sockets.as_json(result))["idle_kib"] == result.idle_kib
+
+
+async def test_streams_are_counted_until_a_number_does_not_hold() -> None:
+    affinity = os.sched_getaffinity(0)
+
+    result = await streams.run(streams.SMOKE)
+
+    (step,) = result.steps
+    assert (step.streams, step.errors) == (4, 0)
+    assert 0.9 < step.median <= step.p99
+    assert "the most that held" in streams.table(result)
+    assert json.loads(streams.as_json(result))["most"] == result.most
+    assert os.sched_getaffinity(0) == affinity, "the core is given back"
+
+
+def test_a_number_of_streams_with_an_error_or_too_late_does_not_hold() -> None:
+    good = streams.Step(streams=100, ideal=10.0, median=1.0, p99=1.1, errors=0, core=0.3)
+    late = streams.Step(streams=200, ideal=10.0, median=1.0, p99=1.11, errors=0, core=0.6)
+    broken = streams.Step(streams=300, ideal=10.0, median=1.0, p99=1.0, errors=1, core=0.9)
+
+    assert streams.Result(20.0, [good, late, broken]).most == 100
