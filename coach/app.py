@@ -225,11 +225,10 @@ async def _operators(stack: AsyncExitStack, settings: Settings, urls: Urls) -> D
 async def _sockets(
     stack: AsyncExitStack, state: State, db: Database, urls: Urls, clock: Callable[[], datetime]
 ) -> Pushes:
-    """What sockets need besides the turns; ``session_hooks`` is for whoever keeps coaching sessions."""
+    """What sockets need besides the turns."""
     settings: Settings = state.settings
     state.allowed_origins = frozenset(origin.encode() for origin in settings.allowed_origins)
     state.tickets = Tickets(db, clock)
-    state.session_hooks = None
     state.pushes = pushes = Pushes(db, state.hub, urls.listen, clock)
     stack.push_async_callback(pushes.aclose)
     pushes.start()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from coach.chat.encoders import UIMessageParts
 from coach.chat.events import Event, TextDelta
@@ -29,7 +29,7 @@ class Extras(Struct):
     feature: str | None = None
     model: str | None = None
     incognito: bool | None = None
-    session: Raw | None = None
+    session: Any = None
 
 
 class _Request(Struct, kw_only=True, tag_field="type"):
@@ -113,10 +113,7 @@ def session_of(frame: SendFrame) -> dict[str, Any] | None:
 
     :raises InvalidInput: it is no object.
     """
-    raw = frame.body.session if frame.body is not None else None
-    if raw is None:
-        return None
-    said = msgspec.json.decode(raw)
+    said: Any = frame.body.session if frame.body is not None else None
     if said is not None and not isinstance(said, dict):
         raise InvalidInput("body.session", "must be an object.")
     return said

@@ -128,7 +128,7 @@ async def test_body_and_headers_of_a_frame_count(ann, opens, stub):
         ({"type": "send", "messages": [{"role": "assistant", "parts": []}]}, "messages[0].role"),
         ({"type": "send", "messages": [], "body": []}, "body"),
         ({"type": "send", "messages": [], "body": {"session": 7}}, "body.session"),
-        ({"type": "send", "messages": [], "body": {"session": {"type": "start"}}}, "body.session"),
+        ({"type": "send", "messages": [], "body": {"session": {"type": "start"}}}, "body.session.kind"),
         ({"type": "resume"}, "id"),
         ({"type": "dance"}, "type"),
         ({}, "type"),
