@@ -154,14 +154,14 @@ async def test_a_notification_of_nonsense_changes_nothing(ann, opens, elsewhere,
 
 async def test_the_turns_that_reach_80_95_and_100_percent_tell_so_on_every_socket(ann, opens, stub, owner):
     stub.always(Answer(text="Rest."))
-    await owner.execute("insert into coach.ai_limits (user_id, monthly_limit) values (%s, 5)", (ann.user_id,))
+    await owner.execute("insert into coach.ai_limits (user_id, monthly_limit) values (%s, 10)", (ann.user_id,))
     wire = await opens(ann)
 
-    for place in range(5):
+    for place in range(10):
         await ann.asks("Hello", id=f"c{place}")
     warnings = [await wire.push("quota") for _ in range(2)]
 
-    assert [(each["warning"], each["used"], each["remaining"]) for each in warnings] == [(80, 4, 1), (100, 5, 0)]
+    assert [(each["warning"], each["used"], each["remaining"]) for each in warnings] == [(80, 8, 2), (100, 10, 0)]
     assert set(warnings[0]) == {"type", "requestId", "limit", "used", "remaining", "resets_at", "warning"}
     assert await silent(wire, "quota", 0.5)
 
