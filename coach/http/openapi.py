@@ -21,6 +21,7 @@ from coach.http.examples import FINISHED_TURN, REQUEST, STREAM
 from coach.http.problems import MEDIA_TYPE, Problem
 from coach.http.schema_page import render_page
 from coach.openai_api.description import describe as describe_v1
+from coach.sessions.description import SESSION_COMMAND, describe_sessions
 
 Schema = dict[str, Any]
 
@@ -92,6 +93,7 @@ def complete(generated: Schema) -> Schema:
     resumed["204"] = {"description": "Nothing to resume."}
     describe_v1(schema)
     describe_conversations(schema)
+    describe_sessions(schema)
     return schema
 
 
@@ -158,6 +160,7 @@ _BODY: Schema = {
         "feature": {"enum": list(FEATURES), "default": "goal_coaching"},
         "model": {"type": "string", "description": "One of the models of GET /api/config."},
         "incognito": {"type": "boolean", "default": False, "description": "Leave this conversation out of memory."},
+        "session": SESSION_COMMAND,
     },
 }
 _IDEMPOTENCY_KEY: Schema = {

@@ -31,6 +31,13 @@ async def test_every_route_is_described_with_its_problems(described):
         "/api/memory",
         "/api/memory/{source}/{memory_id}",
         "/api/search",
+        "/api/sessions",
+        "/api/sessions/{session_id}",
+        "/api/commitments/{commitment_id}",
+        "/api/commitments/{commitment_id}/accept",
+        "/api/commitments/{commitment_id}/reject",
+        "/api/nudges",
+        "/api/nudges/{nudge_id}/dismiss",
         "/api/me/quota",
         "/api/config",
         "/health/live",
@@ -112,6 +119,17 @@ async def test_the_bodies_of_conversations_and_memory_are_described_with_example
         assert response.status_code == 200, path
 
     assert imported.json() == {"conversations": 1, "messages": 2, "known": 0, "rejected": []}
+
+
+async def test_what_a_chat_may_want_of_a_session_and_what_becomes_of_a_commitment_is_described(described):
+    chat = described["paths"]["/api/chat"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    change = described["paths"]["/api/commitments/{commitment_id}"]["patch"]["requestBody"]["content"]
+    fields = described["components"]["schemas"]["CommitmentChange"]["properties"]
+
+    assert chat["properties"]["session"]["properties"]["kind"]["enum"] == [
+        "grow", "daily_checkin", "weekly_review", "free",
+    ]  # fmt: skip
+    assert set(change["application/json"]["example"]) <= set(fields) == {"title", "due_date", "project_id"}
 
 
 @pytest.mark.parametrize("path", ["/", "/schema", "/problems", *(f"/problems/{slug}" for slug in KINDS)])
