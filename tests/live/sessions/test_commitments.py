@@ -98,6 +98,24 @@ async def test_accepted_by_many_at_once_it_is_one_task(couch: Couch, proposed: d
     assert len(await tasks(owner, couch)) == 1
 
 
+async def test_accepted_by_two_who_wait_for_each_other_it_is_one_task(
+    couch: Couch, proposed: dict[str, Any], owner: Any
+):
+    path = f"/commitments/{proposed['id']}/accept"
+    async with owner.transaction():
+        await owner.execute("select from commitments where id = %s for update", (proposed["id"],))
+        both = asyncio.gather(couch.send("POST", path), couch.send("POST", path))
+        for _ in range(500):
+            waiting = await owner.execute("select count(*) from pg_locks where not granted")
+            if (await waiting.fetchone())[0] >= 2:
+                break
+            await asyncio.sleep(0.01)
+    first, second = await both
+
+    assert first.json() == second.json()
+    assert len(await tasks(owner, couch)) == 1
+
+
 async def test_it_is_accepted_once_even_if_its_task_was_deleted(couch: Couch, proposed: dict[str, Any], owner: Any):
     path = f"/commitments/{proposed['id']}/accept"
     first = await couch.send("POST", path)

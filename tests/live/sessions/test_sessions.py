@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.live.conftest import parts_of
 from tests.live.sessions.conftest import Couch, prompt_of
 
 ADVANCE, END = {"type": "advance"}, {"type": "end"}
@@ -226,7 +227,7 @@ async def test_a_summary_is_no_answer_that_could_be_resumed(couch: Couch):
 
     resumed = await couch.person.gets(f"/api/chat/{couch.conversation}/stream")
 
-    assert last.first("start")["messageId"] in resumed.text
+    assert parts_of(resumed.text)[0]["messageId"] == last.first("start")["messageId"]
 
 
 async def test_a_deleted_conversation_takes_its_sessions_along(couch: Couch):
