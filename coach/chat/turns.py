@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, TypeVar
@@ -82,10 +82,14 @@ class RunningTurn:
         if self.stopped or (self._limit is not None and self._limit.expired()):
             raise TimeoutError
 
-    def within(self, seconds: float) -> asyncio.Timeout:
-        """The time limit of the whole turn; a stop moves it to now."""
-        self._limit = asyncio.timeout(0 if self.stopped else seconds)
-        return self._limit
+    @asynccontextmanager
+    async def within(self, seconds: float) -> AsyncIterator[None]:
+        """The time limit of the whole turn; a stop moves it to now. There is none while its ending is stored."""
+        try:
+            async with asyncio.timeout(0 if self.stopped else seconds) as self._limit:
+                yield
+        finally:
+            self._limit = None
 
     def stored_context(self) -> dict[str, object] | None:
         if self.prompt is None:

@@ -79,3 +79,21 @@ async def test_a_stop_that_meets_the_database_is_not_lost(
     assert model_stub.calls == 0
     assert await deaf_coach.quota() == (0, 0)
     await deaf_coach.settled()
+
+
+async def test_a_new_message_waits_for_a_turn_whose_ending_is_being_stored(
+    deaf_coach: Coach, deaf: DeafDatabase, model_stub: StubProvider
+) -> None:
+    """It has no time limit any more that a stop could move."""
+    model_stub.will(Answer(tokens=3, rate=20.0), Answer(text="Second."))
+    first = await deaf_coach.begin("u1")
+    await model_stub.until(lambda stub: stub.open_streams == 1)
+    deaf.is_slow, deaf.entered = True, asyncio.Event()
+    await model_stub.until(lambda stub: stub.open_streams == 0)
+    await asyncio.sleep(0.05)
+
+    second = await deaf_coach.begin("u2", "And then?")
+
+    assert isinstance((await read(first))[-1], Finished)
+    assert isinstance((await read(second))[-1], Finished)
+    await deaf_coach.settled()
