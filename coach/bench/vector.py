@@ -166,9 +166,7 @@ async def _vacuum(owner: Database) -> None:
     """What autovacuum does within a minute: statistics, and the visibility map that index-only scans need."""
     async with owner.bare() as tx:
         await tx.commit()
-        await tx.set_autocommit(True)
         await tx.execute("vacuum analyze")
-        await tx.set_autocommit(False)
 
 
 async def _compare(urls: Urls, person: Person, questions: Vector, kind: str, rounds: int) -> Compared:

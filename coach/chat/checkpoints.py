@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from coach.chat.answer import Answer
 from coach.chat.ledger import Opened
 from coach.database.pool import Database
 from coach.database.queries import load
+from coach.database.round_trips import asked
 from coach.errors import DatabaseUnavailable
 
 _sql = load("chat")
@@ -108,7 +108,7 @@ class Checkpoints:
         texts = [kept.answer.text for kept in due]
         sizes = [kept.answer.bytes for kept in due]
         contexts = [kept.fresh_context() for kept in due]
-        write = partial(
+        write = asked(
             _sql.checkpoint,
             user_ids=[kept.turn.user_id for kept in due],
             message_ids=[kept.turn.answer_id for kept in due],
@@ -116,8 +116,7 @@ class Checkpoints:
             contexts=contexts,
             now=self._clock(),
         )
-        async with self._db.asking_for_several(write) as (_, stopping):
-            pass
+        ((stopping,),) = await self._db.once_for_several(write)
         for kept, size, context in zip(due, sizes, contexts, strict=True):
             kept.written(size, has_context=context is not None)
             if kept.turn.answer_id in stopping and kept.turn.answer_id in self._kept:

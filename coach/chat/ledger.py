@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from asyncio import gather
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -25,6 +24,7 @@ from coach.chat.meaning import Answer, Ask, Busy, Meaning, Replay, interpret
 from coach.chat.schemas import ChatRequest
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
+from coach.database.round_trips import COMMIT, Asked, asked, together
 from coach.errors import Conflict
 from coach.models.base import Role
 from coach.sessions.stages import Standing
@@ -116,11 +116,10 @@ class Ledger:
             meaning = await self._meaning(tx, user_id, request, now, known)
             if isinstance(meaning, Replay):
                 return meaning
-            async with tx.pipeline():
-                taken, conversation = await gather(
-                    quota.take(tx, user_id, limit, now), self._conversation(tx, user_id, request, now)
-                )
-            if taken is None:
+            taken, (conversation,) = await together(
+                tx, quota.asking_one(user_id, limit, now), self._asking_conversation(user_id, request, now)
+            )
+            if not taken:
                 raise await quota.exhausted(tx, user_id, limit, now)
             # Asked again under the lock: of twenty equal requests one opens, the others find its answer.
             is_new = conversation[3] and not request.idempotency_key
@@ -141,17 +140,17 @@ class Ledger:
                 model=model,
                 prompt=prompt if session is None else labelled(session.prompt),
                 text=request.text,
-                quota=quota.told(taken, limit, quota.month_of(now)),
+                quota=quota.told(taken[0][0], limit, quota.month_of(now)),
                 timezone=ZoneInfo(zone),
                 incognito=conversation[2],
                 started=now,
                 session=session,
             )
+            begun = self._beginning(turn, again, request)
             if again.parent_id is None:
-                await self._write(tx, turn, again, request)
+                await together(tx, begun, COMMIT)
                 return turn
-            async with tx.pipeline():
-                _, history = await gather(self._write(tx, turn, again, request), self._history(tx, turn))
+            _, history, _ = await together(tx, begun, self._asking_history(turn), COMMIT)
             return structs.replace(turn, history=history)
 
     async def _session(  # noqa: PLR0917 - what a turn knows when it opens
@@ -175,9 +174,8 @@ class Ledger:
             return await apply(tx, user_id, conversation_id, request.session, key, now)
         return None if standing is None else Standing(UUID(standing[0]), standing[1], standing[2])
 
-    async def _history(self, tx: Transaction, turn: Opened) -> list[tuple[UUID, Role, str]]:
-        rows = _sql.history(tx, user_id=turn.user_id, question_id=turn.question_id, depth=HISTORY_DEPTH)
-        return [row async for row in rows]
+    def _asking_history(self, turn: Opened) -> Asked:
+        return asked(_sql.history, user_id=turn.user_id, question_id=turn.question_id, depth=HISTORY_DEPTH)
 
     async def _look(self, tx: Transaction, user_id: UUID, request: ChatRequest) -> Sequence[Any]:
         row: Sequence[Any] = await _sql.opening(
@@ -185,10 +183,10 @@ class Ledger:
         )
         return row
 
-    async def _conversation(self, tx: Transaction, user_id: UUID, request: ChatRequest, now: datetime) -> Sequence[Any]:
-        """Its id, its leaf, whether it is incognito, and whether it is new; made or locked."""
-        row: Sequence[Any] = await _sql.open_conversation(
-            tx,
+    def _asking_conversation(self, user_id: UUID, request: ChatRequest, now: datetime) -> Asked:
+        """For its id, its leaf, whether it is incognito, and whether it is new; made or locked."""
+        return asked(
+            _sql.open_conversation,
             user_id=user_id,
             id=uuid4(),
             client_id=request.conversation_id,
@@ -197,25 +195,24 @@ class Ledger:
             incognito=request.incognito,
             now=now,
         )
-        return row
 
-    async def _write(self, tx: Transaction, turn: Opened, meaning: Meaning, request: ChatRequest) -> None:
-        asked = meaning if isinstance(meaning, Ask) else None
+    def _beginning(self, turn: Opened, meaning: Meaning, request: ChatRequest) -> Asked:
+        new = meaning if isinstance(meaning, Ask) else None
         details = {
             "conversation": turn.conversation_key,
             "prompt": turn.prompt,
             "trigger": request.trigger,
             "quota_limit": turn.reservation.limit,
         }
-        await _sql.begin_turn(
-            tx,
+        return asked(
+            _sql.begin_turn,
             user_id=turn.user_id,
             conversation_id=turn.conversation_id,
             question_id=turn.question_id,
             question_key=turn.question_key,
-            parent_id=asked.parent_id if asked else None,
-            revision_of=asked.revision_of if asked else None,
-            text=turn.text if asked else None,
+            parent_id=new.parent_id if new else None,
+            revision_of=new.revision_of if new else None,
+            text=turn.text if new else None,
             answer_id=turn.answer_id,
             answer_key=turn.answer_key,
             context=Jsonb({"trigger": request.trigger} | (request.caller.kept if request.caller else {})),

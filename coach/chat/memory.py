@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import structlog
 
 from coach.chat.ledger import Opened
 from coach.database.pool import Database
 from coach.database.queries import load
+from coach.database.round_trips import asked
 from coach.errors import DatabaseUnavailable, EmbedderUnavailable
 from coach.pipeline.wake import notify_work
 from coach.retrieval.base import Embedder, halfvec
@@ -32,7 +31,7 @@ class MessageMemory:
 
     async def _embed(self, turn: Opened, answer: str) -> None:
         question, *answered = await self._embedder.embed_documents([turn.text, answer] if answer else [turn.text])
-        remember = partial(
+        remembered = asked(
             _sql.remember_messages,
             user_id=turn.user_id,
             model=self._embedder.model,
@@ -43,7 +42,8 @@ class MessageMemory:
             answer=answer,
             answer_vector=halfvec(answered[0]) if answered else None,
         )
-        async with self._db.asking(turn.user_id, remember) as (tx, is_left):
-            if is_left:  # their model is being changed: the worker has both, and finds the messages in its queue
+        (((is_left,),),) = await self._db.once(turn.user_id, remembered)
+        if is_left:  # their model is being changed: the worker has both, and finds the messages in its queue
+            async with self._db.as_user(turn.user_id) as tx:
                 await _sql.hasten_messages(tx, user_id=turn.user_id, ids=[turn.question_id, turn.answer_id])
                 await notify_work(tx)

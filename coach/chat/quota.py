@@ -8,6 +8,7 @@ from uuid import UUID
 from coach.chat.events import QuotaTold
 from coach.database.pool import Transaction
 from coach.database.queries import load
+from coach.database.round_trips import Asked, asked
 from coach.errors import QuotaExhausted
 from coach.metrics import QUOTA_REFUSALS
 
@@ -35,10 +36,9 @@ def told(used: int, limit: int, month: date) -> QuotaTold:
     return QuotaTold(limit, used, max(limit - used, 0), resets_at(month), warning(used, limit))
 
 
-async def take(tx: Transaction, user_id: UUID, limit: int, now: datetime) -> int | None:
-    """Reserve one unit of this month; returns how many are taken then, or None where none was left."""
-    row = await _sql.reserve_quota(tx, user_id=user_id, month=month_of(now), monthly_limit=limit)
-    return row[0] if row else None
+def asking_one(user_id: UUID, limit: int, now: datetime) -> Asked:
+    """For one unit of this month, reserved: a row with how many are taken then, or none where none was left."""
+    return asked(_sql.reserve_quota, user_id=user_id, month=month_of(now), monthly_limit=limit)
 
 
 async def exhausted(tx: Transaction, user_id: UUID, limit: int, now: datetime) -> QuotaExhausted:

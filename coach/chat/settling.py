@@ -13,6 +13,7 @@ from coach.chat import quota
 from coach.chat.ledger import Reservation
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
+from coach.database.round_trips import asked
 
 _sql = load("chat")
 
@@ -48,8 +49,8 @@ async def close(db: Database, held: Reservation, ending: Ending, now: datetime) 
 
     Returns false where somebody else has closed the turn already, because its heartbeat had stopped for too long.
     """
-    async with db.asking(held.user_id, lambda tx: _close(tx, held, ending, now)) as (_, closed):
-        return closed
+    (((closed,),),) = await db.once(held.user_id, asked(_sql.end_turn, **_ended(held, ending, now)))
+    return bool(closed)
 
 
 async def close_orphan(db: Database, user_id: UUID, answer_id: UUID, now: datetime) -> bool:
@@ -73,33 +74,31 @@ async def end_orphan(tx: Transaction, user_id: UUID, answer_id: UUID, now: datet
         context=context or {},
     )
     held = Reservation(user_id, conversation_id, answer_id, interaction_id, month, limit)
-    return await _close(tx, held, ending, now)
+    return bool(await _sql.end_turn(tx, **_ended(held, ending, now)))
 
 
-async def _close(tx: Transaction, held: Reservation, ending: Ending, now: datetime) -> bool:
-    closed: bool = await _sql.end_turn(
-        tx,
-        user_id=held.user_id,
-        month=held.month,
-        limit=held.limit,
-        conversation_id=held.conversation_id,
-        answer_id=held.answer_id,
-        interaction_id=held.interaction_id,
-        status=ending.status,
-        text=ending.text,
-        finish_reason=ending.finish_reason,
-        model=ending.model,
-        context=Jsonb(ending.context),
-        units=int(ending.used),
-        interaction_status=ending.interaction_status,
-        error=ending.error,
-        details=Jsonb(ending.details),
-        input_tokens=ending.input_tokens,
-        output_tokens=ending.output_tokens,
-        first_token_ms=ending.first_token_ms,
-        processing_ms=ending.processing_ms,
-        thresholds=list(quota.THRESHOLDS),
-        warnings=list(quota.THRESHOLDS.values()),
-        now=now,
-    )
-    return closed
+def _ended(held: Reservation, ending: Ending, now: datetime) -> dict[str, Any]:
+    return {
+        "user_id": held.user_id,
+        "month": held.month,
+        "limit": held.limit,
+        "conversation_id": held.conversation_id,
+        "answer_id": held.answer_id,
+        "interaction_id": held.interaction_id,
+        "status": ending.status,
+        "text": ending.text,
+        "finish_reason": ending.finish_reason,
+        "model": ending.model,
+        "context": Jsonb(ending.context),
+        "units": int(ending.used),
+        "interaction_status": ending.interaction_status,
+        "error": ending.error,
+        "details": Jsonb(ending.details),
+        "input_tokens": ending.input_tokens,
+        "output_tokens": ending.output_tokens,
+        "first_token_ms": ending.first_token_ms,
+        "processing_ms": ending.processing_ms,
+        "thresholds": list(quota.THRESHOLDS),
+        "warnings": list(quota.THRESHOLDS.values()),
+        "now": now,
+    }

@@ -10,30 +10,30 @@ from uuid import UUID
 
 import psycopg
 from pgvector.psycopg import register_vector_async
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.errors import OperationalError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from coach.database.round_trips import COMMIT, Asked, Connection
 from coach.errors import DatabaseUnavailable
 
 T = TypeVar("T")
 Transaction = AsyncConnection[Any]
 """A connection inside a transaction that its context manager commits, or rolls back on an error."""
 
-Statement = tuple[LiteralString, tuple[str, ...]]
-"""A text and its parameters."""
-
 _ROLE: LiteralString = "select set_config('role', %s, true)"
 _CLAIMED: LiteralString = "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
 _UNHURRIED: LiteralString = "select set_config('role', %s, true), set_config('synchronous_commit', 'off', true)"
-_SNAPSHOT: Statement = ("set transaction isolation level repeatable read", ())
+_BEGIN = Asked("begin")
+_BEGIN_SNAPSHOT = Asked("begin isolation level repeatable read")
 
 
 class Database:
     """Connections to one PostgreSQL, handed out by the transaction.
 
     Nothing is ever set on a session: behind a transaction pooler it belongs to others as well. Statements are not
-    prepared by name for the same reason (``prepare_threshold=None``).
+    prepared by name for the same reason (``prepare_threshold=None``). ``begin`` is a statement like others
+    (``autocommit``), for psycopg's own costs a round trip.
     """
 
     def __init__(self, url: str, *, min_size: int = 1, max_size: int = 20) -> None:
@@ -47,9 +47,10 @@ class Database:
         """
         self._pool = AsyncConnectionPool(
             self._url,
+            connection_class=Connection,
             min_size=self._min_size,
             max_size=self._max_size,
-            kwargs={"prepare_threshold": None, "connect_timeout": max(2, int(wait))},
+            kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": max(2, int(wait))},
             configure=_configure,
             timeout=wait,
             open=False,
@@ -93,38 +94,46 @@ class Database:
 
         ``question`` is asked again on another connection where the first turns out to be dead.
         """
-        claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
-        first = [*([_SNAPSHOT] if is_snapshot else []), (_CLAIMED, (role, claims))]
-        async with self._begun(first, question) as begun:
+        async with self._begun(_becoming(user_id, role, is_snapshot=is_snapshot), question) as begun:
             yield begun
 
-    @asynccontextmanager
-    async def asking_for_several(
-        self, question: Callable[[Transaction], Awaitable[T]]
-    ) -> AsyncIterator[tuple[Transaction, T]]:
-        """For a function that itself takes on one user after another; until it does, no row is seen.
+    async def once(self, user_id: UUID, *asks: Asked, is_snapshot: bool = False) -> list[list[Any]]:
+        """The rows of each statement: a whole transaction of this user's in one round trip, its commit included.
+
+        Where an idle connection turns out to be dead they are asked again on another, so each must bear that.
+        """
+        return await self._whole(_becoming(user_id, "coach_session", is_snapshot=is_snapshot), asks)
+
+    async def once_for_several(self, asks: Asked) -> list[Any]:
+        """Like ``once``, for a function that itself takes on one user after another; until it does, no row is seen.
 
         Its commit is not waited for: a crash of the database may undo the last third of a second of such
         transactions, never a part of one.
         """
-        async with self._begun([(_UNHURRIED, ("coach_session",))], question) as begun:
-            yield begun
+        return (await self._whole([_BEGIN, Asked(_UNHURRIED, ("coach_session",))], [asks]))[0]
 
     @asynccontextmanager
     async def as_operator(self) -> AsyncIterator[Transaction]:
         """A transaction past row level security, for the worker and the command line."""
-        async with self._begun([(_ROLE, ("service_role",))], _nothing) as (tx, _):
+        async with self._begun([_BEGIN, Asked(_ROLE, ("service_role",))], _nothing) as (tx, _):
             yield tx
 
     @asynccontextmanager
     async def bare(self) -> AsyncIterator[Transaction]:
         """A transaction of the login role, which sees no rows at all."""
-        async with self._begun([("select", ())], _nothing) as (tx, _):
+        async with self._begun([_BEGIN], _nothing) as (tx, _):
             yield tx
+
+    async def _whole(self, first: Sequence[Asked], asks: Sequence[Asked]) -> list[list[Any]]:
+        async def ask(tx: Transaction) -> list[AsyncCursor[Any]]:
+            return [await tx.execute(text, parameters) for text, parameters in (*asks, COMMIT)][:-1]
+
+        async with self._begun(first, ask) as (_, cursors):
+            return [await cursor.fetchall() for cursor in cursors]
 
     @asynccontextmanager
     async def _begun(
-        self, first: Sequence[Statement], question: Callable[[Transaction], Awaitable[T]]
+        self, first: Sequence[Asked], question: Callable[[Transaction], Awaitable[T]]
     ) -> AsyncIterator[tuple[Transaction, T]]:
         """A transaction whose first statements have succeeded; a loss of the connection later on is the caller's."""
         if self._pool is None:
@@ -141,7 +150,7 @@ class Database:
     async def _begin(
         self,
         pool: AsyncConnectionPool[Transaction],
-        first: Sequence[Statement],
+        first: Sequence[Asked],
         question: Callable[[Transaction], Awaitable[T]],
     ) -> tuple[Transaction, T]:
         """After a restart of the database every idle connection is dead: each is tried once, then a fresh one.
@@ -174,13 +183,17 @@ class Database:
             await pool.putconn(tx)
 
 
+def _becoming(user_id: UUID, role: LiteralString, *, is_snapshot: bool) -> Sequence[Asked]:
+    claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
+    return _BEGIN_SNAPSHOT if is_snapshot else _BEGIN, Asked(_CLAIMED, (role, claims))
+
+
 async def _nothing(tx: Transaction) -> None:
     """For a transaction whose first question depends on nothing that travels with it."""
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:
     await register_vector_async(connection)  # type: ignore[no-untyped-call]
-    await connection.rollback()
 
 
 async def _reachable(url: str, wait: float) -> None:

@@ -22,6 +22,7 @@ from coach.chat.quota import warning
 from coach.database.listening import Listener
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
+from coach.database.round_trips import asked
 from coach.errors import CoachError
 from coach.realtime.hub import Hub
 
@@ -147,11 +148,9 @@ class Pushes:
         self._told = {push_id: at for push_id, at in self._told.items() if now - at < OVERLAP * 2}
 
     async def _read(self, people: Sequence[UUID], since: datetime) -> list[tuple[UUID, UUID, dict[str, Any], datetime]]:
-        async def ask(tx: Transaction) -> list[tuple[UUID, UUID, dict[str, Any], datetime]]:
-            return [row async for row in _sql.pushes_since(tx, user_ids=list(people), since=since, origin=self._origin)]
-
-        async with self._db.asking_for_several(ask) as (_, rows):
-            return rows
+        return await self._db.once_for_several(
+            asked(_sql.pushes_since, user_ids=list(people), since=since, origin=self._origin)
+        )
 
     async def _wait(self) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import gather
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
@@ -11,14 +10,11 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from coach.database.pool import Database, Transaction
+from coach.database.pool import Database
 from coach.errors import EmbedderUnavailable
 from coach.retrieval.base import Context, Domain, Embedder, Receipt, Source, Vector, Withheld
-from coach.retrieval.search import Searcher
-from coach.retrieval.state import Facts, Person, read_facts
-
-ECHOES = 4
-"""How many earlier wordings of the same question are made up for by further sources."""
+from coach.retrieval.search import Searcher, sources_in
+from coach.retrieval.state import Facts, Person, asking_facts, facts_in
 
 
 class _How(Struct, frozen=True):
@@ -27,6 +23,7 @@ class _How(Struct, frozen=True):
     domains: Collection[Domain] | None
     exclude: Collection[UUID]
     now: datetime
+    has_echoes: bool
 
 
 class _Read(NamedTuple):
@@ -84,14 +81,26 @@ class Retriever:
         domains: Collection[Domain] | None = None,
         exclude: Collection[UUID] = (),
         now: datetime | None = None,
+        has_echoes: bool = False,
     ) -> Context:
         """Sources, live facts as of ``now``, and what was read, what was not and why.
 
         ``vector`` is the question's; ``None`` where the embedder was away, then the words decide alone. During a
         change of model it may be of another one than serves this user: then the question is embedded once more.
-        ``exclude`` names messages that the prompt shows anyway.
+        ``exclude`` names messages that the prompt shows anyway. The same question asked before answers nothing, and is
+        found only by who ``has_echoes``, such as a search for a message by its words.
         """
-        looked = await self.look(db, user_id, question, vector, limit=limit, domains=domains, exclude=exclude, now=now)
+        looked = await self.look(
+            db,
+            user_id,
+            question,
+            vector,
+            limit=limit,
+            domains=domains,
+            exclude=exclude,
+            now=now,
+            has_echoes=has_echoes,
+        )
         return looked.context(limit, exclude)
 
     async def look(
@@ -105,18 +114,17 @@ class Retriever:
         domains: Collection[Domain] | None = None,
         exclude: Collection[UUID] = (),
         now: datetime | None = None,
+        has_echoes: bool = False,
     ) -> Looked:
         """The same for callers who do not know yet what the prompt shows: ask for as many more as it may be."""
         started = perf_counter()
-        how = _How(question, limit, domains, exclude, now or datetime.now(UTC))
+        how = _How(question, limit, domains, exclude, now or datetime.now(UTC), has_echoes)
         model = self._embedder.model
         # Once more where another model serves: in peace never, and after a switch that came in between.
         while isinstance(read := await self._read(db, user_id, model, vector, how), str):
             model, vector = read, await self._embedded_by(read, question)
-        # A question asked before answers nothing, and would come first: no text is closer to it.
-        found = [source for source in read.found if source.text.strip() != question.strip()]
         took = round((perf_counter() - started) * 1000)
-        return Looked(question, vector, found, read.facts, took, len(read.found) == limit + ECHOES)
+        return Looked(question, vector, read.found, read.facts, took, len(read.found) == limit)
 
     async def _read(self, db: Database, user_id: UUID, model: str, vector: Vector | None, how: _How) -> str | _Read:
         """What one snapshot holds; or, where the user is served from another model than ``model``, its name.
@@ -124,25 +132,20 @@ class Retriever:
         The whole transaction is one round trip, beginning and end included.
         """
 
-        async def ask(tx: Transaction) -> tuple[list[Source], Facts, None]:
-            return await gather(  # in a pipeline: on one connection they come in turn
-                self._searcher.search(
-                    tx,
-                    user_id,
-                    how.question,
-                    vector,
-                    limit=how.limit + ECHOES,
-                    domains=how.domains,
-                    exclude=how.exclude,
-                    model=model,
-                ),
-                read_facts(tx, user_id, how.now),
-                tx.commit(),
-            )
-
-        async with db.asking(user_id, ask, is_snapshot=True) as (_, (found, facts, _)):
-            serving = facts.person.serving_model or self._embedder.model
-        return serving if serving != model else _Read(found, facts)
+        search = self._searcher.asking(
+            user_id,
+            how.question,
+            vector,
+            limit=how.limit,
+            domains=how.domains,
+            exclude=how.exclude,
+            model=model,
+            has_echoes=how.has_echoes,
+        )
+        found, told = await db.once(user_id, search, asking_facts(user_id, how.now), is_snapshot=True)
+        facts = facts_in(told)
+        serving = facts.person.serving_model or self._embedder.model
+        return serving if serving != model else _Read(sources_in(found), facts)
 
     async def _embedded_by(self, model: str, question: str) -> Vector | None:
         """None where that model cannot be asked any more: until the switch the words decide alone."""

@@ -63,6 +63,7 @@ async def search(
         await _vector(embedder, question),
         limit=limit,
         domains=None if domain is None else frozenset((domain,)),
+        has_echoes=True,
     )
     return SearchResult([_found(source) for source in context.sources], context.receipt)
 

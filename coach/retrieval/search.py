@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 from uuid import UUID
 
 from coach.database.pool import Transaction
 from coach.database.queries import load
+from coach.database.round_trips import Asked, asked
 from coach.retrieval.base import Domain, Embedder, Source, Vector, halfvec
 
 _sql = load("retrieval")
@@ -19,8 +21,14 @@ class Searcher:
         self._embedder = embedder
 
     async def search(
+        self, tx: Transaction, user_id: UUID, question: str, vector: Vector | None, **narrowed: Any
+    ) -> list[Source]:
+        """What ``asking`` asks for, best first."""
+        text, parameters = self.asking(user_id, question, vector, **narrowed)
+        return sources_in(await (await tx.execute(text, parameters)).fetchall())
+
+    def asking(
         self,
-        tx: Transaction,
         user_id: UUID,
         question: str,
         vector: Vector | None,
@@ -29,36 +37,44 @@ class Searcher:
         domains: Collection[Domain] | None = None,
         exclude: Collection[UUID] = (),
         model: str | None = None,
-    ) -> list[Source]:
-        """The ``limit`` best sources, best first; none where ``record_rag_snippets`` is withdrawn.
+        has_echoes: bool = True,
+    ) -> Asked:
+        """For the ``limit`` best sources, best first; none where ``record_rag_snippets`` is withdrawn.
 
         ``vector`` is the question's, of ``model`` or else of this searcher's embedder; without one the words decide
-        alone. ``exclude`` names rows of memory to leave out, such as the question itself.
+        alone. ``exclude`` names rows of memory to leave out, such as the question itself; without ``has_echoes`` the
+        same question asked before is left out as well. The rows are for ``sources_in``.
         """
-        rows = _sql.combined_context(
-            tx,
+        readable_question = readable(question)
+        return asked(
+            _sql.combined_context,
             user_id=user_id,
-            question=readable(question),
+            question=readable_question,
             embedding=None if vector is None else halfvec(vector),
             model=model or self._embedder.model,
             domains=None if domains is None else list(domains),
             limit=limit,
             exclude=list(exclude),
+            echo=None if has_echoes else readable_question,
         )
-        return [
-            Source(
-                source_id=f"{domain}:{id_}",
-                domain=domain,
-                id=str(id_),
-                title=title,
-                text=text,
-                score=score,
-                updated_at=updated_at,
-                conversation_id=conversation,
-                message_id=message,
-            )
-            async for domain, id_, title, text, score, updated_at, conversation, message in rows
-        ]
+
+
+def sources_in(rows: Sequence[Sequence[Any]]) -> list[Source]:
+    """What ``Searcher.asking`` was answered."""
+    return [
+        Source(
+            source_id=f"{domain}:{id_}",
+            domain=domain,
+            id=str(id_),
+            title=title,
+            text=text,
+            score=score,
+            updated_at=updated_at,
+            conversation_id=conversation,
+            message_id=message,
+        )
+        for domain, id_, title, text, score, updated_at, conversation, message in rows
+    ]
 
 
 def readable(text: str) -> str:

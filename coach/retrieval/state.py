@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Struct
 
-from coach.database.pool import Transaction
 from coach.database.queries import load
+from coach.database.round_trips import Asked, asked
 
 _sql = load("state")
 
@@ -150,11 +150,15 @@ class Facts(Struct, frozen=True):
 _facts = msgspec.json.Decoder(Facts).decode
 
 
-async def read_facts(tx: Transaction, user_id: UUID, now: datetime) -> Facts:
-    """As of ``now``."""
-    facts = await _sql.live_facts(
-        tx, user_id=user_id, now=now, horizon=now + HORIZON, tasks=TASKS, deadlines=DEADLINES, changed=CHANGED
-    )
+def asking_facts(user_id: UUID, now: datetime) -> Asked:
+    """For the facts as of ``now``; its rows are for ``facts_in``."""
+    limits = {"tasks": TASKS, "deadlines": DEADLINES, "changed": CHANGED}
+    return asked(_sql.live_facts, user_id=user_id, now=now, horizon=now + HORIZON, **limits)
+
+
+def facts_in(rows: Sequence[Sequence[str]]) -> Facts:
+    """What ``asking_facts`` was answered."""
+    ((facts,),) = rows
     return _facts(facts)
 
 

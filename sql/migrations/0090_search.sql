@@ -5,7 +5,7 @@
 -- over the candidates and averaged; a message is lifted by half of the best score among the two before and after it in
 -- its thread, since an answer often does not repeat what it is about. Life data have no neighbours: a quarter of their own
 -- score stands in, or messages would crowd them out. Without a vector the words decide alone. Nothing is
--- retrieved without the consent record_rag_snippets.
+-- retrieved without the consent record_rag_snippets. No message whose text is echo is found: a turn passes its question.
 -- Row level security holds for every row that this returns: it runs as whoever calls.
 select coach.drop_functions('search_combined_context');
 create function public.search_combined_context(
@@ -15,7 +15,8 @@ create function public.search_combined_context(
     query_model text,
     domain_tags text[] default null,
     match_count integer default 10,
-    exclude uuid[] default '{}'
+    exclude uuid[] default '{}',
+    echo text default null
 )
 returns table (
     domain text,
@@ -28,82 +29,41 @@ returns table (
     conversation text,
     message text
 )
-language sql stable
+language plpgsql stable
 set search_path = ''
 set plan_cache_mode = force_generic_plan
-begin atomic
-    with asked as materialized (
-        select coalesce(
-            domain_tags,
-            '{pillar, area, project, task, journal_entry, behavior_summary, conversation}'
-        ) as domains
-        where public.user_has_consented(p_user_id, 'record_rag_snippets')
-    ),
-    found as materialized (
-        select
-            p_user_id as user_id, candidate.id, candidate.is_message,
-            max(candidate.similarity) as similarity,
-            coalesce(max(candidate.words), 0)::double precision as words
-        from (
-            select n.id, n.is_message, n.similarity, null::real as words
-            from asked
-            -- At least 200 candidates a table: what standardising and neighbours need, not only the ten best.
-            cross join lateral coach.nearest(
-                p_user_id, query_embedding, query_model, asked.domains, greatest(match_count, 50)
-            ) n
-            union all
-            select w.id, w.is_message, null, w.score
-            from asked
-            cross join lateral coach.rows_with_words(p_user_id, query_text, asked.domains, 200) w
-        ) candidate
-        group by candidate.id, candidate.is_message
-    ),
-    read as (
-        select
-            e.user_id, e.id, false as is_message, e.domain_tag as domain, coalesce(e.entity_id, e.id) as entity_id,
-            null::uuid as conversation_id, null::uuid as parent_id, e.updated_at as said_at, found.words,
-            case
-                when found.similarity is not null then found.similarity
-                when e.embedding_model = query_model then 1 - (e.embedding <=> (select query_embedding))
-            end as similarity
-        from found
-        join public.user_metadata_embeddings e on e.user_id = found.user_id and e.id = found.id
-        where not found.is_message
-        union all
-        select
-            m.user_id, m.id, true, 'conversation', m.id,
-            m.conversation_id, m.parent_id, m.conversation_date, found.words,
-            case
-                when found.similarity is not null then found.similarity
-                when m.embedding_model = query_model then 1 - (m.message_embedding <=> (select query_embedding))
-            end
-        from found
-        join public.ai_conversation_memory m on m.user_id = found.user_id and m.id = found.id
-        left join public.conversations c on c.user_id = m.user_id and c.id = m.conversation_id
-        where found.is_message
-            and not m.deleted
-            and not coalesce(c.incognito, false)
-            and m.message_role <> 'system'
-            and m.status in ('complete', 'interrupted')
-            -- The stand-in only reads rows back; remembered, its answers would push aside the rows themselves.
-            and m.model_used is distinct from 'offline'
-            and m.id <> all (exclude)
+as $$
+#variable_conflict use_column
+declare
+    domains text[] := coalesce(
+        domain_tags, '{pillar, area, project, task, journal_entry, behavior_summary, conversation}'
+    );
+begin
+    if not public.user_has_consented(p_user_id, 'record_rag_snippets') then
+        return;
+    end if;
+    return query
+    with candidate as materialized (
+        select c.*
+        from coach.candidates_of(
+            p_user_id, query_text, query_embedding, query_model, domains, exclude, echo, match_count
+        ) c
     ),
     scored as (
         select
-            read.*,
+            candidate.*,
             0.5 * coalesce((similarity - avg(similarity) over ()) / nullif(stddev_pop(similarity) over (), 0), 0)
             + 0.5 * coalesce((words - avg(words) over ()) / nullif(stddev_pop(words) over (), 0), 0) as own
-        from read
+        from candidate
     ),
     ranked as (
-        select scored.user_id, scored.id, scored.is_message, scored.domain, scored.entity_id, scored.similarity,
+        select scored.id, scored.is_message, scored.domain, scored.entity_id, scored.similarity,
             own + 0.25 * greatest(own, 0) as score
         from scored
         where not is_message
         union all
         select
-            said.user_id, said.id, true, said.domain, said.entity_id, said.similarity,
+            said.id, true, said.domain, said.entity_id, said.similarity,
             own + 0.5 * greatest(
                 0,
                 case when lag(id) over thread = parent_id then lag(own) over thread end,
@@ -149,11 +109,12 @@ begin atomic
         c.client_id,
         m.client_id
     from best
-    left join public.user_metadata_embeddings e on not best.is_message and e.user_id = best.user_id and e.id = best.id
-    left join public.ai_conversation_memory m on best.is_message and m.user_id = best.user_id and m.id = best.id
-    left join public.conversations c on c.user_id = m.user_id and c.id = m.conversation_id
+    left join public.user_metadata_embeddings e on not best.is_message and e.user_id = p_user_id and e.id = best.id
+    left join public.ai_conversation_memory m on best.is_message and m.user_id = p_user_id and m.id = best.id
+    left join public.conversations c on c.user_id = p_user_id and c.id = m.conversation_id
     order by best.score desc, best.id;
-end;
+end
+$$;
 
 -- The original design's search, over life data alone and by meaning alone. Vectors are compared within one model: where
 -- none is named, that of the user's newest row.
@@ -208,12 +169,12 @@ end;
 
 revoke all
     on function
-        public.search_combined_context(uuid, text, halfvec, text, text[], integer, uuid[]),
+        public.search_combined_context(uuid, text, halfvec, text, text[], integer, uuid[], text),
         public.search_metadata_embeddings(halfvec, uuid, text[], integer, text)
     from public, anon, authenticated;
 grant execute
     on function
-        public.search_combined_context(uuid, text, halfvec, text, text[], integer, uuid[]),
+        public.search_combined_context(uuid, text, halfvec, text, text[], integer, uuid[], text),
         public.search_metadata_embeddings(halfvec, uuid, text[], integer, text)
     to authenticated, service_role;
 

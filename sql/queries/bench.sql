@@ -2,7 +2,7 @@
 
 -- name: nearest(user_id, embedding, model, limit)
 -- Our search by meaning alone, as search_combined_context begins.
-select content, similarity
+select coalesce(e.text_snippet, m.message_content), n.similarity
 from coach.nearest(:user_id, :embedding, :model, '{task, conversation}', :limit::integer)
 order by similarity desc
 limit :limit::integer;

@@ -1,8 +1,8 @@
--- name: combined_context(user_id, question, embedding, model, domains, limit, exclude)
+-- name: combined_context(user_id, question, embedding, model, domains, limit, exclude, echo)
 -- Every search: of a turn, and of GET /api/search. Reads the covering indexes *_code_idx and the GIN indexes.
 select domain, id, title, content, score, updated_at, conversation, message
 from search_combined_context(
-    :user_id, :question, :embedding, :model, :domains::text[], :limit::integer, :exclude::uuid[]
+    :user_id, :question, :embedding, :model, :domains::text[], :limit::integer, :exclude::uuid[], :echo::text
 );
 
 -- name: remember_conversation(user_id, client_id, title, created_at)$

@@ -200,7 +200,7 @@ async def test_the_signs_choose_and_more_rows_get_more_candidates(ann: Person, b
     question[0] = 1
     hidden = -question
     hidden[0] = 1
-    few, many = clustered(40), clustered(400)
+    few, many = clustered(40), clustered(2_100)
     few[5] = many[5] = hidden
 
     await ann.has_rows(few)
@@ -208,7 +208,7 @@ async def test_the_signs_choose_and_more_rows_get_more_candidates(ann: Person, b
 
     assert (await ann.finds("", vector=question, limit=1))[0].title == "5"
     assert "5" not in {source.title for source in await bob.finds("", vector=question, limit=10)}
-    assert "5" in {source.title for source in await bob.finds("", vector=question, limit=100)}
+    assert "5" in {source.title for source in await bob.finds("", vector=question, limit=600)}
 
 
 @pytest.mark.parametrize(

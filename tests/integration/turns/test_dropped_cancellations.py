@@ -24,12 +24,12 @@ class DeafDatabase(Database):
     is_slow = False
 
     @asynccontextmanager
-    async def asking(self, *arguments: Any, **more: Any) -> AsyncIterator[Any]:
+    async def _begun(self, *arguments: Any, **more: Any) -> AsyncIterator[Any]:
         if self.is_slow:
             self.entered.set()
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.3)
-        async with super().asking(*arguments, **more) as begun:
+        async with super()._begun(*arguments, **more) as begun:
             yield begun
 
 
