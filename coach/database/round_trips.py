@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString, NamedTuple
 
-import psycopg
 from psycopg import AsyncConnection, AsyncPipeline
 from psycopg.abc import PQGen
+from psycopg.generators import send
 
 
 class Asked(NamedTuple):
@@ -48,18 +48,8 @@ class OneWrite(AsyncPipeline):
             self._enqueue_sync()
         while self.command_queue:
             self.command_queue.popleft()()  # into libpq's buffer, which holds 64 kB before it writes by itself
-        # All answers are read, whatever the first says: what is left over would be taken for those of the next.
-        first: psycopg.Error | None = None
-        try:
-            yield from super()._communicate_gen()
-        except psycopg.Error as error:
-            first = error
-        try:
-            yield from super()._fetch_gen(flush=False)
-        except psycopg.Error as error:
-            first = first or error
-        if first is not None:
-            raise first
+        yield from send(self.pgconn)
+        yield from super()._fetch_gen(flush=False)
 
     def _exit_gen(self) -> PQGen[None]:
         yield from self._fetch_gen(flush=True)

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx2
+import msgspec
 import openai
 import stamina
 from langchain_openai import ChatOpenAI
@@ -21,7 +22,7 @@ from pydantic import SecretStr
 
 from coach.models import tokens
 from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, ModelOptions, Usage
-from coach.models.openai_failures import Transient, from_openai
+from coach.models.openai_failures import Transient, from_openai, refusal, sent
 from coach.models.openai_upstream import PATIENT, Timeouts, Upstream
 from coach.models.openai_wire import BROKEN_OFF
 
@@ -71,6 +72,10 @@ class OpenAIModel:
             stream_usage=True,
             use_responses_api=False,
         )
+        client = self._chat.root_async_client
+        self._address = f"{str(client.base_url).rstrip('/')}/chat/completions"
+        headers = client.default_headers | client.auth_headers
+        self._headers = {name: value for name, value in headers.items() if isinstance(value, str)}
         profile: Mapping[str, Any] = self._chat.profile or {}
         self._context_tokens = context_tokens or int(profile.get("max_input_tokens") or _UNKNOWN_CONTEXT)
         tokens.encoding_for(name)
@@ -154,26 +159,24 @@ class OpenAIModel:
     async def _send(self, payload: dict[str, Any], opened: AsyncExitStack) -> httpx2.Response:
         """Post it. What this endpoint has once rejected is spelled otherwise from then on.
 
-        With the client's own ``post``: ``create`` walks through the whole payload by its types first, for 0.8 ms.
+        Through the openai client's own HTTP client, with its address and headers: its ``create`` walks through the
+        payload by its types and its ``post`` through options and retries that are ours here, for 0.8 ms and 0.6 ms.
+
+        :raises openai.APIError: the endpoint refused, or cannot be reached
         """
-        client = self._chat.root_async_client
         while True:
-            try:
-                response: httpx2.Response = await client.post(
-                    "/chat/completions",
-                    cast_to=httpx2.Response,
-                    body=self._spelled(payload),
-                    stream=True,
-                    stream_cls=openai.AsyncStream[Any],
-                )
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                rejected = _rejected_parameter(error, self._spelled(payload))
-                if rejected is None:
-                    raise
-                self._rejected |= {rejected}
-            else:
+            request = self._http.build_request(
+                "POST", self._address, headers=self._headers, content=msgspec.json.encode(self._spelled(payload))
+            )
+            response = await sent(self._http, request)
+            if response.is_success:
                 opened.push_async_callback(response.aclose)
                 return response
+            error = await refusal(response)
+            rejected = _rejected_parameter(error, self._spelled(payload))
+            if rejected is None:
+                raise error
+            self._rejected |= {rejected}
 
     def _payload(self, messages: Sequence[ChatMessage], options: ModelOptions) -> dict[str, Any]:
         given = {
@@ -199,5 +202,7 @@ class OpenAIModel:
 
 def _rejected_parameter(error: openai.APIStatusError, sent: Mapping[str, Any]) -> str | None:
     """Older endpoints know neither of these two; nothing else may be left out, silence would mislead."""
+    if error.status_code not in (400, 422):
+        return None
     told = f"{error.param} {error.message}"
     return next((name for name in ("stream_options", "max_completion_tokens") if name in told and name in sent), None)

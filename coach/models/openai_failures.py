@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+import httpx2
+import msgspec
 import openai
 
 from coach.errors import ModelUnavailable
@@ -41,6 +43,32 @@ def from_openai(error: openai.APIError) -> ModelUnavailable:
         return Transient(f"The language model failed ({status}); try again.", retry_after(error.response.headers))
     hint = f": {_HINTS[status]}" if status in _HINTS else ""
     return ModelUnavailable(f"The language model refused the request ({status}{hint}).")
+
+
+async def sent(client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
+    """The response to ``request``, its body not yet read.
+
+    :raises openai.APIConnectionError: nobody answered
+    """
+    try:
+        return await client.send(request, stream=True)
+    except httpx2.TimeoutException:
+        raise openai.APITimeoutError(request) from None
+    except httpx2.HTTPError:
+        raise openai.APIConnectionError(request=request) from None
+
+
+async def refusal(response: httpx2.Response) -> openai.APIStatusError:
+    """What an endpoint says instead of an answer, as the openai client would raise it."""
+    try:
+        said = msgspec.json.decode(await response.aread())
+    except (httpx2.HTTPError, msgspec.DecodeError, UnicodeDecodeError):
+        said = None
+    finally:
+        await response.aclose()
+    body = said.get("error", said) if isinstance(said, dict) else said
+    message = body.get("message") if isinstance(body, dict) else None
+    return openai.APIStatusError(str(message or response.status_code), response=response, body=body)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

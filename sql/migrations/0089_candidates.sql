@@ -282,53 +282,33 @@ begin
 end
 $$;
 
--- The rows that a search ranks. At least 200 of a table where there are many: what standardising and neighbours need,
--- not only the ten best.
-create function coach.candidates_of(
-    p_user_id uuid,
-    p_question text,
-    p_vector halfvec,
-    p_model text,
-    p_domains text[],
-    p_exclude uuid[],
-    p_echo text,
-    p_limit integer
-)
-returns setof coach.candidate
+-- Whether a user has so few rows that all of them are compared.
+create function coach.has_few_rows(p_user_id uuid) returns boolean
 language plpgsql stable
 set search_path = ''
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    few constant integer := 2000;
-    messages bigint := (
-        select count(*)
-        from (select from public.ai_conversation_memory m where m.user_id = p_user_id limit few) some_rows
-    );
-    snippets bigint := (
-        select count(*)
-        from (select from public.user_metadata_embeddings e where e.user_id = p_user_id limit few) some_rows
-    );
+    many constant integer := 2000;
 begin
-    if messages + snippets < few then
-        return query
-        select * from coach.every_row(p_user_id, p_question, p_vector, p_model, p_domains, p_exclude, p_echo);
-    else
-        return query
-        select *
-        from coach.chosen_rows(
-            p_user_id, p_question, p_vector, p_model, p_domains, p_exclude, p_echo, greatest(p_limit, 50)
-        );
-    end if;
+    return many > (
+        select count(*)
+        from (
+            select from public.user_metadata_embeddings e where e.user_id = p_user_id
+            union all
+            select from public.ai_conversation_memory m where m.user_id = p_user_id
+            limit many
+        ) some_rows
+    );
 end
 $$;
 
 revoke all
     on function
         coach.candidates(bigint),
-        coach.candidates_of(uuid, text, halfvec, text, text[], uuid[], text, integer),
         coach.chosen_rows(uuid, text, halfvec, text, text[], uuid[], text, integer),
         coach.every_row(uuid, text, halfvec, text, text[], uuid[], text),
+        coach.has_few_rows(uuid),
         coach.is_source(text, text, text, boolean, text, text),
         coach.nearest(uuid, halfvec, text, text[], integer),
         coach.rows_with_words(uuid, text, text[], integer),
@@ -338,9 +318,9 @@ revoke all
 grant execute
     on function
         coach.candidates(bigint),
-        coach.candidates_of(uuid, text, halfvec, text, text[], uuid[], text, integer),
         coach.chosen_rows(uuid, text, halfvec, text, text[], uuid[], text, integer),
         coach.every_row(uuid, text, halfvec, text, text[], uuid[], text),
+        coach.has_few_rows(uuid),
         coach.is_source(text, text, text, boolean, text, text),
         coach.nearest(uuid, halfvec, text, text[], integer),
         coach.rows_with_words(uuid, text, text[], integer),

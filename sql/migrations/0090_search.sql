@@ -38,6 +38,7 @@ declare
     domains text[] := coalesce(
         domain_tags, '{pillar, area, project, task, journal_entry, behavior_summary, conversation}'
     );
+    has_few boolean := coach.has_few_rows(p_user_id);
 begin
     if not public.user_has_consented(p_user_id, 'record_rag_snippets') then
         return;
@@ -45,9 +46,15 @@ begin
     return query
     with candidate as materialized (
         select c.*
-        from coach.candidates_of(
-            p_user_id, query_text, query_embedding, query_model, domains, exclude, echo, match_count
+        from coach.every_row(p_user_id, query_text, query_embedding, query_model, domains, exclude, echo) c
+        where has_few
+        union all
+        -- At least 200 of each table: what standardising and neighbours need, not only the ten best.
+        select c.*
+        from coach.chosen_rows(
+            p_user_id, query_text, query_embedding, query_model, domains, exclude, echo, greatest(match_count, 50)
         ) c
+        where not has_few
     ),
     scored as (
         select
