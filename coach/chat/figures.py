@@ -29,12 +29,16 @@ def check(answer: str, given: Iterable[str], sources: int) -> Check:
     A figure holds when it stands in any of the texts, as a number: ``0.80`` equals ``0.8``, ``1,200`` equals ``1200``,
     and ``62`` is taken for ``0.62``, since people say a share in percent. One and two are words as often as figures.
     """
-    known = {number for text in given for number in _numbers(text)}
-    known |= {round(number * 100, 6) for number in known if 0 <= number <= 1} | {0.0, 1.0, 2.0}
-    claimed = _CITATION.sub("", _LIST_NUMBER.sub("", answer))
-    figures = tuple(dict.fromkeys(m for m in _FIGURE.findall(claimed) if _value(m) not in known))
+    claimed = dict.fromkeys(_FIGURE.findall(_CITATION.sub("", _LIST_NUMBER.sub("", answer))))
+    known = _known(given) if claimed else set()  # reading all that was given takes as long as storing the answer
+    figures = tuple(figure for figure in claimed if _value(figure) not in known)
     cited = {int(number) for number in _CITATION.findall(answer)}
     return Check(figures, tuple(sorted(number for number in cited if not 1 <= number <= sources)))
+
+
+def _known(given: Iterable[str]) -> set[float]:
+    known = {number for text in given for number in _numbers(text)}
+    return known | {round(number * 100, 6) for number in known if 0 <= number <= 1} | {0.0, 1.0, 2.0}
 
 
 def _numbers(text: str) -> Iterable[float]:

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
+import msgspec
 import psycopg
 from pgvector.psycopg import register_vector_async
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.errors import OperationalError
+from psycopg.types.json import set_json_dumps
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from coach.database.round_trips import COMMIT, Asked, Connection
@@ -194,6 +196,7 @@ async def _nothing(tx: Transaction) -> None:
 
 async def _configure(connection: AsyncConnection[Any]) -> None:
     await register_vector_async(connection)  # type: ignore[no-untyped-call]
+    set_json_dumps(msgspec.json.encode, connection)  # a tenth of the standard library's time
 
 
 async def _reachable(url: str, wait: float) -> None:
