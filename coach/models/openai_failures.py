@@ -52,6 +52,8 @@ async def sent(client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Re
     """
     try:
         return await client.send(request, stream=True)
+    except httpx2.ConnectTimeout:  # what aiohttp's transport makes of every connection that does not come about
+        raise openai.APIConnectionError(request=request) from None
     except httpx2.TimeoutException:
         raise openai.APITimeoutError(request) from None
     except httpx2.HTTPError:
