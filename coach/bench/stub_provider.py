@@ -36,7 +36,10 @@ class Recorded(Struct, frozen=True):
 
 
 class StubProvider:
-    """Runs in a thread of its own between ``start`` and ``stop``; every counter may be read from any thread."""
+    """Runs in a thread of its own between ``start`` and ``stop``; every counter may be read from any thread.
+
+    ``ended_at`` is when the last answer was sent or its client had left, by ``time.monotonic``.
+    """
 
     def __init__(self, default: ChatStep | None = None) -> None:
         self._default = default or Answer()
@@ -49,6 +52,7 @@ class StubProvider:
     def reset(self) -> None:
         """Forget every script and count; what is open stays open, and counted."""
         self.calls = self.embedding_calls = self.title_calls = self.closed_early = 0
+        self.ended_at = 0.0
         self.title: ChatStep = Answer(tokens=4)
         self.titles: deque[dict[str, Any]] = deque(maxlen=100)
         self.requests: deque[Recorded] = deque(maxlen=2_000)
@@ -229,6 +233,7 @@ class _Connection(asyncio.Protocol):
                     await asyncio.sleep(part)
         finally:
             self._stub.open_streams -= response.is_stream
+            self._stub.ended_at = time.monotonic()
         self.task = None
         if response.closes:
             self.transport.close()

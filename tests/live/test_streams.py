@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 from time import monotonic
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -118,23 +119,63 @@ async def test_400_readers_that_leave_anywhere_leave_whole_turns(person, coach_u
     await stub.until(lambda each: each.open_streams == 0)
 
 
-@pytest.mark.parametrize("chunk", [0, 1, 100, 199])
-async def test_a_stop_keeps_a_prefix_and_closes_the_upstream(ann, coach_url, stub, owner, client, chunk):
-    stub.always(Answer(tokens=TOKENS, rate=200))
-    await leaves(coach_url, ann, "c1", chunk, "close")
+SILENT, MUTE = Stall(after=5), Stall(headers=False)
 
-    assert (await client.post("/api/chat/c1/stop", headers=ann.headers)).status_code == 204
-    await stub.until(lambda each: each.open_streams == 0, 3.0)
-    await settled(owner, [ann], 3.0)
 
+async def stopped(owner, ann, stub, asks, stops, step, chunk):
+    """One turn that is read so far and then stopped; seconds until the upstream was closed, and what is stored."""
+    stub.reset()
+    stub.always(step)
+    conversation = uuid4().hex
+    await leaves(asks, ann, conversation, chunk, "close")
+    if step is MUTE:
+        await stub.until(lambda each: each.open_streams == 1)
+    async with httpx.AsyncClient() as client:
+        asked = monotonic()
+        response = await client.post(f"{stops}/api/chat/{conversation}/stop", headers=ann.headers)
+    assert response.status_code == 204
+    await settled(owner, [ann], 5.0)
+    assert stub.open_streams == 0
     rows = await owner.execute(
-        "select status, message_content from ai_conversation_memory where user_id = %s and message_role = 'assistant'",
-        (ann.user_id,),
+        """
+        select m.status, m.message_content
+        from conversations c
+        join ai_conversation_memory m on m.user_id = c.user_id and m.conversation_id = c.id
+        where c.client_id = %s and m.message_role = 'assistant'
+        """,
+        (conversation,),
     )
-    ((status, text),) = await rows.fetchall()
-    assert TEXT.startswith(text)
-    assert status == ("complete" if text == TEXT else "interrupted")
-    assert chunk == 199 or text != TEXT
+    return stub.ended_at - asked, await rows.fetchall()
+
+
+ENDLESS = Answer(tokens=20_000, rate=200)
+
+
+@pytest.mark.parametrize(
+    ("step", "chunk"), [(ENDLESS, 0), (ENDLESS, 1), (ENDLESS, 100), (ENDLESS, 199), (SILENT, 5), (MUTE, 0)]
+)
+async def test_a_stop_keeps_a_prefix_and_closes_the_upstream_within_a_second(ann, coach_url, stub, owner, step, chunk):
+    took, stored = await stopped(owner, ann, stub, coach_url, coach_url, step, chunk)
+
+    ((status, text),) = stored
+    assert status == "interrupted"
+    assert "".join(ENDLESS.pieces).startswith(text)
+    assert text.count(" ") >= chunk
+    assert took < 1.0
+
+
+async def test_a_stop_reaches_the_process_that_runs_the_turn_within_a_second(
+    ann, start_server, environment, stub, owner
+):
+    first, second = start_server(**environment), start_server(**environment)
+    for step, chunk in [(ENDLESS, 0), (ENDLESS, 1), (ENDLESS, 100), (ENDLESS, 199), (SILENT, 5), (MUTE, 0)]:
+        took, stored = await stopped(owner, ann, stub, first.url, second.url, step, chunk)
+
+        ((status, text),) = stored
+        assert status == "interrupted"
+        assert "".join(ENDLESS.pieces).startswith(text)
+        assert text.count(" ") >= chunk
+        assert took < 1.0, f"{step} at {chunk}"
 
 
 async def test_20_posts_of_one_message_are_one_turn(ann, coach_url, stub, owner):
