@@ -29,7 +29,11 @@ from coach.telemetry import configure_logging
 log = structlog.get_logger(__name__)
 
 FLUSH = 5
-"""Seconds for the last bytes to reach slow readers once every turn has ended."""
+"""Seconds for the last bytes to reach slow readers once every turn has ended, if ``AFTERWARDS`` leaves as many."""
+
+AFTERWARDS = 4.0
+"""Seconds after the grace in which answers are stored (``coach/chat/turns.py``) and then flushed. A fifth is to let go
+of the rest: whatever hangs, the process is gone then."""
 
 STARTUP_FAILED = 3
 HANDLED = (signal.SIGINT, signal.SIGTERM)
@@ -120,7 +124,6 @@ async def _serve(settings: Settings, listener: socket.socket, parent: int | None
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=FLUSH,
         )
         server = DrainingServer(config, app.state.drain, settings.drain_grace, parent, ready)
         await server.serve(sockets=[listener])
@@ -152,6 +155,7 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         log.info("draining", grace=self._grace)
+        leaves_at = asyncio.get_running_loop().time() + self._grace + AFTERWARDS
         for server in self.servers:
             server.close()
         for listener in sockets or []:
@@ -161,6 +165,8 @@ class DrainingServer(uvicorn.Server):
             if isinstance(connection, HttpToolsProtocol):
                 connection.shutdown()
         await self._drained()
+        left = leaves_at - asyncio.get_running_loop().time()
+        self.config.timeout_graceful_shutdown = max(1, min(FLUSH, int(left)))
         await super().shutdown(sockets=sockets)
         log.info("stopped", pid=os.getpid())
 

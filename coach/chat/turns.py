@@ -42,6 +42,9 @@ RESUMABLE_FOR = timedelta(minutes=5)
 # A turn of a process that died is closed after ten seconds without a heartbeat; nobody waits longer than that.
 INTERRUPT_ATTEMPTS, INTERRUPT_PAUSE = 60, 0.2
 
+ENDINGS = 2.0
+"""Seconds in which a shutdown stores what it has interrupted."""
+
 Reader = AsyncGenerator[Sequence[Event], None]
 T = TypeVar("T")
 
@@ -270,13 +273,18 @@ class Turns:
         return len(self._running)
 
     async def drain(self, grace: float) -> None:
-        """Let running turns finish for ``grace`` seconds, then interrupt and store the rest."""
+        """Let running turns finish for ``grace`` seconds, then interrupt and store the rest.
+
+        What hangs after that is cut off: vectors that an embedder still makes are left to the worker.
+        """
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
         for running in list(self._running.values()):
             running.stop("shutdown")
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=10)
+            await asyncio.wait(self._tasks, timeout=ENDINGS)
+        for task in list(self._tasks):
+            task.cancel()
 
     async def _interrupt(self, user_id: UUID, answer_id: UUID, conversation_key: str) -> None:
         """Make room for a new turn: stop the running one here or elsewhere, or close it if its process died."""

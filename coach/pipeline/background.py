@@ -33,8 +33,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 STEADY = 60.0
 """Seconds after which a part counts as having worked, so that its next fault is its first again."""
 
-LAST_CALL = 5.0
-"""Seconds that a part which was cut off has to let go of what it holds."""
+LAST_CALL = 2.0
+"""Seconds that parts which were cut off have to let go of what they hold."""
 
 POOL = 6
 
@@ -74,12 +74,11 @@ class Background:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
         left = [task for task in self._tasks if not task.done()]
-        for task in [*left, *([self._listening] if self._listening else [])]:
+        ending = [*left, *([self._listening] if self._listening else [])]
+        for task in ending:
             task.cancel()
-        if left:
-            await asyncio.wait(left, timeout=LAST_CALL)
-        if self._listening is not None:
-            await asyncio.wait([self._listening], timeout=LAST_CALL)
+        if ending:
+            await asyncio.wait(ending, timeout=LAST_CALL)
         _log.info("worker_stopped", cut_off=[task.get_name() for task in left])
 
     async def _keep(self, name: str) -> None:

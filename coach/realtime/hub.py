@@ -19,7 +19,7 @@ MAX_SOCKETS = 20
 """Of one person, in one server process: some devices with some tabs each."""
 
 TICK = 1.0
-LAST_WORDS = 2.0
+LAST_WORDS = 1.0
 """Seconds for readers to get the ends of their turns once all turns have ended."""
 
 SKEW = timedelta(seconds=1)
