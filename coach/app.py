@@ -202,7 +202,9 @@ async def _running(
         state.session_hooks = SocketSessions(sessions, turns)
         state.chores = Chores(next(iter(models.values())))
         state.operators = operators = await _operators(stack, settings, urls)
-        worker = background(operators, urls.listen, embedder, settings) if embeds and operators is not None else None
+        worker = None
+        if embeds and operators is not None:
+            worker = background(operators, urls.listen, embedder, lambda: next(iter(models.values())), settings)
         state.drain = drain = partial(_drain, turns, hub, worker)
         if worker is not None:
             worker.start()

@@ -116,6 +116,10 @@ class StubProvider:
         self._thread.join(10)
         self._loop.close()
 
+    def cut(self) -> None:
+        """Break every connection there is."""
+        self._loop.call_soon_threadsafe(self._abort)
+
     def respond(self, path: str, headers: dict[str, str], raw: bytes) -> Response:
         """What to send for one request."""
         if path.startswith("/_stub/"):
@@ -164,9 +168,12 @@ class StubProvider:
     async def _close(self) -> None:
         self._server.close()
         tasks = [connection.task for connection in self._connections if connection.task is not None]
+        self._abort()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _abort(self) -> None:
         for connection in list(self._connections):
             connection.transport.abort()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def opened(self, connection: _Connection) -> None:
         self._connections.add(connection)

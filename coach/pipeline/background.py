@@ -19,12 +19,13 @@ from psycopg.errors import InsufficientPrivilege
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable, Misconfigured
 from coach.metrics import WORKER_CRASHES
-from coach.pipeline.chores import CHORES
+from coach.pipeline.chores import chores
 from coach.pipeline.jobs import Jobs
 from coach.pipeline.wake import Wake
 from coach.pipeline.worker import Worker
 from coach.retrieval.base import Embedder
 from coach.retrieval.embedders import another_embedder
+from coach.sessions.late import Model
 from coach.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -127,9 +128,9 @@ async def operators_database(url: str) -> AsyncIterator[Database]:
         await db.close()
 
 
-def background(db: Database, listen_url: str, embedder: Embedder, settings: Settings) -> Background:
+def background(db: Database, listen_url: str, embedder: Embedder, model: Model, settings: Settings) -> Background:
     """The worker of this process. ``db`` is ``operators_database``; ``listen_url`` leads past a transaction pooler."""
     wake = Wake(listen_url)
     # One for the life of the process: each new one would declare its model to be the one that all are served from.
     embedding = Worker(db, embedder, build=partial(another_embedder, settings), wait=wake.wait_for_work)
-    return Background(wake, {"embedding": lambda: embedding, "jobs": lambda: Jobs(db, CHORES)})
+    return Background(wake, {"embedding": lambda: embedding, "jobs": lambda: Jobs(db, chores(model))})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -14,6 +15,7 @@ from coach.nudges.repository import make_nudges
 from coach.pipeline.jobs import Chore, JobFailed
 from coach.realtime.pushes import prune as prune_pushes
 from coach.sessions.concluding import conclude_left_over
+from coach.sessions.late import Model, judge_left_over
 
 _sql = load("operations")
 _log = structlog.get_logger(__name__)
@@ -41,6 +43,11 @@ async def prune_job_log(db: Database, now: datetime) -> None:
     async with db.as_operator() as tx:
         gone: int = await _sql.prune_job_log(tx, before=now - JOB_LOG_KEPT)
     _log.info("job_log_pruned", rows=gone)
+
+
+def chores(model: Model) -> tuple[Chore, ...]:
+    """Those that every worker does, and those that ask ``model``."""
+    return *CHORES, Chore("judge_sessions", partial(judge_left_over, model=model), "* * * * *")
 
 
 CHORES = (

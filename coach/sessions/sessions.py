@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,39 +12,35 @@ import msgspec
 import structlog
 
 from coach.chat.ledger import Opened
-from coach.chat.schemas import MAX_TEXT
 from coach.chat.socket import SessionAsk
 from coach.chat.turns import Reader, Turns
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import DatabaseUnavailable, ModelUnavailable, NotFound
-from coach.models.base import ChatMessage, ChatModel, Delta, ModelOptions
-from coach.sessions import concluding
-from coach.sessions.judging import ask_whether_done, is_done
+from coach.models.base import ChatModel
+from coach.sessions.judge import Judge
 from coach.sessions.repository import read
 from coach.sessions.schemas import SessionDetail, SessionPush
-from coach.sessions.stages import SessionCommand, Standing, after, read_command, stage_of
-from coach.sessions.steps import apply, step
+from coach.sessions.stages import SessionCommand, read_command
+from coach.sessions.steps import apply
 
 _sql = load("sessions")
 _log = structlog.get_logger(__name__)
 
-PATIENCE = 45.0
-AT_ONCE = 4
 WAITING = 500
-"""More judgements than these at a time are left out: the stage is judged after the next turn. Endings never are."""
+"""More judgements than these at a time are left to the chore. Endings never are."""
 
 Push = Callable[[UUID, dict[str, Any]], None]
 
 
 class Sessions:
-    """Asks the model beside the turns, of no month's quota. All state is in rows: what a stopped process leaves undone
-    is done after the next turn, or by the chore ``conclude_sessions``."""
+    """Has the model asked beside the turns. All state is in rows: what a stopped process leaves undone is done by the
+    chores ``judge_sessions`` and ``conclude_sessions``, or after the next turn."""
 
     def __init__(self, db: Database, model: ChatModel, clock: Callable[[], datetime], push: Push) -> None:
-        self._db, self._model, self._clock, self._push = db, model, clock, push
+        self._db, self._clock, self._push = db, clock, push
+        self._judge = Judge(db.as_user, model, clock, self._show)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._free = asyncio.Semaphore(AT_ONCE)
 
     async def apply(self, user_id: UUID, conversation_key: str, command: SessionCommand) -> SessionDetail:
         """Do as a command says that came without a message.
@@ -60,7 +55,7 @@ class Sessions:
             detail = await read(tx, user_id, standing.session_id)
         self._tell(user_id, detail)
         if standing.is_over:
-            self._spawn(self._conclude(user_id, standing.session_id))
+            self._spawn(self._judge.conclude(user_id, standing.session_id))
         return detail
 
     def stepped(self, turn: Opened) -> None:
@@ -74,9 +69,9 @@ class Sessions:
         if standing is None:
             return
         if standing.is_over:
-            self._spawn(self._conclude(turn.user_id, standing.session_id))
+            self._spawn(self._judge.conclude(turn.user_id, standing.session_id))
         elif len(self._tasks) < WAITING:
-            self._spawn(self._judge(turn.user_id, standing))
+            self._spawn(self._judge.judge(turn.user_id, standing))
 
     async def aclose(self) -> None:
         """Nobody waits for a judgement."""
@@ -85,42 +80,6 @@ class Sessions:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _judge(self, user_id: UUID, standing: Standing) -> None:
-        """One step on where the model says so; everything else leaves the stage as it is."""
-        stage = stage_of(standing.kind, standing.stage)
-        if stage.done_when is None:
-            return
-        async with self._db.as_user(user_id) as tx:
-            row = await _sql.standing_of(tx, user_id=user_id, id=standing.session_id)
-            if row is None or row[5] is not None or row[2] != standing.stage:
-                return
-            since = datetime.fromisoformat(row[3][-1]["at"]) if row[3] else row[4]
-            said = await concluding.said_since(tx, user_id, standing.session_id, since)
-        if not is_done(await self._asked(ask_whether_done(stage, said), 200)):
-            return
-        next_stage = after(standing.kind, standing.stage)
-        async with self._db.as_user(user_id) as tx:
-            moved = await step(tx, user_id, standing, next_stage, "judged", None, self._clock())
-        if moved:
-            await self._show(user_id, standing.session_id)
-            if next_stage is None:
-                await self._conclude(user_id, standing.session_id)
-
-    async def _conclude(self, user_id: UUID, session_id: UUID) -> None:
-        async with self._db.as_user(user_id) as tx:
-            ended = await concluding.read_ended(tx, user_id, session_id)
-        if ended is None:
-            return
-        try:
-            conclusion = ended.read(await self._asked(ended.question, 1_500))
-        except (ModelUnavailable, TimeoutError) as error:
-            _log.warning("session_concluded_without_model", session=str(session_id), error=type(error).__name__)
-            conclusion = None
-        async with self._db.as_user(user_id) as tx:
-            is_ours = await concluding.store(tx, user_id, ended, conclusion or ended.stand_in(), self._clock())
-        if is_ours:
-            await self._show(user_id, session_id)
-
     async def _show(self, user_id: UUID, session_id: UUID) -> None:
         async with self._db.as_user(user_id, is_snapshot=True) as tx:
             detail = await read(tx, user_id, session_id)
@@ -128,13 +87,6 @@ class Sessions:
 
     def _tell(self, user_id: UUID, detail: SessionDetail) -> None:
         self._push(user_id, msgspec.to_builtins(SessionPush(detail)))
-
-    async def _asked(self, message: ChatMessage, max_tokens: int) -> str:
-        """:raises ModelUnavailable: no answer. :raises TimeoutError: none in time."""
-        options = ModelOptions(temperature=0.0, max_tokens=max_tokens)
-        async with self._free, asyncio.timeout(PATIENCE), aclosing(self._model.stream([message], options)) as pieces:
-            said = [piece.text async for piece in pieces if isinstance(piece, Delta)]
-        return "".join(said)[:MAX_TEXT]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._guarded(work), name="coach session")

@@ -49,6 +49,10 @@ STAGES: Mapping[Kind, tuple[Stage, ...]] = {
 }
 
 
+JUDGED: tuple[Kind, ...] = tuple(kind for kind in KINDS if any(stage.done_when for stage in STAGES[kind]))
+"""Kinds with stages that the model judges."""
+
+
 class SessionCommand(Struct, frozen=True):
     """What a request wants of a session: ``body.session`` on the wire. ``kind`` belongs to ``start``."""
 

@@ -1,9 +1,10 @@
 -- Coaching sessions as they travel: each step they took, the message that remembers them, and what was proposed.
 
 -- A step: {stage, cause, at, message}. The message is the one that brought the command along, so that a turn that runs
--- again takes no second step.
+-- again takes no second step. judged_at: until when the conversation had been read for the last judgement of its stage.
 alter table public.coaching_sessions
     add column if not exists steps jsonb not null default '[]',
+    add column if not exists judged_at timestamptz,
     add column if not exists summary_message_id uuid;
 
 -- One at a time in a conversation.

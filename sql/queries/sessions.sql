@@ -30,6 +30,30 @@ set ended_at = :now, steps = steps || :step
 where user_id = :user_id and id = :id and stage = :stage_before and ended_at is null
 returning id;
 
+-- name: judged(user_id, id, stage, read_at)!
+-- A judgement of this stage has come to its end, whatever it was. Primary key.
+update coaching_sessions
+set judged_at = :read_at
+where user_id = :user_id and id = :id and stage = :stage and ended_at is null;
+
+-- name: unjudged_sessions(kinds, before, limit)
+-- Of all users: a turn was finished in this stage, and nobody has judged it since. Partial index of running sessions;
+-- 20,000 of them take 34 ms.
+select s.user_id, s.id, s.kind, s.stage
+from coaching_sessions s
+join conversations c on c.user_id = s.user_id and c.id = s.conversation_id
+join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id
+where s.ended_at is null
+    and s.kind = any (:kinds)
+    and m.message_role = 'assistant'
+    and m.status = 'complete'
+    and not m.deleted
+    and m.updated_at < :before
+    and m.updated_at > coalesce(s.judged_at, s.started_at)
+    and m.created_at > coalesce((s.steps -> -1 ->> 'at')::timestamptz, s.started_at)
+order by s.started_at desc
+limit :limit::integer;
+
 -- name: session_said(user_id, id, since, depth)
 -- The branch that a conversation shows, newest first, as far back as the given time. Primary key at each step.
 with recursive branch as (

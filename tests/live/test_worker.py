@@ -32,11 +32,11 @@ async def ann(new_user, token_for):
 
 @pytest.fixture
 def start_worker(worker_url):
-    """``start_worker()``: `coach worker` as a process."""
+    """``start_worker(COACH_CHAT_MODEL="offline")``: `coach worker` as a process."""
     started = []
 
-    def start():
-        environment = os.environ | {"COACH_DATABASE_URL": worker_url}
+    def start(**settings):
+        environment = os.environ | {"COACH_DATABASE_URL": worker_url} | settings
         command = [sys.executable, "-m", "coach.cli", "worker"]
         started.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
         return started[-1]

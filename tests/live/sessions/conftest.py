@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
+from coach.database.pool import Database
 from coach.settings import Settings, load_settings
 from tests.live.conftest import SECRET, Answer, Person
 
@@ -16,6 +18,14 @@ from tests.live.conftest import SECRET, Answer, Person
 def coach_settings(database_url: str, worker_url: str) -> Settings:
     """With a worker inside, and the offline model."""
     return load_settings(database_url=database_url, worker_database_url=worker_url, jwt_secret=SECRET)
+
+
+@pytest.fixture
+async def operator(worker_url: str) -> AsyncIterator[Database]:
+    database = Database(worker_url)
+    await database.open()
+    yield database
+    await database.close()
 
 
 class Couch:

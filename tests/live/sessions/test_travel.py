@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,14 +17,6 @@ from tests.live.sessions.conftest import Couch, prompt_of
 from tests.live.sockets.conftest import opens, problem_of
 
 __all__ = ["opens"]
-
-
-@pytest.fixture
-async def operator(worker_url: str) -> AsyncIterator[Database]:
-    database = Database(worker_url)
-    await database.open()
-    yield database
-    await database.close()
 
 
 async def test_over_the_socket_a_session_begins_goes_on_and_ends_and_each_change_is_pushed(ann: Person, opens: Any):

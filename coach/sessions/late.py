@@ -1,0 +1,59 @@
+"""Judgements that a stopped server took along, made up for by the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from coach.chat.turns import utc_now
+from coach.database.pool import Database
+from coach.database.queries import load
+from coach.errors import ModelUnavailable
+from coach.models.base import ChatModel
+from coach.realtime.pushes import announce, store_pushes
+from coach.sessions.judge import Judge
+from coach.sessions.repository import read
+from coach.sessions.schemas import SessionPush
+from coach.sessions.stages import JUDGED, Standing
+
+_sql = load("sessions")
+_log = structlog.get_logger(__name__)
+
+OVERDUE = timedelta(minutes=2)
+"""By then the server that finished a turn has judged its stage, or is gone."""
+
+AT_A_TIME = 40
+"""Sessions a round: at 45 s each, four at once, it takes under eight minutes even where the model never answers."""
+
+
+Model = Callable[[], ChatModel]
+
+
+async def judge_left_over(db: Database, now: datetime, *, model: Model) -> None:
+    """The chore. ``model`` is made only where there is something to judge: a worker does without it for long."""
+    async with db.as_operator() as tx:
+        found = _sql.unjudged_sessions(tx, kinds=list(JUDGED), before=now - OVERDUE, limit=AT_A_TIME)
+        left = [(user_id, Standing(*row)) async for user_id, *row in found]
+    if not left:
+        return
+    judge = Judge(lambda _: db.as_operator(), model(), utc_now, partial(_tell, db))
+    outcomes = await asyncio.gather(*(judge.judge(*each) for each in left), return_exceptions=True)
+    broken = [each for each in outcomes if isinstance(each, BaseException)]
+    _log.warning("sessions_judged_late", sessions=len(left), failed=len(broken))
+    for error in broken:
+        if not isinstance(error, ModelUnavailable | TimeoutError):  # those stages wait for their next turns
+            raise error
+
+
+async def _tell(db: Database, user_id: UUID, session_id: UUID) -> None:
+    async with db.as_operator() as tx:
+        detail = await read(tx, user_id, session_id)
+        await store_pushes(tx, user_id, [msgspec.to_builtins(SessionPush(detail))])
+    async with db.as_operator() as tx:
+        await announce(tx, [user_id])

@@ -1,0 +1,202 @@
+"""Judgements that a server took along when it stopped, and the worker that makes up for them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from coach.bench.stub_provider import StubProvider
+from coach.bench.stub_script import Answer, ChatStep, Stall, Status
+from coach.database.pool import Database
+from coach.models.configure import build_model
+from coach.pipeline.jobs import enqueue
+from coach.sessions.late import judge_left_over
+from coach.settings import Settings, load_settings
+from tests.live.conftest import SECRET, Person
+from tests.live.sessions.conftest import Couch, prompt_of
+from tests.live.sockets.conftest import opens
+from tests.live.test_worker import start_worker
+
+__all__ = ["opens", "start_worker"]
+
+YES, NO = Answer('{"done": true}'), Answer('{"done": false}')
+SILENCE = Stall(after=1)
+TWO_MINUTES = timedelta(minutes=2, seconds=1)
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[StubProvider]:
+    stub = StubProvider().start()
+    yield stub
+    stub.stop()
+
+
+@pytest.fixture(scope="module")
+def coach_settings(database_url: str, provider: StubProvider) -> Settings:
+    return load_settings(
+        database_url=database_url,
+        jwt_secret=SECRET,
+        chat_model="stub",
+        openai_api_key="sk-test",
+        openai_base_url=provider.url,
+        embedding_model="wordllama",
+    )
+
+
+@pytest.fixture
+async def couch(ann: Person, provider: StubProvider, owner: Any) -> AsyncIterator[Couch]:
+    provider.reset()
+    await owner.execute("delete from coaching_sessions")
+    yield Couch(ann)
+    provider.cut()
+    await provider.until(lambda stub: stub.open_streams == 0)
+
+
+@pytest.fixture
+def make_up(operator: Database, coach_settings: Settings) -> Any:
+    """``await make_up()``: the chore, a while later."""
+
+    async def run(later: timedelta = TWO_MINUTES) -> None:
+        model = build_model(coach_settings)
+        async with aclosing(model):
+            await judge_left_over(operator, datetime.now(UTC) + later, model=lambda: model)
+
+    return run
+
+
+async def lost(couch: Couch, provider: StubProvider, kind: str = "grow") -> None:
+    """A turn whose judgement does not come to its end."""
+    before = provider.calls
+    provider.will(Answer("What do you want?"), SILENCE)
+    await couch.says("I want to run a half marathon.", {"type": "start", "kind": kind})
+    await provider.until(lambda stub: stub.calls == before + 2)
+
+
+@pytest.mark.parametrize("worker", ["inside", "apart"])
+async def test_a_judgement_that_a_killed_server_took_along_is_made_up_for(
+    ann: Person, start_server: Any, start_worker: Any, provider: StubProvider, operator: Database, owner: Any,
+    opens: Any, worker: str, worker_url: str,
+):  # fmt: skip
+    provider.reset()
+    environment = {
+        "COACH_OPENAI_BASE_URL": provider.url,
+        "COACH_OPENAI_API_KEY": "stub",
+        "COACH_CHAT_MODEL": "stub",
+        "COACH_EMBEDDING_MODEL": "wordllama",
+    }
+    first = start_server("--no-worker", **environment)
+    async with httpx.AsyncClient(base_url=first.url, timeout=30) as client:
+        await lost(Couch(Person(ann.user_id, client, ann.token)), provider)
+    first.stop(signal.SIGKILL)
+    await an_hour_passes(owner, ann)
+
+    if worker == "inside":
+        second = start_server(**environment, COACH_WORKER_DATABASE_URL=worker_url)
+    else:
+        second = start_server("--no-worker", **environment)
+        start_worker(**environment)
+    wire = await opens(ann, url=second.url)
+    provider.will(YES, Answer("Where do you stand?"))
+    await enqueue(operator, "judge_sessions")
+
+    told = (await wire.push("session"))["session"]
+    assert (told["stage"], [step["cause"] for step in told["steps"]]) == ("reality", ["started", "judged"])
+    async with httpx.AsyncClient(base_url=second.url, timeout=30) as client:
+        after = Couch(Person(ann.user_id, client, ann.token))
+        assert prompt_of(await after.says("I run twice a week.")) == "session_grow_reality@1"
+
+
+async def an_hour_passes(owner: Any, person: Person) -> None:
+    await owner.execute(
+        "update coaching_sessions set started_at = started_at - interval '1 hour', steps = jsonb_set("
+        "steps, '{0,at}', to_jsonb((steps -> 0 ->> 'at')::timestamptz - interval '1 hour')) where user_id = %s",
+        (person.user_id,),
+    )
+    await owner.execute(
+        "update ai_conversation_memory set created_at = created_at - interval '1 hour',"
+        " updated_at = updated_at - interval '1 hour' where user_id = %s",
+        (person.user_id,),
+    )
+
+
+async def test_it_is_left_two_minutes_to_the_server_that_finished_the_turn(
+    couch: Couch, provider: StubProvider, make_up: Any
+):
+    await lost(couch, provider)
+    provider.will(YES)
+
+    await make_up(timedelta(minutes=1, seconds=59))
+    assert (await couch.session())["stage"] == "goal"
+    await make_up()
+
+    assert (await couch.session())["stage"] == "reality"
+
+
+async def test_what_was_judged_is_not_asked_about_again(couch: Couch, provider: StubProvider, make_up: Any, owner: Any):
+    provider.will(Answer("What do you want?"), NO)
+    await couch.starts()
+    await judged(owner, couch)
+
+    await make_up()
+
+    assert provider.calls == 2
+    await lost(couch, provider)
+    provider.will(NO)
+    await make_up()
+    await make_up()
+    assert provider.calls == 5
+
+
+async def judged(owner: Any, couch: Couch) -> None:
+    for _ in range(100):
+        rows = await owner.execute(
+            "select judged_at from coaching_sessions where user_id = %s", (couch.person.user_id,)
+        )
+        if (await rows.fetchone())[0] is not None:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it was not judged")
+
+
+@pytest.mark.parametrize("verdict", [Answer("Yes!"), Status(400), Status(429, retry_after=30)])
+async def test_a_verdict_that_is_none_waits_for_the_next_turn(
+    couch: Couch, provider: StubProvider, make_up: Any, verdict: ChatStep
+):
+    await lost(couch, provider)
+    provider.will(verdict)
+
+    await make_up()
+    await make_up()
+
+    assert provider.calls == 3
+    assert (await couch.session())["stage"] == "goal"
+
+
+async def test_the_last_stage_ends_in_a_summary(couch: Couch, provider: StubProvider, make_up: Any):
+    await couch.starts("daily_checkin")
+    for _ in range(2):
+        await couch.says("On.", {"type": "advance"})
+    await provider.until(lambda stub: stub.calls == 6)
+    await lost(couch, provider, "daily_checkin")
+    provider.will(YES, Answer('{"summary": "Ann calls Tom.", "commitments": [{"title": "Call Tom"}]}'))
+
+    await make_up()
+
+    ended = await couch.session()
+    assert (ended["status"], ended["summary"]) == ("ended", "Ann calls Tom.")
+    assert [each["title"] for each in ended["commitments"]] == ["Call Tom"]
+
+
+async def test_a_free_session_is_nobodys_to_judge(couch: Couch, provider: StubProvider, make_up: Any):
+    await couch.starts("free")
+
+    await make_up()
+
+    assert provider.calls == 1
