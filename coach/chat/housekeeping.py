@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 from psycopg import Error as DatabaseError
 
+from coach.chat.ledger import KEY_LIFETIME
 from coach.chat.settling import ORPHANED_AFTER, end_orphan
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
@@ -46,6 +47,13 @@ async def settle_abandoned(db: Database, now: datetime) -> None:
         )
     if failed:
         raise Unfinished(f"{failed} of {steps} abandoned turns or reservations could not be settled.")
+
+
+async def prune_keys(db: Database, now: datetime) -> None:
+    """Forget what no request can repeat any more."""
+    async with db.as_operator() as tx:
+        gone: int = await _sql.prune_keys(tx, before=now - KEY_LIFETIME)
+    _log.info("idempotency_keys_pruned", rows=gone)
 
 
 async def _each(db: Database, steps: list[Step], now: datetime) -> int:

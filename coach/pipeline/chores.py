@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 
-from coach.chat.housekeeping import settle_abandoned
+from coach.chat.housekeeping import prune_keys, settle_abandoned
 from coach.chat.settling import ORPHANED_AFTER
 from coach.database.pool import Database
 from coach.database.queries import load
@@ -56,6 +56,7 @@ CHORES = (
     Chore("make_nudges", make_nudges, "*/15 * * * *"),
     Chore("conclude_sessions", conclude_left_over, "* * * * *"),
     Chore("prune_pushes", prune_pushes, "*/5 * * * *"),
+    Chore("prune_idempotency_keys", prune_keys, "23 * * * *"),
     Chore(REFRESH_VIEWS, refresh_views, "17 3 * * *"),
     Chore("prune_job_log", prune_job_log, "47 3 * * *"),
 )

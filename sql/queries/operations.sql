@@ -34,6 +34,11 @@ values ('job_held', :name, 'error', :error, now());
 delete from coach_jobs.pgqueuer_log
 where created < :before;
 
+-- name: prune_keys(before)!
+-- One a turn of /v1, and of whoever sends a key. Index (created_at); the same edge as the query "idempotent".
+delete from idempotency_keys
+where created_at <= :before;
+
 -- name: refresh_views()!
 select refresh_behavior_views();
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from coach.chat.housekeeping import Unfinished, settle_abandoned
+from coach.chat.housekeeping import Unfinished, prune_keys, settle_abandoned
+from coach.chat.meaning import Replay
 from coach.database.pool import Database
+from coach.pipeline.chores import CHORES
 from tests.integration.test_ledger import NOW, Desk
 
 LATER = NOW + timedelta(minutes=5)
@@ -104,3 +106,35 @@ async def test_one_users_trouble_is_not_everybodys_and_is_not_kept_quiet(
     assert await states(troubled) == [("streaming", "")]
     await desk.owner.execute("delete from conversations where user_id = %s", (troubled.user,))
     await settle_abandoned(worker_db, LATER)
+
+
+async def test_a_key_is_forgotten_when_it_counts_no_more_and_not_before(
+    desk: Desk, worker_db: Database, new_user: Any
+) -> None:
+    other = Desk(desk.db, await new_user(), desk.owner)
+    turn = await desk.opens(None, idempotency_key="k1")
+    await desk.answers(turn)
+    await other.opens(None, idempotency_key="k1")
+    await other.owner.execute(
+        "update idempotency_keys set created_at = created_at + interval '1 hour' where user_id = %s", (other.user,)
+    )
+    a_day_later = turn.started + timedelta(hours=24)
+
+    await prune_keys(worker_db, a_day_later - timedelta(microseconds=1))
+    desk.now = a_day_later - timedelta(seconds=1, microseconds=1)
+    assert await desk.ask(None, idempotency_key="k1") == Replay(turn.answer_id)
+
+    await prune_keys(worker_db, a_day_later)
+    assert await keys(desk) == []
+    assert await keys(other) == [("k1",)]
+    desk.now = a_day_later - timedelta(seconds=1)
+    again = await desk.opens(None, idempotency_key="k1", conversation_id="c2")
+    assert again.answer_id != turn.answer_id
+
+
+async def keys(desk: Desk) -> list[Any]:
+    return await desk.rows("select key from idempotency_keys where user_id = %(user)s")
+
+
+def test_keys_are_pruned_every_hour() -> None:
+    assert {chore.name: chore.cron for chore in CHORES}["prune_idempotency_keys"] == "23 * * * *"
