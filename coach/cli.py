@@ -238,6 +238,16 @@ def streams(smoke: bool, as_json: bool) -> None:
     _run(run(smoke, as_json))
 
 
+@bench.command(epilog="Example: coach bench follow --json")
+@click.option("--smoke", is_flag=True, help="Small and quick, to see that it runs.")
+@_JSON
+def follow(smoke: bool, as_json: bool) -> None:
+    """How much later a reader on another server process has what the first one told."""
+    from coach.commands.bench import follow as run
+
+    _run(run(smoke, as_json))
+
+
 @cli.command(epilog="Example: coach reembed --status")
 @click.option("--status", is_flag=True, help="How far it is; the default, and all there is to ask.")
 @_JSON

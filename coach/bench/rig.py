@@ -35,8 +35,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Rig(Struct):
-    """Ports, one token a user, and how to read the server's CPU time."""
+    """Where it lies, ports, one token a user, and how to read the server's CPU time."""
 
+    home: Path
     stub_port: int
     port: int
     server_pid: int
@@ -68,7 +69,14 @@ async def rig(
         with _stub(tokens, rate) as stub_port, server(place.home, _provider(stub_port)) as (pid, port):
             progress("waiting for the worker inside, which begins with their lives")
             await _idle(place.owner)
-            yield Rig(stub_port, port, pid, [token_of(user) for user in people])
+            yield Rig(place.home, stub_port, port, pid, [token_of(user) for user in people])
+
+
+@contextmanager
+def another_server(place: Rig) -> Iterator[int]:
+    """A second process over the same database; its port while inside."""
+    with server(place.home, _provider(place.stub_port), log="second.log") as (_, port):
+        yield port
 
 
 @contextmanager
@@ -94,7 +102,7 @@ def token_of(user: UUID) -> str:
 
 
 @contextmanager
-def server(home: Path, provider: Mapping[str, str]) -> Iterator[tuple[int, int]]:
+def server(home: Path, provider: Mapping[str, str], *, log: str = "server.log") -> Iterator[tuple[int, int]]:
     """``coach serve`` over the database of ``home``, a worker inside; its process and port while inside."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("COACH_", "OPENAI_"))}
     environment = kept | {
@@ -105,10 +113,10 @@ def server(home: Path, provider: Mapping[str, str]) -> Iterator[tuple[int, int]]
         **provider,
     }
     command = [sys.executable, "-m", "coach", "serve", "--port", "0"]
-    log = home / "server.log"  # a file, since a pipe that nobody empties would stop the server
-    with log.open("w") as output, subprocess.Popen(command, env=environment, stderr=output, cwd=home) as process:  # noqa: S603 - our own module
+    written = home / log  # a file, since a pipe that nobody empties would stop the server
+    with written.open("w") as output, subprocess.Popen(command, env=environment, stderr=output, cwd=home) as process:  # noqa: S603 - our own module
         try:
-            yield process.pid, _port(process, log)
+            yield process.pid, _port(process, written)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)

@@ -56,6 +56,13 @@ async def sockets(smoke: bool, as_json: bool) -> None:
     click.echo(bench.as_json(result) if as_json else bench.table(result))
 
 
+async def follow(smoke: bool, as_json: bool) -> None:
+    from coach.bench import follow as bench
+
+    result = await bench.run(bench.SMOKE if smoke else bench.Size(), _say)
+    click.echo(bench.as_json(result) if as_json else bench.table(result))
+
+
 async def streams(smoke: bool, as_json: bool) -> None:
     from coach.bench import streams as bench
 

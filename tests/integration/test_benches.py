@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 
+import msgspec
 import pytest
 
-from coach.bench import edits, imports, pipeline, sockets, streams
+from coach.bench import edits, follow, imports, pipeline, sockets, streams
 
 
 async def test_edits_are_followed_through_a_real_server_until_stored_and_found() -> None:
@@ -85,3 +86,34 @@ def test_a_number_of_streams_with_an_error_or_too_late_does_not_hold() -> None:
     broken = streams.Step(streams=300, ideal=10.0, median=1.0, p99=1.0, errors=1, core=0.9)
 
     assert streams.Result(20.0, [good, late, broken]).most == 100
+
+
+async def test_answers_are_followed_through_a_second_server_process() -> None:
+    result = await follow.run(follow.SMOKE)
+
+    assert (result.turns, result.same) == (follow.SMOKE.turns, follow.SMOKE.turns)
+    assert 0 < result.deltas <= follow.SMOKE.turns * follow.SMOKE.tokens
+    assert 0 < result.p50 <= result.p95 <= result.longest
+    assert "another server process" in follow.table(result)
+    assert json.loads(follow.as_json(result))["p95"] == result.p95
+
+
+def test_a_delta_is_late_until_its_last_character_is_there() -> None:
+    here = heard((1.0, "one "), (2.0, "two "), (3.0, "three "))
+    there = heard((1.5, "one t"), (2.25, "wo thr"), (3.75, "ee "))
+
+    assert follow.latencies(here, there) == [250.0, 750.0], "the first was told before the second reader came"
+    assert here.whole == there.whole
+
+
+def heard(*deltas: tuple[float, str]) -> follow.Heard:
+    parts = [{"type": "text-delta", "id": "t", "delta": text} for _, text in deltas]
+    return follow.Heard([at for at, _ in deltas], parts)
+
+
+def test_a_reader_that_is_told_something_else_misses_the_goal() -> None:
+    met = follow.Result(turns=2, same=2, deltas=100, p50=300.0, p95=800.0, longest=900.0)
+
+    assert "met" in follow.table(met)
+    for missed in (msgspec.structs.replace(met, same=1), msgspec.structs.replace(met, p95=800.1)):
+        assert "MISSED" in follow.table(missed)
