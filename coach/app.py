@@ -45,6 +45,7 @@ from coach.openai_api.errors import under_v1
 from coach.openai_api.routes import v1_router
 from coach.pipeline.background import Background, background, operators_database
 from coach.pipeline.routes import admin_router, my_pipeline_router
+from coach.privacy.routes import preferences_router
 from coach.realtime.hub import Hub
 from coach.realtime.pushes import Pushes
 from coach.realtime.tickets import Tickets
@@ -105,6 +106,7 @@ def _users_routes() -> Router:
             memory_router,
             my_pipeline_router,
             nudges_router,
+            preferences_router,
             search_router,
             sessions_router,
             v1_router,

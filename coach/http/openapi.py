@@ -21,6 +21,7 @@ from coach.http.examples import FINISHED_TURN, REQUEST, STREAM
 from coach.http.problems import MEDIA_TYPE, Problem
 from coach.http.schema_page import render_page
 from coach.openai_api.description import describe as describe_v1
+from coach.privacy.description import describe_preferences
 from coach.sessions.description import SESSION_COMMAND, describe_sessions
 
 Schema = dict[str, Any]
@@ -93,6 +94,7 @@ def complete(generated: Schema) -> Schema:
     resumed["204"] = {"description": "Nothing to resume."}
     describe_v1(schema)
     describe_conversations(schema)
+    describe_preferences(schema)
     describe_sessions(schema)
     return schema
 

@@ -38,6 +38,7 @@ async def test_every_route_is_described_with_its_problems(described):
         "/api/commitments/{commitment_id}/reject",
         "/api/nudges",
         "/api/nudges/{nudge_id}/dismiss",
+        "/api/me/preferences",
         "/api/me/quota",
         "/api/config",
         "/health/live",
@@ -130,6 +131,21 @@ async def test_what_a_chat_may_want_of_a_session_and_what_becomes_of_a_commitmen
         "grow", "daily_checkin", "weekly_review", "free",
     ]  # fmt: skip
     assert set(change["application/json"]["example"]) <= set(fields) == {"title", "due_date", "project_id"}
+
+
+async def test_a_change_of_preferences_is_described_with_its_limits_and_an_example_that_is_taken(ann, described):
+    path = described["paths"]["/api/me/preferences"]
+    change = path["patch"]["requestBody"]["content"]["application/json"]
+    fields = described["components"]["schemas"]["PreferencesChange"]["properties"]
+    told = (await ann.gets("/api/me/preferences")).json()
+
+    assert set(fields) == set(told) - {"updated_at"}
+    assert (fields["data_retention_days"]["minimum"], fields["data_retention_days"]["maximum"]) == (90, 365)
+    assert (fields["anonymize_after_days"]["minimum"], fields["anonymize_after_days"]["maximum"]) == (30, 365)
+    assert all(re.fullmatch(fields[name]["pattern"], told[name]) for name in ("quiet_from", "quiet_until"))
+    response = await ann.client.patch("/api/me/preferences", json=change["example"], headers=ann.headers)
+    assert response.status_code == 200
+    assert set(response.json()) == set(described["components"]["schemas"]["Preferences"]["properties"])
 
 
 @pytest.mark.parametrize("path", ["/", "/schema", "/problems", *(f"/problems/{slug}" for slug in KINDS)])
