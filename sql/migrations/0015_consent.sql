@@ -26,6 +26,25 @@ $$;
 revoke all on function public.user_has_consented(uuid, text) from public, anon, authenticated;
 grant execute on function public.user_has_consented(uuid, text) to authenticated, service_role;
 
+-- What a person consents to, held until the end of the transaction: whoever stores a vector takes this first, and a
+-- withdrawal waits for that and then purges it. Who has chosen nothing has no row that could be waited for; their profile
+-- stands in for it, which a first choice locks as well (coach.follow_consent).
+create function coach.hold_preferences(p_user_id uuid) returns public.user_analytics_preferences
+language plpgsql
+set search_path = ''
+as $$
+declare
+    held public.user_analytics_preferences;
+begin
+    select * into held from public.user_analytics_preferences where user_id = p_user_id for share;
+    if not found then
+        perform from public.user_profiles where id = p_user_id for share;
+        select * into held from public.user_analytics_preferences where user_id = p_user_id for share;
+    end if;
+    return held;
+end
+$$;
+
 -- The kinds of behaviour event there are, and the consent each needs beside analytics_consent.
 create table coach.event_kinds (
     kind text primary key,
@@ -129,3 +148,4 @@ create or replace trigger coach_purge_withdrawn
     execute function coach.purge_withdrawn();
 
 revoke all on all functions in schema coach from public;
+grant execute on function coach.hold_preferences(uuid) to coach_session, service_role;

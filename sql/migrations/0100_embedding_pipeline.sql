@@ -401,6 +401,10 @@ declare
     context_changed boolean := coalesce(new.store_task_context, true) <> coalesce(old.store_task_context, true);
     queued bigint;
 begin
+    if tg_op = 'INSERT' then
+        -- Who stores a vector right now held no row of preferences, since there was none (coach.hold_preferences).
+        perform from public.user_profiles where id = person for no key update;
+    end if;
     if not remembers then
         delete from public.embedding_queue where user_id = person;
         delete from public.user_metadata_embeddings where user_id = person;

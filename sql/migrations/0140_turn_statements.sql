@@ -248,6 +248,9 @@ begin
     from public.user_analytics_preferences
     where user_id = p_user_id
     for share;
+    if not found then
+        consents := (coach.hold_preferences(p_user_id)).record_rag_snippets;
+    end if;
     if not consents then
         return false;
     end if;

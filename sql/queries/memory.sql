@@ -73,9 +73,7 @@ where user_id = :user_id;
 -- name: hold_consent(user_id)$
 -- First of all locks, so that nothing is stored after a withdrawal.
 select record_rag_snippets
-from user_analytics_preferences
-where user_id = :user_id
-for share;
+from coach.hold_preferences(:user_id);
 
 -- name: hold_models(user_id)$
 -- Whoever stores vectors holds a share of this row: after this nobody is in the middle of it.

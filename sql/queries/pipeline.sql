@@ -155,9 +155,7 @@ select
     coalesce(c.store_task_context, true),
     coalesce(c.store_behavioral_embeddings, true),
     coalesce(c.track_pillar_metrics, true)
-from user_analytics_preferences c
-where c.user_id = :user_id
-for share;
+from coach.hold_preferences(:user_id) c;
 
 -- name: register(user_id, model)!
 -- Whoever is embedded for the first time. Vectors that something else has written say which model serves.

@@ -37,8 +37,6 @@ set current_message_id = :leaf, updated_at = greatest(updated_at, :said_at)
 where user_id = :user_id and id = :conversation_id;
 
 -- name: consent_to_remember(user_id)$
--- Held until the vectors are stored, so that none is written after a withdrawal. No row means yes.
+-- Held until the vectors are stored, so that none is written after a withdrawal.
 select record_rag_snippets
-from user_analytics_preferences
-where user_id = :user_id
-for share;
+from coach.hold_preferences(:user_id);

@@ -357,3 +357,52 @@ async def test_metrics_older_than_the_retention_leave_with_the_next_write(life: 
 
     ((kept,),) = await life.rows("select behavior_metrics from pillars where user_id = %s")
     assert [point["energy_level"] for point in kept] == [0.89]
+
+
+STORE = """
+    select coach.remember_messages(
+        %(me)s, model, array_agg(id), array_agg(message_content), array_agg(embedding)
+    )
+    from ai_conversation_memory
+    cross join lateral (select embedding, embedding_model as model from user_metadata_embeddings limit 1) any_vector
+    where user_id = %(me)s
+    group by model
+"""
+HOW_MANY = "select count(message_embedding) from ai_conversation_memory where user_id = %s"
+
+
+async def unchosen(life: Life, owner: Any) -> None:
+    """A turn whose vectors are still to be stored, of somebody who has no row of preferences."""
+    await life.does("insert into tasks (user_id, name) values (%(me)s, 'Buy trail shoes')")
+    await life.person.asks("What about my shoes?", id="c")
+    await life.is_embedded()
+    await owner.execute("delete from user_analytics_preferences where user_id = %s", (life.person.user_id,))
+    await owner.execute(
+        "update ai_conversation_memory set message_embedding = null, embedding_model = null where user_id = %s",
+        (life.person.user_id,),
+    )
+
+
+async def test_a_first_withdrawal_waits_for_the_vectors_that_are_being_stored(life: Life, db: Database, owner: Any):
+    await unchosen(life, owner)
+
+    async with db.as_user(life.person.user_id) as tx:
+        await tx.execute(STORE, {"me": life.person.user_id})
+        withdrawing = asyncio.create_task(changes(life.person, record_rag_snippets=False))
+        await asyncio.sleep(0.3)
+    await withdrawing
+
+    assert await life.rows(HOW_MANY) == [(0,)]
+
+
+async def test_vectors_are_not_stored_behind_a_first_withdrawal(life: Life, db: Database, owner: Any):
+    await unchosen(life, owner)
+
+    async with db.as_user(life.person.user_id) as tx:
+        withdraw = "insert into user_analytics_preferences (user_id, record_rag_snippets) values (%s, false)"
+        await tx.execute(withdraw, (life.person.user_id,))
+        storing = asyncio.create_task(life.does(STORE))
+        await asyncio.sleep(0.3)
+    await storing
+
+    assert await life.rows(HOW_MANY) == [(0,)]
