@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container, Mapping
 from datetime import date, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -26,6 +27,7 @@ class Unfinished(CoachError):
     """Some of it could not be put right; the next round tries again."""
 
 
+Key = TypeVar("Key")
 Step = Callable[[Transaction, datetime], Awaitable[object]]
 
 
@@ -34,19 +36,17 @@ async def settle_abandoned(db: Database, now: datetime) -> None:
 
     :raises Unfinished: for some users it failed; for the others it is done.
     """
+    failed = len(await close_orphans(db, now))
     async with db.as_operator() as tx:
-        orphans = [_end(*row) async for row in _sql.orphaned_turns(tx, dead_since=now - ORPHANED_AFTER)]
-        lost = [_refund(*row) async for row in _sql.lost_reservations(tx, before=now - LOST_AFTER)]
-    failed = await _each(db, [*orphans, *lost], now)
+        lost = {row[1]: _refund(*row) async for row in _sql.lost_reservations(tx, before=now - LOST_AFTER)}
+    failed += len(await _each(db, lost, now))
     async with db.as_operator() as tx:
-        miscounted = [_recount(*row) async for row in _sql.miscounted_months(tx)]
-    failed += await _each(db, miscounted, now)
-    if steps := len(orphans) + len(lost) + len(miscounted):
-        _log.warning(
-            "abandoned_settled", turns=len(orphans), reservations=len(lost), months=len(miscounted), failed=failed
-        )
+        miscounted = {row: _recount(*row) async for row in _sql.miscounted_months(tx)}
+    failed += len(await _each(db, miscounted, now))
+    if lost or miscounted:
+        _log.warning("abandoned_settled", reservations=len(lost), months=len(miscounted))
     if failed:
-        raise Unfinished(f"{failed} of {steps} abandoned turns or reservations could not be settled.")
+        raise Unfinished(f"{failed} abandoned turns or reservations could not be settled.")
 
 
 async def prune_keys(db: Database, now: datetime) -> None:
@@ -56,16 +56,27 @@ async def prune_keys(db: Database, now: datetime) -> None:
     _log.info("idempotency_keys_pruned", rows=gone)
 
 
-async def _each(db: Database, steps: list[Step], now: datetime) -> int:
-    """Every step in a transaction of its own, so that one user's trouble is not everybody's; how many failed."""
-    failed = 0
-    for step in steps:
+async def close_orphans(db: Database, now: datetime, *, but: Container[UUID] = ()) -> set[UUID]:
+    """Close orphaned turns, ``but`` for these answers; returns the answers of those that could not be closed."""
+    async with db.as_operator() as tx:
+        orphans = {row[1]: _end(*row) async for row in _sql.orphaned_turns(tx, dead_since=now - ORPHANED_AFTER)}
+    steps = {answer_id: step for answer_id, step in orphans.items() if answer_id not in but}
+    failed = await _each(db, steps, now)
+    if len(steps) > len(failed):
+        _log.warning("orphans_closed", turns=len(steps) - len(failed))
+    return failed
+
+
+async def _each(db: Database, steps: Mapping[Key, Step], now: datetime) -> set[Key]:
+    """Every step in a transaction of its own, so that one user's trouble is not everybody's; those that failed."""
+    failed = set[Key]()
+    for key, step in steps.items():
         try:
             async with db.as_operator() as tx:
                 await step(tx, now)
         except DatabaseError as error:
             _log.error("abandoned_not_settled", error=type(error).__name__, code=error.sqlstate)
-            failed += 1
+            failed.add(key)
     return failed
 
 

@@ -1,4 +1,4 @@
-"""The worker: embedding, jobs and the listener as tasks of one process, in a server or on their own.
+"""The worker: embedding, jobs, orphans and the listener as tasks of one process, in a server or on their own.
 
 Nothing that breaks in one of them reaches the others or the server around them: it is logged, counted, started anew.
 """
@@ -21,6 +21,7 @@ from coach.errors import DatabaseUnavailable, Misconfigured
 from coach.metrics import WORKER_CRASHES
 from coach.pipeline.chores import chores
 from coach.pipeline.jobs import Jobs
+from coach.pipeline.orphans import Orphans
 from coach.pipeline.wake import Wake
 from coach.pipeline.worker import Worker
 from coach.retrieval.base import Embedder
@@ -133,4 +134,9 @@ def background(db: Database, listen_url: str, embedder: Embedder, model: Model, 
     wake = Wake(listen_url)
     # One for the life of the process: each new one would declare its model to be the one that all are served from.
     embedding = Worker(db, embedder, build=partial(another_embedder, settings), wait=wake.wait_for_work)
-    return Background(wake, {"embedding": lambda: embedding, "jobs": lambda: Jobs(db, chores(model))})
+    makers: Mapping[str, Callable[[], Part]] = {
+        "embedding": lambda: embedding,
+        "jobs": lambda: Jobs(db, chores(model)),
+        "orphans": lambda: Orphans(db),
+    }
+    return Background(wake, makers)

@@ -8,7 +8,6 @@ from functools import partial
 import structlog
 
 from coach.chat.housekeeping import prune_keys, settle_abandoned
-from coach.chat.settling import ORPHANED_AFTER
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.nudges.repository import make_nudges
@@ -51,8 +50,8 @@ def chores(model: Model) -> tuple[Chore, ...]:
 
 
 CHORES = (
-    # Also soon after a start: a server that was killed and comes back finds its turns orphaned ten seconds later.
-    Chore("settle_abandoned_turns", settle_abandoned, "* * * * *", soon=ORPHANED_AFTER + timedelta(seconds=1)),
+    # Orphaned turns are closed sooner (orphans.py); here are also those that were refused there.
+    Chore("settle_abandoned_turns", settle_abandoned, "* * * * *"),
     Chore("make_nudges", make_nudges, "*/15 * * * *"),
     Chore("conclude_sessions", conclude_left_over, "* * * * *"),
     Chore("prune_pushes", prune_pushes, "*/5 * * * *"),

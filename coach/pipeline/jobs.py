@@ -50,12 +50,11 @@ class JobFailed(CoachError):
 
 @dataclasses.dataclass(frozen=True)
 class Chore:
-    """A job by name. ``cron`` is in UTC; without one it runs only when queued. ``soon``: also so long after a start."""
+    """A job by name. ``cron`` is in UTC; without one it runs only when queued."""
 
     name: str
     work: Work
     cron: str | None = None
-    soon: timedelta | None = None
     attempts: int = ATTEMPTS
     first_pause: timedelta = FIRST_PAUSE
 
@@ -85,9 +84,6 @@ class Jobs:
     async def run(self) -> None:
         """Queue what becomes due and do what is queued, until ``stop``."""
         await self._drop_former_times()
-        for chore in self._chores:
-            if chore.soon is not None:
-                await enqueue(self._db, chore.name, after=chore.soon)
         # Without aggregation: it keeps figures that nobody reads.
         await self._pgq.run(
             dequeue_timeout=self._poll, heartbeat_timeout=LOST_AFTER, log_aggregation_interval=timedelta()
@@ -166,9 +162,9 @@ def _described(error: Exception) -> str:
     return f"{type(error).__name__} {code}" if code else type(error).__name__
 
 
-async def enqueue(db: Database, name: str, *, after: timedelta | None = None) -> bool:
+async def enqueue(db: Database, name: str) -> bool:
     """Queue a job once; false where it waits or runs already. ``db`` logs in as a worker."""
-    ids = await queries(db).enqueue(name, None, execute_after=after, dedupe_key=name, on_conflict="skip")
+    ids = await queries(db).enqueue(name, None, dedupe_key=name, on_conflict="skip")
     return ids[0] is not None
 
 
