@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, TypeVar
 
 import rich_click as click
@@ -269,7 +270,14 @@ def _end_like_ctrl_c() -> None:
     """SIGTERM, and a terminal that is closed, would end us at once, and leave the embedded database running."""
     for which in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(which) == signal.SIG_DFL:  # nohup ignores SIGHUP, and means it
-            signal.signal(which, lambda *_: signal.raise_signal(signal.SIGINT))
+            signal.signal(which, _interrupt)
+
+
+def _interrupt(_which: int, _frame: FrameType | None) -> None:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # As a script's background job is started: what it ignores from a terminal would take this with it.
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def main() -> None:

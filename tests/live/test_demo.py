@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -138,23 +139,43 @@ def test_a_later_start_is_quick_and_is_the_same_persons(home):
     second.ends(signal.SIGINT)
 
 
+@contextmanager
+def inherited(**handlers: signal.Handlers) -> Iterator[None]:
+    """What processes begin with that are started inside, whatever the tests themselves were started with."""
+    before = {name: signal.signal(signal.Signals[name], handler) for name, handler in handlers.items()}
+    yield
+    for name, handler in before.items():
+        signal.signal(signal.Signals[name], handler)
+
+
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGHUP])
 def test_however_it_is_told_to_end_the_database_ends_with_it(home, which):
-    demo = Demo(home)
+    with inherited(SIGHUP=signal.SIG_DFL):
+        demo = Demo(home)
     assert demo.ends(which) in (0, 130)
     assert databases_of(home) == []
 
 
-@pytest.mark.parametrize("when", [0.3, 1.0, 2.0])
-def test_ended_while_it_prepares_it_can_start_again(place, when):
-    home = place / f"hasty-{when}"
-    process = subprocess.Popen(
-        [COACH, "demo", "--port", "0"],
-        env=os.environ | {"COACH_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+@pytest.mark.parametrize(
+    ("when", "interrupts"),
+    [
+        (0.3, signal.default_int_handler),
+        (1.0, signal.default_int_handler),
+        (2.0, signal.default_int_handler),
+        (2.0, signal.SIG_IGN),
+    ],
+    ids=["0.3", "1.0", "2.0", "2.0-in-the-background-of-a-script"],
+)
+def test_ended_while_it_prepares_it_can_start_again(place, when, interrupts):
+    home = place / f"hasty-{time.monotonic_ns()}"
+    with inherited(SIGINT=interrupts):
+        process = subprocess.Popen(
+            [COACH, "demo", "--port", "0"],
+            env=os.environ | {"COACH_HOME": str(home)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
     time.sleep(when)
     process.terminate()
     printed, _ = process.communicate(timeout=40)
