@@ -1,6 +1,8 @@
 # Everything sets itself up: `make demo` and `make test` work in a fresh clone.
 PYTHON ?= python3
 PORT ?= 8000
+# Processes that share the tests, each with a database server of its own. JOBS=0: none but pytest itself.
+JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -10,7 +12,7 @@ demo: $(VENV)/.run
 	@$(BIN)/coach demo --port $(PORT)
 
 test: $(VENV)/.dev clients
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # The stock JavaScript clients that the tests run, with a Node of their own; npm comes with any Node.
 CLIENTS := tests/clients

@@ -25,6 +25,7 @@ from coach.conversations.routes import conversations_router
 from coach.conversations.titles import Titles
 from coach.database.migrations import migrations
 from coach.database.opening import Urls, opened
+from coach.database.operators import operators_database
 from coach.database.pool import Database
 from coach.errors import InvalidInput, Misconfigured, Unavailable
 from coach.http.edge import Edge
@@ -43,7 +44,7 @@ from coach.nudges.routes import nudges_router
 from coach.openai_api.chores import Chores
 from coach.openai_api.errors import under_v1
 from coach.openai_api.routes import v1_router
-from coach.pipeline.background import Background, background, operators_database
+from coach.pipeline.background import Background, background
 from coach.pipeline.routes import admin_router, my_pipeline_router
 from coach.privacy.routes import preferences_router
 from coach.realtime.hub import Hub

@@ -24,7 +24,20 @@ os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(TIKTOKEN))
 for variable in [name for name in os.environ if name.startswith(("COACH_", "OPENAI_"))]:
     del os.environ[variable]  # the developer's own settings are not the tests'
 
+ORDER = ("live", "web", "integration")
+"""Which folders come first where processes share the tests: what takes longest, so that none is left with it alone."""
+
 NewUser = Callable[[], Awaitable[UUID]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(here).parts[0]
+        return ORDER.index(folder) if folder in ORDER else len(ORDER)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

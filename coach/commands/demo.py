@@ -13,13 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from coach.commands.token import make_token
 from coach.database.embedded import EmbeddedServer
 from coach.database.opening import opened
+from coach.database.operators import operators_database
 from coach.database.pool import Database
 from coach.demo.generate import DEMO_SEED, generate
 from coach.demo.load import is_loaded, load
 from coach.demo.population import name_of, settle
 from coach.identity.secret import with_secret
 from coach.identity.users import ensure_user
-from coach.pipeline.background import operators_database
 from coach.retrieval.base import Embedder
 from coach.retrieval.embedders import build_embedder
 from coach.server import listen, serve

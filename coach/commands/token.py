@@ -8,12 +8,12 @@ from datetime import timedelta
 import click
 
 from coach.database.opening import opened
+from coach.database.operators import operators_database
 from coach.errors import InvalidInput, Misconfigured
 from coach.identity.principal import Role
 from coach.identity.secret import shared_secret
 from coach.identity.tokens import mint
 from coach.identity.users import ensure_user
-from coach.pipeline.background import operators_database
 from coach.settings import Settings, load_settings
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -11,9 +11,10 @@ from functools import cache
 import structlog
 
 from coach.database.opening import opened
+from coach.database.operators import operators_database
 from coach.models.base import ChatModel
 from coach.models.configure import build_model
-from coach.pipeline.background import background, operators_database
+from coach.pipeline.background import background
 from coach.retrieval.embedders import build_embedder
 from coach.sessions.late import Model
 from coach.settings import Settings, load_settings

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Protocol
 
 import structlog
-from psycopg.errors import InsufficientPrivilege
 
 from coach.database.pool import Database
-from coach.errors import DatabaseUnavailable, Misconfigured
+from coach.errors import DatabaseUnavailable
 from coach.metrics import WORKER_CRASHES
 from coach.pipeline.chores import chores
 from coach.pipeline.jobs import Jobs
@@ -37,8 +36,6 @@ STEADY = 60.0
 
 LAST_CALL = 2.0
 """Seconds that parts which were cut off have to let go of what they hold."""
-
-POOL = 6
 
 
 class Part(Protocol):
@@ -105,28 +102,6 @@ class Background:
             frames = traceback.format_tb(error.__traceback__)
             _log.error("worker_part_died", part=name, error=type(error).__name__, frames=frames)
             WORKER_CRASHES.labels(name).inc()
-
-
-@asynccontextmanager
-async def operators_database(url: str) -> AsyncIterator[Database]:
-    """Connections of the worker's login, open while inside.
-
-    :raises Misconfigured: that login may not become ``service_role``. :raises DatabaseUnavailable: no answer.
-    """
-    db = Database(url, max_size=POOL)
-    await db.open()
-    try:
-        try:
-            async with db.as_operator():
-                pass
-        except InsufficientPrivilege:
-            raise Misconfigured(
-                "COACH_WORKER_DATABASE_URL: this login may not act for all users. Log in as coach_worker, or as a role "
-                "that is a member of service_role. Example: postgresql://coach_worker:…@db.internal/postgres"
-            ) from None
-        yield db
-    finally:
-        await db.close()
 
 
 def background(db: Database, listen_url: str, embedder: Embedder, model: Model, settings: Settings) -> Background:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import subprocess
@@ -20,7 +21,9 @@ RunClient = Callable[..., Awaitable[Any]]
 @pytest.fixture(scope="session")
 def node() -> Path:
     """The Node that the clients want, brought by their own lock file; `make test` has installed it before."""
-    subprocess.run(["make", "--silent", "clients"], cwd=HERE.parents[1], check=True, capture_output=True)
+    with (HERE / "package-lock.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may share the tests
+        subprocess.run(["make", "--silent", "clients"], cwd=HERE.parents[1], check=True, capture_output=True)
     return NODE
 
 

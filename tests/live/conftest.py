@@ -69,8 +69,12 @@ class ServerProcess:
     """``coach serve`` as an operator runs it."""
 
     process: subprocess.Popen[bytes]
-    url: str
     log: Path
+
+    @property
+    def url(self) -> str:
+        address: str = self.lines("serving")[0]["address"]
+        return address
 
     def lines(self, event: str = "") -> list[dict[str, Any]]:
         found = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
@@ -81,16 +85,30 @@ class ServerProcess:
         return self.process.wait(40)
 
 
+StartServer = Callable[..., ServerProcess]
+
+
 @pytest.fixture
-def start_server(database_url: str, tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+def start_server(database_url: str, tmp_path: Path) -> Iterator[StartServer]:
     """``start_server(workers=2, COACH_DRAIN_GRACE="1")``: a server process of this test's own."""
+    with starting(database_url, tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared_server(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """The same for all tests of a module, where none of them minds what the others did to it."""
+    with starting(database_url, tmp_path_factory.mktemp("servers")) as start:
+        yield start
+
+
+@contextmanager
+def starting(database_url: str, folder: Path) -> Iterator[StartServer]:
     started: list[ServerProcess] = []
 
     def start(*options: str, workers: int = 1, **environment: str) -> ServerProcess:
-        with listen("127.0.0.1", 0) as probe:
-            url = address_of(probe)
-        log = tmp_path / f"server-{len(started)}.log"
-        command = [sys.executable, "-m", "coach.cli", "serve", "--port", url.rpartition(":")[2]]
+        log = folder / f"server-{len(started)}.log"
+        command = [sys.executable, "-m", "coach.cli", "serve", "--port", "0"]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [*command, "--workers", str(workers), *options],
@@ -99,7 +117,7 @@ def start_server(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Se
                 stderr=output,
                 start_new_session=True,
             )
-        server = ServerProcess(process, url, log)
+        server = ServerProcess(process, log)
         started.append(server)
         until(lambda: len(server.lines("serving")) == workers or process.poll() is not None)
         return server

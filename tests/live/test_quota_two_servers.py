@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
+from coach.bench.stub_provider import StubProvider
 from coach.bench.stub_script import Answer, Status
 from tests.live.conftest import parts_of
 
@@ -20,15 +21,29 @@ async def user_id(new_user):
     return await new_user()
 
 
+@pytest.fixture(scope="module")
+def provider():
+    stub = StubProvider().start()
+    yield stub
+    stub.stop()
+
+
 @pytest.fixture
-def servers(start_server, model_stub):
-    provider = {
-        "COACH_OPENAI_BASE_URL": model_stub.url,
+def model_stub(provider):
+    """The module's provider, as new."""
+    provider.reset()
+    return provider
+
+
+@pytest.fixture(scope="module")
+def servers(start_shared_server, provider):
+    given = {
+        "COACH_OPENAI_BASE_URL": provider.url,
         "COACH_OPENAI_API_KEY": "stub",
         "COACH_CHAT_MODEL": "stub",
         "COACH_EMBEDDING_MODEL": "wordllama",
     }
-    return [start_server(**provider), start_server(**provider)]
+    return [start_shared_server(**given), start_shared_server(**given)]
 
 
 async def used_so_far(owner, user_id, used):

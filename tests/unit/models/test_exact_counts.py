@@ -45,11 +45,11 @@ def test_a_long_text_is_counted_to_a_token_a_slice():
 @pytest.mark.parametrize("text", ["a" * 8_000_000, "你" * 2_000_000, "a" * 65_536])
 def test_no_text_holds_the_server_up(text):
     tokens.encoding_for("gpt-4o")
-    started = time.perf_counter()
+    started = time.process_time()
 
     assert tokens.count(text, "gpt-4o") > 0
 
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.usefixtures("ranks")

@@ -71,11 +71,11 @@ def test_half_a_block_is_read_as_far_as_it_goes(content):
 
 
 def test_an_unclosed_block_of_any_length_costs_no_more_than_reading_it():
-    started = time.perf_counter()
+    started = time.process_time()
 
     read("<context><sources>" + '<source n="1" ' * 100_000 + "</sources></context>")
 
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 def test_the_last_user_message_is_the_prompt_and_an_earlier_answer_makes_it_not_the_first():
