@@ -54,7 +54,7 @@ async def asked(provider: StubProvider, calls: int) -> None:
         Answer("[true]"),
         Answer(""),
         Answer("{" * 500),
-        Garbage(),
+        Garbage(after=1),
         Status(400),
     ],
 )
