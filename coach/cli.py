@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, TypeVar
@@ -175,7 +175,7 @@ def vector(smoke: bool, as_json: bool) -> None:
     """Our search against the plain query over the same rows."""
     from coach.commands.bench import vector as run
 
-    _run(run(smoke, as_json))
+    _run_quickly(run(smoke, as_json))
 
 
 @bench.command(epilog="Example: coach bench turn --json")
@@ -185,7 +185,7 @@ def turn(smoke: bool, as_json: bool) -> None:
     """What the server adds to the model's own time, and turns a second."""
     from coach.commands.bench import turn as run
 
-    _run(run(smoke, as_json))
+    _run_quickly(run(smoke, as_json))
 
 
 @bench.command(epilog="Example: coach bench pipeline --json")
@@ -195,7 +195,7 @@ def pipeline(smoke: bool, as_json: bool) -> None:
     """How many changed rows a second are embedded, over one call a row."""
     from coach.commands.bench import pipeline as run
 
-    _run(run(smoke, as_json))
+    _run_quickly(run(smoke, as_json))
 
 
 @bench.command(epilog="Example: coach bench edits --edits 500 --json")
@@ -206,7 +206,7 @@ def edits(edits: int | None, smoke: bool, as_json: bool) -> None:
     """How soon an edit made in SQL is found by GET /api/search of a real server."""
     from coach.commands.bench import edits as run
 
-    _run(run(edits, smoke, as_json))
+    _run_quickly(run(edits, smoke, as_json))
 
 
 @bench.command(name="import", epilog="Example: coach bench import --json")
@@ -216,7 +216,7 @@ def import_(smoke: bool, as_json: bool) -> None:
     """What the triggers add to one statement that imports 20,000 rows."""
     from coach.commands.bench import imports as run
 
-    _run(run(smoke, as_json))
+    _run_quickly(run(smoke, as_json))
 
 
 @bench.command(epilog="Example: coach bench sockets --json")
@@ -226,7 +226,7 @@ def sockets(smoke: bool, as_json: bool) -> None:
     """What 2,000 idle sockets cost, and what 200 readers that never read do to others."""
     from coach.commands.bench import sockets as run
 
-    _run(run(smoke, as_json))
+    _run_quickly(run(smoke, as_json))
 
 
 @bench.command(epilog="Example: coach bench streams --json")
@@ -236,7 +236,7 @@ def streams(smoke: bool, as_json: bool) -> None:
     """How many answers one server process on one core streams at once, at 20 tokens a second."""
     from coach.commands.bench import streams as run
 
-    _run(run(smoke, as_json))
+    _run_quickly(run(smoke, as_json))
 
 
 @bench.command(epilog="Example: coach bench follow --json")
@@ -246,7 +246,7 @@ def follow(smoke: bool, as_json: bool) -> None:
     """How much later a reader on another server process has what the first one told."""
     from coach.commands.bench import follow as run
 
-    _run(run(smoke, as_json))
+    _run_quickly(run(smoke, as_json))
 
 
 @cli.command(epilog="Example: coach reembed --status")
@@ -259,11 +259,18 @@ def reembed(status: bool, as_json: bool) -> None:
     _run(run(as_json))
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def _run_quickly(work: Coroutine[Any, Any, T]) -> T:
+    """On the server's own event loop: a bench's client is not to be what is measured."""
+    import uvloop
+
+    return _run(work, uvloop.run)
+
+
+def _run(work: Coroutine[Any, Any, T], runner: Callable[[Coroutine[Any, Any, T]], T] = asyncio.run) -> T:
     from coach.telemetry import configure_logging
 
     configure_logging("error")  # what a person should know the command says itself
-    return asyncio.run(work)
+    return runner(work)
 
 
 def _end_like_ctrl_c() -> None:

@@ -11,13 +11,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
+import uvloop
 from msgspec import Struct
 
 from coach.bench.stub_script import Answer, ChatStep, Embeddings, EmbeddingStep, Script, Status
@@ -43,7 +45,7 @@ class StubProvider:
 
     def __init__(self, default: ChatStep | None = None) -> None:
         self._default = default or Answer()
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stub-provider", daemon=True)
         self._connections: set[_Connection] = set()
         self.port = self.open_streams = 0
@@ -161,9 +163,9 @@ class StubProvider:
         self.refused_parameters |= set(script.refused_parameters)
 
     async def _listen(self, port: int) -> int:
-        self._server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", port, backlog=1024)
-        address: tuple[str, int] = self._server.sockets[0].getsockname()
-        return address[1]
+        listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+        self._server = await self._loop.create_server(lambda: _Connection(self), sock=listener, backlog=1024)
+        return int(listener.getsockname()[1])
 
     async def _close(self) -> None:
         self._server.close()
@@ -205,8 +207,7 @@ class _Connection(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
         self._stub.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -232,12 +233,15 @@ class _Connection(asyncio.Protocol):
 
     async def _send(self, response: Response) -> None:
         self._stub.open_streams += response.is_stream
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         try:
             for part in response.parts:
                 if isinstance(part, bytes):
                     self.transport.write(part)
                 elif part > 0:
-                    await asyncio.sleep(part)
+                    due += part  # by the clock: pauses one after the other would let a pace slip by each one's delay
+                    await asyncio.sleep(max(0.0, due - loop.time()))
         finally:
             self._stub.open_streams -= response.is_stream
             self._stub.ended_at = time.monotonic()
