@@ -228,6 +228,7 @@ async def _ask_hybrid(user_id: UUID, words: str, tx: Transaction, question: Vect
         domains=None,
         limit=TOP,
         exclude=[],
+        echo=None,
     )
     return [row[3] async for row in rows]
 

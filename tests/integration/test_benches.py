@@ -8,7 +8,7 @@ import os
 import msgspec
 import pytest
 
-from coach.bench import edits, follow, imports, pipeline, sockets, streams
+from coach.bench import edits, follow, imports, pipeline, sockets, streams, vector
 
 
 async def test_edits_are_followed_through_a_real_server_until_stored_and_found() -> None:
@@ -117,3 +117,11 @@ def test_a_reader_that_is_told_something_else_misses_the_goal() -> None:
     assert "met" in follow.table(met)
     for missed in (msgspec.structs.replace(met, same=1), msgspec.structs.replace(met, p95=800.1)):
         assert "MISSED" in follow.table(missed)
+
+
+async def test_the_search_is_compared_with_the_plain_query_over_the_same_rows() -> None:
+    result = await vector.run(vector.Size(rows=460, measured=(60,), others=200, questions=3, rounds=1))
+
+    assert [compared.questions for compared in result.compared] == ["on-topic", "off-topic"]
+    assert all(compared.recall == 1.0 for compared in result.compared)
+    assert "less CPU" in vector.table(result)
