@@ -119,6 +119,7 @@ async def test_400_readers_that_leave_anywhere_leave_whole_turns(person, coach_u
     await stub.until(lambda each: each.open_streams == 0)
 
 
+# Its five tokens come in one write, and so in one delta.
 SILENT, MUTE = Stall(after=5), Stall(headers=False)
 
 
@@ -152,7 +153,7 @@ ENDLESS = Answer(tokens=20_000, rate=200)
 
 
 @pytest.mark.parametrize(
-    ("step", "chunk"), [(ENDLESS, 0), (ENDLESS, 1), (ENDLESS, 100), (ENDLESS, 199), (SILENT, 5), (MUTE, 0)]
+    ("step", "chunk"), [(ENDLESS, 0), (ENDLESS, 1), (ENDLESS, 100), (ENDLESS, 199), (SILENT, 1), (MUTE, 0)]
 )
 async def test_a_stop_keeps_a_prefix_and_closes_the_upstream_within_a_second(ann, coach_url, stub, owner, step, chunk):
     took, stored = await stopped(owner, ann, stub, coach_url, coach_url, step, chunk)
@@ -168,7 +169,7 @@ async def test_a_stop_reaches_the_process_that_runs_the_turn_within_a_second(
     ann, start_server, environment, stub, owner
 ):
     first, second = start_server(**environment), start_server(**environment)
-    for step, chunk in [(ENDLESS, 0), (ENDLESS, 1), (ENDLESS, 100), (ENDLESS, 199), (SILENT, 5), (MUTE, 0)]:
+    for step, chunk in [(ENDLESS, 0), (ENDLESS, 1), (ENDLESS, 100), (ENDLESS, 199), (SILENT, 1), (MUTE, 0)]:
         took, stored = await stopped(owner, ann, stub, first.url, second.url, step, chunk)
 
         ((status, text),) = stored
