@@ -136,7 +136,7 @@ async def stopped(owner, ann, stub, asks, stops, step, chunk):
         response = await client.post(f"{stops}/api/chat/{conversation}/stop", headers=ann.headers)
     assert response.status_code == 204
     await settled(owner, [ann], 5.0)
-    assert stub.open_streams == 0
+    await stub.until(lambda each: each.open_streams == 0)
     rows = await owner.execute(
         """
         select m.status, m.message_content
