@@ -8,6 +8,7 @@ open, and only then the database. A second signal does not wait.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -125,6 +126,9 @@ async def _serve(settings: Settings, listener: socket.socket, parent: int | None
             access_log=False,
             server_header=False,
         )
+        # What the start has made stays: looked through again at each full collection, it held all turns up for 0.07 s.
+        gc.collect()
+        gc.freeze()
         server = DrainingServer(config, app.state.drain, settings.drain_grace, parent, ready)
         await server.serve(sockets=[listener])
 
