@@ -14,6 +14,7 @@ CoachError
 │   ├── ModelUnavailable
 │   ├── EmbedderUnavailable
 │   └── DatabaseUnavailable
+│       └── DatabaseBusy        others hold what is to be written, and must not wait for it
 └── Misconfigured               the operator's: names the variable and gives an example
 
 No HTTP in here: ``http/problems.py`` gives each its status. ``slug`` is the stable end of the problem's ``type``.
@@ -140,6 +141,10 @@ class DatabaseUnavailable(Unavailable):
     """The database cannot be reached; try again."""
 
     slug = "database-unavailable"
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """Others hold what is to be written; try again later."""
 
 
 class Misconfigured(CoachError):

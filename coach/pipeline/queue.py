@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from msgspec import Struct
 
+from coach.database.operators import giving_way
 from coach.database.pool import Database
 from coach.database.queries import load
+from coach.errors import DatabaseBusy
 
 _sql = load("pipeline")
 
@@ -24,7 +28,14 @@ LEVELS = ((0, 2, BATCH), (3, 3, BATCH // 8), (4, 4, BATCH // 64), (5, ATTEMPTS -
 with all that were claimed beside it; in ever smaller company it is soon alone, and the others go their way: 50 random
 kills over 1,000 rows buried none of them (tests/integration/pipeline/test_chaos.py)."""
 
+HELD_UP = timedelta(seconds=5)
+"""For so long the rows of somebody are left alone whose own transactions were in the way."""
+
+YIELDING = (0.0, 0.1, 0.5)
+"""Seconds before each try to give back; a row that is being written by then comes back with the end of its lease."""
+
 SCAN = 50_000
+BURIED = "Given up after too many attempts."
 LONGEST_BACKOFF = 30.0
 
 
@@ -102,34 +113,39 @@ class Queue:
 
     async def _bury(self, users: Iterable[UUID], now: datetime) -> None:
         for user_id in users:
-            async with self._db.as_operator() as tx:
-                gone = [row async for row in _sql.bury(tx, user_id=user_id, now=now, most_attempts=ATTEMPTS)]
-                await _sql.tell(
-                    tx,
-                    [
-                        {
-                            "user_id": user_id, "kind": "metadata_embedding_error", "table_name": table, "since": since,
-                            "status": "error", "error": "Given up after too many attempts.", "rows": 1, "now": now,
-                        }
-                        for table, since in gone
-                    ],
-                )  # fmt: skip
+            with suppress(DatabaseBusy):  # the next claim comes by again
+                async with giving_way(self._db) as tx:
+                    buried = _sql.bury(tx, user_id=user_id, now=now, most_attempts=ATTEMPTS)
+                    gone = [(table, since) async for table, since in buried]
+                    await _sql.tell(tx, [_error(user_id, table, since, BURIED, now) for table, since in gone])
 
     async def renew(self, batch: Batch) -> None:
+        until = self.clock() + LEASE
         async with self._db.as_operator() as tx:
-            await _sql.renew(tx, users=batch.users, token=batch.token, until=self.clock() + LEASE)
+            await _sql.renew(tx, [{"user_id": user, "token": batch.token, "until": until} for user in batch.users])
 
     async def release(self, batch: Batch) -> None:
         """Give back what is still ours, uncharged."""
+        for pause in YIELDING:
+            await asyncio.sleep(pause)
+            async with self._db.as_operator() as tx:
+                left = [user async for (user,) in _sql.still_leased(tx, users=batch.users, token=batch.token)]
+                for user_id in left:
+                    await _sql.let_go(tx, user_id=user_id, token=batch.token, not_before="-infinity")
+            if not left:
+                break
+
+    async def postpone(self, batch: Batch, user_id: UUID) -> None:
+        """The same of one user's, for a while."""
         async with self._db.as_operator() as tx:
-            await _sql.release(tx, users=batch.users, token=batch.token)
+            await _sql.let_go(tx, user_id=user_id, token=batch.token, not_before=self.clock() + HELD_UP)
 
     async def charge(self, batch: Batch, faults: Sequence[tuple[Claimed, str]]) -> None:
         """Faults of rows' own: later again, or given up."""
         if not faults:
             return
         now = self.clock()
-        async with self._db.as_operator() as tx:
+        async with giving_way(self._db) as tx:
             await _sql.charge(
                 tx,
                 [
@@ -147,10 +163,14 @@ def _told(faults: Sequence[tuple[Claimed, str]], now: datetime) -> Iterator[dict
     """The user hears of the first failure and of the last, not of those between."""
     for row, error in faults:
         if row.attempts == 1 or row.attempts >= ATTEMPTS:
-            yield {
-                "user_id": row.user_id, "kind": "metadata_embedding_error", "table_name": row.table,
-                "since": row.queued_at, "status": "error", "error": error[:300], "rows": 1, "now": now,
-            }  # fmt: skip
+            yield _error(row.user_id, row.table, row.queued_at, error[:300], now)
+
+
+def _error(user_id: UUID, table: str, since: datetime, error: str, now: datetime) -> dict[str, object]:
+    return {
+        "user_id": user_id, "kind": "metadata_embedding_error", "table_name": table, "since": since,
+        "status": "error", "error": error, "rows": 1, "now": now,
+    }  # fmt: skip
 
 
 def not_before(attempts: int, now: datetime) -> datetime | str:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import structlog
 from msgspec import Struct
 
+from coach.database.operators import giving_way
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import EmbedderUnavailable
@@ -58,7 +59,7 @@ class Reembedding:
     async def step(self) -> bool:
         """Some texts of a user who is served from another model, or their switch; false where nobody is."""
         target, token, now = self._embedder.model, uuid4(), utc_now()
-        async with self._db.as_operator() as tx:
+        async with giving_way(self._db) as tx:
             row = await _sql.claim_user(tx, target=target, token=token, now=now, until=now + LEASE)
             if row is None:
                 return False
@@ -88,7 +89,7 @@ class Reembedding:
         outcomes = await embed(
             self._embedder, [f"{text.spoken}: {text.text}" if text.spoken else text.text for text in texts]
         )
-        async with self._db.as_operator() as tx:
+        async with giving_way(self._db) as tx:
             await _people.hold_person(tx, user_id=user_id)  # what is queued or stored here, a withdrawal waits for
             if await _sql.hold_serving(tx, user_id=user_id) != serving:
                 return
@@ -114,7 +115,7 @@ class Reembedding:
     async def _switch(self, user_id: UUID) -> None:
         """All or nothing, and only where nothing is missing: who stores a vector holds the row that is locked here."""
         target = self._embedder.model
-        async with self._db.as_operator() as tx:
+        async with giving_way(self._db) as tx:
             serving = await _sql.lock_serving(tx, user_id=user_id)
             if serving is None:
                 return

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from coach.database.operators import giving_way
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.pipeline.entities import DOMAINS, MESSAGES, Consents, Missing, Person, Plan
@@ -38,15 +39,17 @@ async def store(db: Database, batch: Batch, person: Person, ready: Sequence[Read
     """Store and finish what is still as it was claimed and read; the rest stays in the queue, uncharged, due at once.
 
     Returns how many rows were finished. The locks are taken in the order that sql/migrations/0100 names.
+
+    :raises DatabaseBusy: somebody's open transaction is in the way; nothing was stored.
     """
     user_id = person.user_id
-    async with db.as_operator() as tx:
+    async with giving_way(db) as tx:
         consents = await _sql.hold_person(tx, user_id=user_id)
         if (Consents(*consents) if consents else Consents()) != person.consents:
-            await _sql.let_go(tx, user_id=user_id, token=batch.token)
+            await _sql.let_go(tx, user_id=user_id, token=batch.token, not_before="-infinity")
             return 0
         if await _serving(tx, person) != person.models[0]:
-            await _sql.let_go(tx, user_id=user_id, token=batch.token)
+            await _sql.let_go(tx, user_id=user_id, token=batch.token, not_before="-infinity")
             return 0
         held = await _hold(tx, user_id, batch, [each.plan.claimed for each in ready])
         still = [each for each in ready if (each.plan.claimed.table, each.plan.claimed.id) in held]

@@ -10,12 +10,13 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
+from typing import Any
 
 import psycopg
 import structlog
 
 from coach.database.pool import Database
-from coach.errors import DatabaseUnavailable, EmbedderUnavailable
+from coach.errors import DatabaseBusy, DatabaseUnavailable, EmbedderUnavailable
 from coach.metrics import EMBEDDED, EMBEDDER_PAUSES
 from coach.pipeline.embedding import embed
 from coach.pipeline.entities import Missing, Work, read
@@ -64,15 +65,20 @@ class Worker:
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             while not self._stopping.is_set():
-                step = asyncio.create_task(self._step())
-                await asyncio.wait({step, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                if not step.done():
-                    await asyncio.wait({step}, timeout=STOP_GRACE)
-                    step.cancel()
-                with suppress(asyncio.CancelledError):
-                    await step
+                await self._step_until(stopped)
         finally:
             stopped.cancel()
+
+    async def _step_until(self, stopped: asyncio.Task[Any]) -> None:
+        step = asyncio.create_task(self._step())
+        try:
+            await asyncio.wait({step, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not step.done():
+                await asyncio.wait({step}, timeout=STOP_GRACE)
+        finally:
+            step.cancel()
+            with suppress(asyncio.CancelledError):
+                await step
 
     def stop(self) -> None:
         """End after the batch at hand."""
@@ -176,6 +182,8 @@ class Worker:
         person = work.people[ready[0].plan.claimed.user_id]
         try:
             EMBEDDED.labels("done").inc(await store(self._db, batch, person, ready, self._queue.clock()))
+        except DatabaseBusy:
+            await self._queue.postpone(batch, person.user_id)
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, psycopg.InternalError) as error:
             if len(ready) == 1:
                 return [(ready[0].plan.claimed, f"The database refused it ({type(error).__name__}).")]

@@ -33,55 +33,90 @@ from due
 where q.user_id = :user_id and q.entity_table = due.entity_table and q.entity_id = due.entity_id
 returning q.user_id, q.entity_table, q.entity_id, q.version, q.attempts, q.expands, q.created_at;
 
--- name: renew(users, token, until)!
-update embedding_queue
+-- name: renew(user_id, token, until)*!
+-- Like all that follow but the storing: a row that somebody writes at the moment is left alone, and comes back with the
+-- end of its lease. To wait for it would keep those of others, and two that wait for each other fail one of them.
+with free as (
+    select entity_table, entity_id
+    from embedding_queue
+    where user_id = :user_id and lease_token = :token
+    for update skip locked
+)
+update embedding_queue q
 set leased_until = :until
+from free
+where q.user_id = :user_id and q.entity_table = free.entity_table and q.entity_id = free.entity_id;
+
+-- name: still_leased(users, token)
+-- Whose rows of a batch are neither finished nor given back.
+select distinct user_id
+from embedding_queue
 where user_id = any (:users::uuid[]) and lease_token = :token;
 
--- name: release(users, token)!
--- Given back as if never claimed: a stop, an upstream that is away. An edit meanwhile has set attempts to 0.
-update embedding_queue
-set lease_token = null, leased_until = '-infinity', attempts = greatest(attempts - 1, 0)
-where user_id = any (:users::uuid[]) and lease_token = :token;
+-- name: let_go(user_id, token, not_before)!
+-- Given back as if never claimed: edited meanwhile, a stop, an upstream that is away, a consent that changed. An edit has
+-- set attempts to 0. Due again at once, or not before.
+with free as (
+    select entity_table, entity_id
+    from embedding_queue
+    where user_id = :user_id and lease_token = :token
+    for update skip locked
+)
+update embedding_queue q
+set lease_token = null,
+    leased_until = '-infinity',
+    attempts = greatest(q.attempts - 1, 0),
+    not_before = greatest(q.not_before, :not_before)
+from free
+where q.user_id = :user_id and q.entity_table = free.entity_table and q.entity_id = free.entity_id;
 
 -- name: charge(user_id, entity_table, entity_id, version, token, not_before, error)*!
 -- A fault of this row's own. An edit meanwhile (another version) gets its chance at once.
-update embedding_queue
+with free as (
+    select entity_table, entity_id
+    from embedding_queue
+    where user_id = :user_id and entity_table = :entity_table and entity_id = :entity_id and lease_token = :token
+    for update skip locked
+)
+update embedding_queue q
 set lease_token = null,
     leased_until = '-infinity',
-    not_before = case when version = :version then :not_before else not_before end,
-    last_error = case when version = :version then :error else last_error end
-where user_id = :user_id and entity_table = :entity_table and entity_id = :entity_id and lease_token = :token;
+    not_before = case when q.version = :version then :not_before else q.not_before end,
+    last_error = case when q.version = :version then :error else q.last_error end
+from free
+where q.user_id = :user_id and q.entity_table = free.entity_table and q.entity_id = free.entity_id;
 
 -- name: bury(user_id, now, most_attempts)
 -- At claim time: rows that took every worker down which claimed them have nobody left to charge them.
-update embedding_queue
+with free as (
+    select entity_table, entity_id
+    from embedding_queue
+    where user_id = :user_id and not_before <= :now and leased_until < :now and attempts >= :most_attempts::integer
+    for update skip locked
+)
+update embedding_queue q
 set not_before = 'infinity',
     lease_token = null,
     leased_until = '-infinity',
-    last_error = coalesce(last_error, 'Every worker that took it ended before it was done.')
-where user_id = :user_id and not_before <= :now and leased_until < :now and attempts >= :most_attempts::integer
-returning entity_table, created_at;
+    last_error = coalesce(q.last_error, 'Every worker that took it ended before it was done.')
+from free
+where q.user_id = :user_id and q.entity_table = free.entity_table and q.entity_id = free.entity_id
+returning q.entity_table, q.created_at;
 
 -- name: hold(user_id, token, tables, ids, versions)
--- What may be finished: ours still, and not edited since. Locked, so that edits, deletes and purges wait for the commit.
+-- What may be finished: ours still, not edited since, and not by somebody's open transaction. Locked, so that edits,
+-- deletes and purges wait for the commit.
 select q.entity_table, q.entity_id
 from unnest(:tables::text[], :ids::uuid[], :versions::bigint[]) k (entity_table, entity_id, version)
 join embedding_queue q
     on q.user_id = :user_id and q.entity_table = k.entity_table and q.entity_id = k.entity_id and q.version = k.version
 where q.lease_token = :token
-for update of q;
+for update of q skip locked;
 
 -- name: finish(user_id, tables, ids)!
 delete from embedding_queue q
 using unnest(:tables::text[], :ids::uuid[]) k (entity_table, entity_id)
 where q.user_id = :user_id and q.entity_table = k.entity_table and q.entity_id = k.entity_id;
-
--- name: let_go(user_id, token)!
--- What was claimed but edited meanwhile, or not stored since a consent changed: due again at once.
-update embedding_queue
-set lease_token = null, leased_until = '-infinity', attempts = greatest(attempts - 1, 0)
-where user_id = :user_id and lease_token = :token;
 
 -- name: expand(user_id, entity_table, entity_id, now)!
 -- A parent was renamed or moved: what names it. Indexes *_own_idx of the foreign keys.
@@ -130,6 +165,7 @@ from (
         and a.behavior_metrics <> '[]'
         and (:entity_table = 'areas' and a.id = :entity_id or :entity_table = 'user_profiles')
 ) named
+order by named.entity_table, named.id
 on conflict (user_id, entity_table, entity_id) do update
 set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null;
 

@@ -155,8 +155,9 @@ async def test_what_goes_while_the_embedder_works_stays_away(
     assert await ann.queued() == []
 
 
+@pytest.mark.parametrize("is_cut_off", [False, True], ids=["told to stop", "cut off"])
 async def test_a_stop_gives_back_what_it_cannot_finish(
-    ann: Someone, stub_worker: Worker, model_stub: StubProvider, monkeypatch: pytest.MonkeyPatch
+    ann: Someone, stub_worker: Worker, model_stub: StubProvider, monkeypatch: pytest.MonkeyPatch, is_cut_off: bool
 ) -> None:
     monkeypatch.setattr("coach.pipeline.worker.STOP_GRACE", 0.1)
     await ann.adds_task("Buy shoes")
@@ -164,9 +165,10 @@ async def test_a_stop_gives_back_what_it_cannot_finish(
     running = asyncio.create_task(stub_worker.run())
     await model_stub.until(lambda stub: stub.embedding_calls == 1)
 
-    stub_worker.stop()
-    await asyncio.wait_for(running, 2)
+    running.cancel() if is_cut_off else stub_worker.stop()
+    await asyncio.wait({running}, timeout=2)
 
+    assert running.done()
     assert await ann.rows(
         "select attempts, lease_token, leased_until < now() from embedding_queue where user_id = %(me)s"
     ) == [(0, None, True)]

@@ -1,0 +1,107 @@
+"""People write while the worker stores: nobody waits for long, and it is never theirs that fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from psycopg import AsyncConnection
+
+from coach.database.pool import Database
+from coach.pipeline.queue import Queue
+from coach.pipeline.worker import Worker
+from tests.integration.pipeline.conftest import Someone, until
+
+Make = Callable[[], Awaitable[Someone]]
+
+DUE = "select count(*) from embedding_queue where user_id = %(me)s and leased_until < now()"
+ATTEMPTED = "select max(attempts) from embedding_queue where user_id = %(me)s"
+
+
+@pytest.fixture
+async def other(owner_url: str) -> AsyncIterator[AsyncConnection[Any]]:
+    """A connection of an application's, in a transaction that it leaves open."""
+    async with await AsyncConnection.connect(owner_url) as connection:
+        yield connection
+        await connection.rollback()
+
+
+async def due(person: Someone) -> int:
+    ((count,),) = await person.rows(DUE)
+    return int(count)
+
+
+async def test_a_transaction_that_one_left_open_holds_up_nobody_else(
+    ann: Someone, someone: Make, worker: Worker, other: AsyncConnection[Any]
+) -> None:
+    ben = await someone()
+    for person in (ann, ben):
+        await person.adds_task("Buy shoes")
+    await other.execute("select from user_profiles where id = %s for update", (ann.id,))
+
+    await asyncio.wait_for(worker.work(), 5)
+
+    assert len(await ben.remembered()) == 1
+    assert await ann.remembered() == []
+    assert await ann.rows(ATTEMPTED) == [(0,)]
+    await other.rollback()
+    await until(lambda: _works(worker, ann))
+
+
+async def test_what_is_held_up_is_not_embedded_again_and_again(
+    ann: Someone, worker: Worker, other: AsyncConnection[Any]
+) -> None:
+    await ann.adds_task("Buy shoes")
+    await other.execute("select from user_profiles where id = %s for update", (ann.id,))
+
+    await worker.work()
+
+    assert not await worker.work(), "nothing is due at once"
+
+
+async def test_where_a_person_and_the_worker_wait_for_each_other_the_worker_gives_way(
+    ann: Someone, worker: Worker, other: AsyncConnection[Any], owner: Any
+) -> None:
+    task = await ann.adds_task("Buy shoes")
+    await other.execute(
+        """
+        insert into user_metadata_embeddings
+            (user_id, domain_tag, entity_id, text_snippet, embedding, embedding_model)
+        values (%s, 'task', %s, 'x', array_fill(0.1::real, array[1536])::halfvec(1536), 'wordllama')
+        """,
+        (ann.id, task),
+    )
+    working = asyncio.create_task(worker.work())  # holds the queue row, and waits for that vector
+    await asyncio.sleep(1.3)  # PostgreSQL looks for a deadlock after a second: the next to wait would be who fails
+
+    await asyncio.wait_for(other.execute("delete from tasks where id = %s", (task,)), 5)
+
+    await other.commit()
+    await working
+    assert await ann.remembered() == []
+    assert await ann.queued() == []
+
+
+async def test_a_row_that_somebody_writes_keeps_no_other_from_being_renewed_or_given_back(
+    ann: Someone, someone: Make, worker_db: Database, other: AsyncConnection[Any]
+) -> None:
+    ben, queue = await someone(), Queue(worker_db)
+    for person in (ann, ben):
+        await person.adds_task("Buy shoes")
+    (batch,) = await queue.claims()
+    assert (await due(ann), await due(ben)) == (0, 0)
+    await other.execute("update tasks set name = 'Buy boots' where user_id = %s", (ann.id,))
+
+    async with asyncio.timeout(5):
+        await queue.renew(batch)
+        await queue.charge(batch, [(batch.of(ann.id)[0], "Refused.")])
+        await queue.release(batch)
+
+    assert (await due(ann), await due(ben)) == (0, 1), "hers comes back with the end of its lease"
+
+
+async def _works(worker: Worker, person: Someone) -> bool:
+    await worker.work()
+    return len(await person.remembered()) == 1
