@@ -47,7 +47,6 @@ class PillarRow(Struct, frozen=True):
     name: str
     description: str | None
     time_allocation_percentage: float | None
-    archived: bool = False
 
 
 class AreaRow(Struct, frozen=True):
@@ -58,7 +57,6 @@ class AreaRow(Struct, frozen=True):
     description: str | None
     importance: int
     pillar: str | None = None
-    archived: bool = False
 
 
 class ProjectRow(Struct, frozen=True):
@@ -71,7 +69,6 @@ class ProjectRow(Struct, frozen=True):
     completion_percentage: float
     area: str | None = None
     pillar: str | None = None
-    archived: bool = False
 
 
 class TaskContext(Struct, frozen=True):
@@ -99,7 +96,6 @@ class TaskRow(Struct, frozen=True):
     project: str | None = None
     area: str | None = None
     pillar: str | None = None
-    archived: bool = False
 
 
 class JournalRow(Struct, frozen=True):
@@ -132,9 +128,7 @@ def task_context(metadata: object) -> TaskContext | None:
 def of_pillar(row: PillarRow) -> Snippet:
     share = row.time_allocation_percentage
     meant = f"It is meant to get {share:g} percent of the time." if share is not None else ""
-    return Snippet(
-        "pillar", row.id, 0, row.name, _joined(f"Pillar: {row.name}.", row.description, meant, _archived(row))
-    )
+    return Snippet("pillar", row.id, 0, row.name, _joined(f"Pillar: {row.name}.", row.description, meant))
 
 
 def of_area(row: AreaRow) -> Snippet:
@@ -144,7 +138,7 @@ def of_area(row: AreaRow) -> Snippet:
         row.id,
         0,
         row.name,
-        _joined(f"{row.name}.", row.description, f"{place}, importance {row.importance} of 5.", _archived(row)),
+        _joined(f"{row.name}.", row.description, f"{place}, importance {row.importance} of 5."),
     )
 
 
@@ -152,14 +146,14 @@ def of_project(row: ProjectRow) -> Snippet:
     deadline = f", deadline {day_in_words(row.deadline)}" if row.deadline else ""
     state = f"{row.status}, {row.priority} priority, {row.completion_percentage:g} percent done{deadline}."
     place = f"Project in {row.area}." if row.area else "Project."
-    text = _joined(f"{row.name}.", row.description, place, state, _archived(row))
+    text = _joined(f"{row.name}.", row.description, place, state)
     return Snippet("project", row.id, 0, row.name, text + _farther_up(row.pillar))
 
 
 def of_task(row: TaskRow) -> Snippet:
     """Its context metadata is in it where the row carries them: the caller reads the consent ``store_task_context``."""
     place = f"Task of the project {row.project}." if row.project else "Task."
-    text = _joined(f"{row.name}.", row.description, place, _task_state(row), _effort(row), _archived(row))
+    text = _joined(f"{row.name}.", row.description, place, _task_state(row), _effort(row))
     return Snippet("task", row.id, 0, row.name, text + _farther_up(row.area, row.pillar))
 
 
@@ -233,11 +227,6 @@ def _effort(row: TaskRow) -> str:
         )
     said = "; ".join(part for part in parts if part)
     return f"Needs {said}." if said else ""
-
-
-def _archived(row: PillarRow | AreaRow | ProjectRow | TaskRow) -> str:
-    """What was put away is remembered as such: the coach may speak of it, and knows that it is over."""
-    return "Archived: no longer pursued." if row.archived else ""
 
 
 def _farther_up(*names: str | None) -> str:

@@ -49,21 +49,21 @@ from (
 order by user_id, vectors desc, embedding_model
 on conflict do nothing;
 
--- What of life may be embedded, by consent. Nobody's to read: functions of the owner's queue from it.
+-- What of life may be embedded, by consent: not what was put away. Nobody's to read: functions of the owner's queue from it.
 create view coach.embeddable_life as
-select user_id, 'pillars' as entity_table, id as entity_id from public.pillars
+select user_id, 'pillars' as entity_table, id as entity_id from public.pillars where not archived
 union all
-select user_id, 'areas', id from public.areas
+select user_id, 'areas', id from public.areas where not archived
 union all
-select user_id, 'projects', id from public.projects
+select user_id, 'projects', id from public.projects where not archived
 union all
-select user_id, 'tasks', id from public.tasks
+select user_id, 'tasks', id from public.tasks where not archived
 union all
 select user_id, 'journal_entries', id from public.journal_entries where not deleted
 union all
-select user_id, 'pillar_metrics', id from public.pillars where behavior_metrics <> '[]'
+select user_id, 'pillar_metrics', id from public.pillars where behavior_metrics <> '[]' and not archived
 union all
-select user_id, 'area_metrics', id from public.areas where behavior_metrics <> '[]'
+select user_id, 'area_metrics', id from public.areas where behavior_metrics <> '[]' and not archived
 union all
 select m.user_id, 'ai_conversation_memory', m.id
 from public.ai_conversation_memory m
@@ -124,7 +124,7 @@ begin
 end
 $$;
 
--- A deleted row. Arguments: its table, its domain, and its metrics' name in the queue. Sorts before coach_forget, which
+-- A deleted row, or one that was put away. Arguments: its table, its domain, and its metrics' name in the queue. Sorts before coach_forget, which
 -- deletes the same vectors once more: what a change of model was copying at that moment is seen by the second.
 create function coach.unqueue_row() returns trigger
 language plpgsql security definer
@@ -169,25 +169,35 @@ create trigger coach_embed_dropped
     execute function coach.unqueue_row('journal_entries', 'journal_entry');
 
 create trigger coach_embed_added
-    after insert on public.pillars for each row execute function coach.queue_row('pillars', 'false');
+    after insert on public.pillars for each row
+    when (not new.archived)
+    execute function coach.queue_row('pillars', 'false');
 create trigger coach_embed_added
-    after insert on public.areas for each row execute function coach.queue_row('areas', 'false');
+    after insert on public.areas for each row
+    when (not new.archived)
+    execute function coach.queue_row('areas', 'false');
 create trigger coach_embed_added
-    after insert on public.projects for each row execute function coach.queue_row('projects', 'false');
+    after insert on public.projects for each row
+    when (not new.archived)
+    execute function coach.queue_row('projects', 'false');
 create trigger coach_embed_added
-    after insert on public.tasks for each row execute function coach.queue_row('tasks', 'false');
+    after insert on public.tasks for each row
+    when (not new.archived)
+    execute function coach.queue_row('tasks', 'false');
 create trigger coach_embed_added
     after insert on public.journal_entries
     for each row
     when (not new.deleted)
     execute function coach.queue_row('journal_entries', 'false');
 
--- The columns that a snippet is made of. One that others name it by, or that hangs it elsewhere, expands.
+-- The columns that a snippet is made of. One that others name it by, or that hangs it elsewhere, expands, and is queued of
+-- what was put away as well: the worker finds no snippet of it, but of what is in it.
 create trigger coach_embed_changed
     after update on public.pillars
     for each row
     when (
-        (new.description, new.time_allocation_percentage, new.archived)
+        not new.archived
+        and (new.description, new.time_allocation_percentage, new.archived)
         is distinct from (old.description, old.time_allocation_percentage, old.archived)
     )
     execute function coach.queue_row('pillars', 'false');
@@ -200,7 +210,8 @@ create trigger coach_embed_changed
     after update on public.areas
     for each row
     when (
-        (new.description, new.importance, new.archived)
+        not new.archived
+        and (new.description, new.importance, new.archived)
         is distinct from (old.description, old.importance, old.archived)
     )
     execute function coach.queue_row('areas', 'false');
@@ -213,7 +224,8 @@ create trigger coach_embed_changed
     after update on public.projects
     for each row
     when (
-        (new.description, new.status, new.priority, new.deadline, new.completion_percentage, new.archived)
+        not new.archived
+        and (new.description, new.status, new.priority, new.deadline, new.completion_percentage, new.archived)
         is distinct from
         (old.description, old.status, old.priority, old.deadline, old.completion_percentage, old.archived)
     )
@@ -227,7 +239,8 @@ create trigger coach_embed_changed
     after update on public.tasks
     for each row
     when (
-        (
+        not new.archived
+        and (
             new.name, new.description, new.project_id, new.status, new.completed, new.completed_at, new.priority,
             new.due_date, new.due_time, new.recurrence, new.estimated_duration, new.task_metadata, new.archived
         )
@@ -251,22 +264,28 @@ create trigger coach_embed_changed
 create trigger coach_embed_measured
     after insert on public.pillars
     for each row
-    when (new.behavior_metrics <> '[]')
+    when (new.behavior_metrics <> '[]' and not new.archived)
     execute function coach.queue_row('pillar_metrics', 'false');
 create trigger coach_embed_remeasured
     after update on public.pillars
     for each row
-    when (new.behavior_metrics is distinct from old.behavior_metrics)
+    when (
+        not new.archived
+        and (new.behavior_metrics is distinct from old.behavior_metrics or old.archived and new.behavior_metrics <> '[]')
+    )
     execute function coach.queue_row('pillar_metrics', 'false');
 create trigger coach_embed_measured
     after insert on public.areas
     for each row
-    when (new.behavior_metrics <> '[]')
+    when (new.behavior_metrics <> '[]' and not new.archived)
     execute function coach.queue_row('area_metrics', 'false');
 create trigger coach_embed_remeasured
     after update on public.areas
     for each row
-    when (new.behavior_metrics is distinct from old.behavior_metrics)
+    when (
+        not new.archived
+        and (new.behavior_metrics is distinct from old.behavior_metrics or old.archived and new.behavior_metrics <> '[]')
+    )
     execute function coach.queue_row('area_metrics', 'false');
 
 -- Days in snippets are the user's own: another zone, and the worker looks at what names one.

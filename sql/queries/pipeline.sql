@@ -125,12 +125,13 @@ select :user_id, named.entity_table, named.id, :now
 from (
     select 'areas' as entity_table, a.id
     from areas a
-    where a.user_id = :user_id and :entity_table = 'pillars' and a.pillar_id = :entity_id
+    where a.user_id = :user_id and not a.archived and :entity_table = 'pillars' and a.pillar_id = :entity_id
     union all
     select 'projects', p.id
     from projects p
     left join areas a on a.user_id = p.user_id and a.id = p.area_id
     where p.user_id = :user_id
+        and not p.archived
         and (
             :entity_table = 'pillars' and a.pillar_id = :entity_id
             or :entity_table = 'areas' and p.area_id = :entity_id
@@ -142,6 +143,7 @@ from (
     left join projects p on p.user_id = t.user_id and p.id = t.project_id
     left join areas a on a.user_id = p.user_id and a.id = p.area_id
     where t.user_id = :user_id
+        and not t.archived
         and (
             :entity_table = 'pillars' and a.pillar_id = :entity_id
             or :entity_table = 'areas' and p.area_id = :entity_id
@@ -157,12 +159,14 @@ from (
     from pillars l
     where l.user_id = :user_id
         and l.behavior_metrics <> '[]'
+        and not l.archived
         and (:entity_table = 'pillars' and l.id = :entity_id or :entity_table = 'user_profiles')
     union all
     select 'area_metrics', a.id
     from areas a
     where a.user_id = :user_id
         and a.behavior_metrics <> '[]'
+        and not a.archived
         and (:entity_table = 'areas' and a.id = :entity_id or :entity_table = 'user_profiles')
 ) named
 order by named.entity_table, named.id
@@ -219,15 +223,15 @@ where user_id = :user_id
 for share;
 
 -- name: pillars(users, ids)
-select
-    l.user_id, l.id, l.updated_at, l.name, l.description, l.time_allocation_percentage::float8, l.archived
+-- Here and below: of what was put away nothing is found, so that nothing of it stays.
+select l.user_id, l.id, l.updated_at, l.name, l.description, l.time_allocation_percentage::float8
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join pillars l on l.user_id = k.user_id and l.id = k.id;
+join pillars l on l.user_id = k.user_id and l.id = k.id and not l.archived;
 
 -- name: areas(users, ids)
-select a.user_id, a.id, a.updated_at, a.name, a.description, a.importance, l.name, a.archived
+select a.user_id, a.id, a.updated_at, a.name, a.description, a.importance, l.name
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join areas a on a.user_id = k.user_id and a.id = k.id
+join areas a on a.user_id = k.user_id and a.id = k.id and not a.archived
 left join pillars l on l.user_id = a.user_id and l.id = a.pillar_id;
 
 -- name: projects(users, ids)
@@ -237,9 +241,9 @@ select
     case
         when p.deadline between '0002-01-01' and '9998-12-31' then coach.local_time(p.deadline, u.timezone)::date
     end,
-    p.completion_percentage::float8, a.name, l.name, p.archived
+    p.completion_percentage::float8, a.name, l.name
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join projects p on p.user_id = k.user_id and p.id = k.id
+join projects p on p.user_id = k.user_id and p.id = k.id and not p.archived
 left join areas a on a.user_id = p.user_id and a.id = p.area_id
 left join pillars l on l.user_id = a.user_id and l.id = a.pillar_id
 left join user_profiles u on u.id = p.user_id;
@@ -254,9 +258,9 @@ select
         when t.completed_at between '0002-01-01' and '9998-12-31'
         then coach.local_time(t.completed_at, u.timezone)::date
     end,
-    t.recurrence, t.estimated_duration, t.task_metadata, p.name, a.name, l.name, t.archived
+    t.recurrence, t.estimated_duration, t.task_metadata, p.name, a.name, l.name
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join tasks t on t.user_id = k.user_id and t.id = k.id
+join tasks t on t.user_id = k.user_id and t.id = k.id and not t.archived
 left join projects p on p.user_id = t.user_id and p.id = t.project_id
 left join areas a on a.user_id = p.user_id and a.id = p.area_id
 left join pillars l on l.user_id = a.user_id and l.id = a.pillar_id
@@ -276,12 +280,12 @@ where not j.deleted;
 -- name: pillar_metrics(users, ids)
 select l.user_id, l.id, l.updated_at, l.name, 'Pillar', l.behavior_metrics
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join pillars l on l.user_id = k.user_id and l.id = k.id;
+join pillars l on l.user_id = k.user_id and l.id = k.id and not l.archived;
 
 -- name: area_metrics(users, ids)
 select a.user_id, a.id, a.updated_at, a.name, 'Area', a.behavior_metrics
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join areas a on a.user_id = k.user_id and a.id = k.id;
+join areas a on a.user_id = k.user_id and a.id = k.id and not a.archived;
 
 -- name: messages(users, ids)
 -- With the models that it has vectors of already.

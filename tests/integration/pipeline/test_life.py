@@ -92,14 +92,53 @@ async def test_a_renamed_pillar_reaches_everything_under_it_by_one_row(ann: Some
     assert await ann.queued() == []
 
 
-async def test_an_archived_project_is_remembered_as_such(ann: Someone, worker: Worker) -> None:
+@pytest.mark.parametrize("table", ["pillars", "areas", "projects", "tasks"])
+async def test_what_is_archived_is_found_no_more_from_that_moment_until_it_is_taken_up_again(
+    ann: Someone, worker: Worker, table: str
+) -> None:
+    id_, domain = await plant(ann), table.removesuffix("s")
+    if table in ("pillars", "areas"):
+        points = json.dumps([{"timestamp": datetime.now(UTC).isoformat(), "alignment_score": 0.5}])
+        await ann.does(f"update {table} set behavior_metrics = %(points)s", points=points)
+    await worker.work()
+    before = [await ann.remembered(tag) for tag in (domain, "behavior_summary")]
+    assert len(before[0]) == 1
+
+    await ann.does(f"update {table} set archived = true where id = %(id)s", id=id_)
+
+    assert [await ann.remembered(tag) for tag in (domain, "behavior_summary")] == [[], []]
+    assert await ann.queued() == []
+    await ann.does(f"update {table} set description = 'In a drawer' where id = %(id)s", id=id_)
+    assert await ann.queued() == []
+
+    await ann.does(f"update {table} set description = null, archived = false where id = %(id)s", id=id_)
+    await worker.work()
+    assert [await ann.remembered(tag) for tag in (domain, "behavior_summary")] == before
+
+
+async def test_what_comes_archived_is_not_embedded_and_what_waited_waits_no_more(ann: Someone, worker: Worker) -> None:
+    await ann.adds_task("Put away at once", archived=True)
+    assert await ann.queued() == []
+
+    id_ = await ann.adds_task("Put away before anybody looked")
+    await ann.does("update tasks set archived = true where id = %(id)s", id=id_)
+    assert await ann.queued() == []
+
+
+async def test_an_archived_area_is_named_as_it_is_called_now_by_what_goes_on_in_it(
+    ann: Someone, worker: Worker
+) -> None:
     id_ = await plant(ann)
+    await ann.does("update areas set archived = true where id = %(id)s", id=id_)
     await worker.work()
 
-    await ann.does("update projects set archived = true where id = %(id)s", id=id_)
-    await worker.work()
+    await ann.does("update areas set name = 'Walking' where id = %(id)s", id=id_)
+    for _ in range(2):
+        await worker.work()
 
-    assert (await ann.remembered("project"))[0].endswith("Archived: no longer pursued.\n↑ Part of Health.")
+    assert await ann.remembered("area") == []
+    assert "Part of Walking, Health." in (await ann.remembered())[0]
+    assert await ann.queued() == []
 
 
 async def test_what_is_deleted_goes_at_once_with_its_queue_row(ann: Someone, worker: Worker) -> None:
