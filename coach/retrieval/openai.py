@@ -117,10 +117,15 @@ class OpenAIEmbedder:
 
 
 def worth_retrying(error: Exception) -> bool:
-    """Time-outs, broken connections, 408, 409, 429 and 5xx; asking again does not help with the rest."""
+    """Time-outs, broken connections, 408, 409, 429 and 5xx; asking again does not help with the rest.
+
+    Nor where the provider says for how long it wants to be left alone: that is for whoever asked.
+    """
     import openai
 
     if isinstance(error, openai.APIStatusError):
+        if error.status_code in (429, 503) and "retry-after" in error.response.headers:
+            return False
         return error.status_code in (408, 409, 429) or error.status_code >= 500
     return isinstance(error, openai.APIConnectionError)
 

@@ -99,6 +99,18 @@ async def test_a_provider_that_stumbles_is_asked_again(build: Build, model_stub:
     assert model_stub.embedding_calls == 3
 
 
+@pytest.mark.parametrize("code", [429, 503])
+async def test_a_provider_that_names_a_time_is_not_asked_before(
+    build: Build, model_stub: StubProvider, code: int
+) -> None:
+    model_stub.embeddings_always(Status(code, retry_after=30))
+
+    with pytest.raises(EmbedderUnavailable) as caught:
+        await build().embed_query("knee")
+
+    assert (model_stub.embedding_calls, caught.value.retry_after) == (1, 30)
+
+
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 422])
 async def test_what_asking_again_cannot_help_is_asked_once(build: Build, model_stub: StubProvider, code: int) -> None:
     model_stub.embeddings_always(Status(code))
