@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -75,17 +75,20 @@ class Queue:
     def __init__(self, db: Database, clock: Callable[[], datetime] = utc_now) -> None:
         self._db, self.clock = db, clock
 
-    async def claims(self) -> list[Batch]:
-        """A batch of each level that has something due; what has failed too often is buried instead."""
+    async def claims(self) -> AsyncGenerator[Batch, None]:
+        """A batch of each level that has something due; what has failed too often is buried instead.
+
+        Each is claimed when the one before it is done: a lease that runs while its rows wait for others ends too soon.
+        """
         now = self.clock()
         async with self._db.as_operator() as tx:
             due = [row async for row in _sql.due(tx, now=now, scan=SCAN)]
         await self._bury([user for user, attempts, _ in due if attempts >= ATTEMPTS], now)
-        batches = [
-            await self._claim([user for user, attempts, _ in due if low <= attempts <= high], low, high, size, now)
-            for low, high, size in LEVELS
-        ]
-        return [batch for batch in batches if batch.rows]
+        for low, high, size in LEVELS:
+            users = [user for user, attempts, _ in due if low <= attempts <= high]
+            batch = await self._claim(users, low, high, size, self.clock())
+            if batch.rows:
+                yield batch
 
     async def _claim(self, users: Iterable[UUID], low: int, high: int, size: int, now: datetime) -> Batch:
         """Everybody's fair share first: an import of one must not keep the edit of another waiting."""

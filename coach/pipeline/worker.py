@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
 
@@ -104,11 +104,15 @@ class Worker:
         """Everything that is due now, then a step of a change of model; false where there was nothing to do."""
         if not await self._reembedding.is_current():
             return False
-        batches = await self._queue.claims()
-        for batch in batches:
-            async with self._leased(batch):
-                await self._process(batch)
-        if batches or self._paused_for() > 0:
+        has_worked = False
+        async with aclosing(self._queue.claims()) as batches:
+            async for batch in batches:
+                async with self._leased(batch):
+                    await self._process(batch)
+                has_worked = True
+                if self._paused_for() > 0:
+                    break
+        if has_worked or self._paused_for() > 0:
             return True
         try:
             return await self._reembedding.step()

@@ -90,7 +90,7 @@ async def test_a_row_that_somebody_writes_keeps_no_other_from_being_renewed_or_g
     ben, queue = await someone(), Queue(worker_db)
     for person in (ann, ben):
         await person.adds_task("Buy shoes")
-    (batch,) = await queue.claims()
+    (batch,) = [batch async for batch in queue.claims()]
     assert (await due(ann), await due(ben)) == (0, 0)
     await other.execute("update tasks set name = 'Buy boots' where user_id = %s", (ann.id,))
 

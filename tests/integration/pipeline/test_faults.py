@@ -78,6 +78,40 @@ async def test_an_upstream_that_is_away_costs_no_row_an_attempt(
     assert len(await ann.remembered()) == 1
 
 
+async def tried_before(person: Someone, times: int) -> None:
+    id_ = await person.adds_task(f"Tried {times} times")
+    await person.does("update embedding_queue set attempts = %(times)s where entity_id = %(id)s", id=id_, times=times)
+
+
+async def test_an_upstream_that_wants_to_be_left_alone_is_not_asked_for_what_else_is_due(
+    ann: Someone, stub_worker: Worker, model_stub: StubProvider
+) -> None:
+    await ann.adds_task("Buy shoes")
+    for times in (3, 5):
+        await tried_before(ann, times)
+    model_stub.embeddings_always(Status(429, retry_after="30"))
+
+    await stub_worker.work()
+
+    assert model_stub.embedding_calls == 1
+    assert await ann.rows(ATTEMPTED) == [(5,)]
+
+
+async def test_no_lease_runs_while_its_rows_wait_for_others(
+    ann: Someone, stub_worker: Worker, model_stub: StubProvider
+) -> None:
+    """It would end before their turn came, and others would take and charge them again and again."""
+    await ann.adds_task("Buy shoes")
+    await tried_before(ann, 5)
+    model_stub.embeddings_will(Embeddings(delay=0.3))
+    working = asyncio.create_task(stub_worker.work())
+    await model_stub.until(lambda stub: stub.embedding_calls == 1)
+
+    assert await ann.rows(ATTEMPTED) == [(5,)]
+    await working
+    assert len(await ann.remembered()) == 2
+
+
 async def test_a_poisoned_text_takes_nobody_along_and_is_given_up_alone(
     ann: Someone, someone: Callable[[], Awaitable[Someone]], worker_db: Database
 ) -> None:
