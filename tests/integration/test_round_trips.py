@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
+import socket
+import sys
+from asyncio.trsock import TransportSocket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,19 +24,34 @@ HEALTH = UUID(int=1)
 
 
 class Wire:
-    """A relay before the database that counts what a client writes."""
+    """A relay before the database that counts what a client writes, as the kernel does.
+
+    Not its own reads: what waits together in a socket is read at once. With TCP_NODELAY, as libpq has it, each write is
+    a segment of its own.
+    """
+
+    DATA_SEGMENTS_IN = 152  # struct tcp_info of Linux, tcpi_data_segs_in
+    HELD = 256
 
     def __init__(self) -> None:
-        self.writes = 0
+        self._sockets: list[TransportSocket] = []
 
-    async def relay(self, socket: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream, downstream = await asyncio.open_unix_connection(socket)
-        await asyncio.gather(self._pass_on(reader, downstream, counts=True), self._pass_on(upstream, writer))
+    @property
+    def writes(self) -> int:
+        return sum(self._segments(each) for each in self._sockets if each.fileno() >= 0)
 
-    async def _pass_on(self, source: asyncio.StreamReader, to: asyncio.StreamWriter, *, counts: bool = False) -> None:
+    def _segments(self, connection: TransportSocket) -> int:
+        told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, self.HELD)
+        return int.from_bytes(told[self.DATA_SEGMENTS_IN : self.DATA_SEGMENTS_IN + 4], sys.byteorder)
+
+    async def relay(self, database: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._sockets.append(writer.get_extra_info("socket"))
+        upstream, downstream = await asyncio.open_unix_connection(database)
+        await asyncio.gather(self._pass_on(reader, downstream), self._pass_on(upstream, writer))
+
+    async def _pass_on(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             while data := await source.read(1 << 20):
-                self.writes += counts
                 to.write(data)
         to.close()
 
@@ -49,16 +65,14 @@ async def wire() -> Wire:
 async def watched(database_url: str, wire: Wire) -> AsyncIterator[Database]:
     """One connection, through the relay."""
     where = conninfo_to_dict(database_url)
-    socket = f".s.PGSQL.{where['port']}"
-    folder = tempfile.mkdtemp(prefix="wire-")
-    real = str(Path(str(where["host"])) / socket)
-    server = await asyncio.start_unix_server(lambda r, w: wire.relay(real, r, w), Path(folder) / socket)
-    database = Database(make_conninfo(database_url, host=folder), min_size=1, max_size=1)
+    real = str(Path(str(where["host"])) / f".s.PGSQL.{where['port']}")
+    server = await asyncio.start_server(lambda r, w: wire.relay(real, r, w), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    database = Database(make_conninfo(database_url, host="127.0.0.1", port=port), min_size=1, max_size=1)
     await database.open()
     yield database
     await database.close()
     server.close()
-    shutil.rmtree(folder)
 
 
 async def names(owner: Any, user: UUID) -> list[str]:
@@ -93,6 +107,19 @@ async def test_a_transaction_that_is_looked_into_is_a_write_a_step(
     assert wire.writes - before == 3  # begin, the three, commit
 
 
+async def test_a_question_that_travels_with_the_beginning_needs_no_write_of_its_own(
+    watched: Database, wire: Wire, new_user: Any
+) -> None:
+    user = await new_user()
+
+    async def look(tx: Any) -> Any:
+        return await (await tx.execute("select count(*) from pillars")).fetchone()
+
+    before = wire.writes
+    async with watched.asking(user, look) as (_, counted):
+        assert (counted, wire.writes - before) == ((0,), 1)
+
+
 async def one_of(db: Database, user: UUID, *asks: Asked) -> None:
     await db.once(user, *asks)
 
@@ -114,6 +141,35 @@ async def test_the_first_mistake_is_told_nothing_is_kept_and_the_connection_serv
 
     assert await names(owner, user) == []
     assert await watched.once(user, Asked("select 1")) == [[(1,)]]
+
+
+async def test_a_transaction_that_is_cancelled_keeps_nothing_and_its_connection_serves_on(
+    watched: Database, owner: Any, new_user: Any
+) -> None:
+    """In the middle of its one round trip: the commit was sent along, and must not be reached."""
+    user = await new_user()
+    slow = Asked("select pg_sleep(30)")
+    task = asyncio.create_task(watched.once(user, Asked(PILLAR, (user, HEALTH, "Half")), slow))
+    await until_sleeping(owner)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    async with asyncio.timeout(5):
+        assert await watched.once(user, Asked("select 1"), Asked("select 2")) == [[(1,)], [(2,)]]
+    assert await names(owner, user) == []
+
+
+async def until_sleeping(owner: Any) -> None:
+    async with asyncio.timeout(5):
+        while True:
+            asleep = await owner.execute(
+                "select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+            )
+            if await asleep.fetchone() is not None:
+                return
+            await asyncio.sleep(0.01)
 
 
 async def test_answers_beyond_what_the_socket_holds_come_through(watched: Database, new_user: Any) -> None:

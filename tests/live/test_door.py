@@ -182,6 +182,20 @@ async def test_a_search_finds_what_was_said_and_only_the_searchers_own(person):
     assert other["items"] == []
 
 
+async def test_a_search_for_the_very_words_of_a_message_finds_it_and_a_turn_does_not(ann):
+    words = "Who is my physio in Kreuzberg?"
+    await ann.asks(words)
+
+    found = (await ann.gets(f"/api/search?q={words}")).json()
+    again = await ann.asks(words)
+
+    assert words in {item["snippet"] for item in found["items"]}
+    sources = [
+        part["providerMetadata"]["coach"]["snippet"] for part in again.parts if part["type"] == "source-document"
+    ]
+    assert words not in sources
+
+
 async def test_a_search_within_one_domain_finds_nothing_of_another(ann):
     await ann.asks("The physio in Kreuzberg is called Dr. Okafor.")
 

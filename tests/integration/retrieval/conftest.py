@@ -69,6 +69,16 @@ class Person:
                 ],
             )
 
+    async def has_lived_long(self) -> None:
+        """So many rows that not all are compared. They are of another model and without words: none is ever found."""
+        async with self.db.as_user(self.id) as tx:
+            await tx.execute(
+                "insert into user_metadata_embeddings"
+                " (user_id, domain_tag, entity_id, title, text_snippet, embedding, embedding_model)"
+                " select %s, 'task', gen_random_uuid(), '', '', %s, 'of long ago' from generate_series(1, 2000)",
+                (self.id, halfvec(await EMBEDDER.embed_query("then"))),
+            )
+
     async def finds(
         self, question: str, *, vector: Vector | None = None, words_only: bool = False, **more: Any
     ) -> list[Source]:
@@ -126,3 +136,12 @@ def clustered(count: int, clusters: int = 20, seed: int = 3) -> Vector:
 
 def texts_of(sources: Sequence[Source]) -> list[str]:
     return [source.text for source in sources]
+
+
+@pytest.fixture(params=["few", "many"])
+async def anyone(new_person: NewPerson, request: pytest.FixtureRequest) -> Person:
+    """Somebody all of whose rows are compared, and somebody of whose rows some are chosen."""
+    person = await new_person()
+    if request.param == "many":
+        await person.has_lived_long()
+    return person

@@ -10,7 +10,8 @@ import pytest
 
 from coach.bench.vector_space import Space
 from coach.pipeline.snippets import searched
-from tests.integration.retrieval.conftest import NOW, NewPerson, Person, clustered, texts_of
+from coach.retrieval.base import halfvec
+from tests.integration.retrieval.conftest import EMBEDDER, NOW, NewPerson, Person, clustered, texts_of
 
 KNEE = "My knee hurts whenever I run downhill"
 
@@ -97,25 +98,25 @@ async def test_the_chunks_of_one_entry_are_one_source(ann: Person) -> None:
     assert found[0].text == "The knee hurt again"
 
 
-async def test_nothing_of_another_user_is_found(ann: Person, bob: Person) -> None:
+async def test_nothing_of_another_user_is_found(anyone: Person, bob: Person) -> None:
     await bob.said(KNEE, "Rest it")
     await bob.wrote("Knee", KNEE)
 
-    assert await ann.finds(KNEE) == []
+    assert await anyone.finds(KNEE) == []
     assert len(await bob.finds(KNEE)) == 3
 
 
-async def test_withdrawn_consent_finds_nothing_not_even_what_is_still_stored(ann: Person) -> None:
-    await ann.said(KNEE, "Rest it")
-    await ann.consents(record_rag_snippets=True)
-    assert await ann.finds(KNEE)
+async def test_withdrawn_consent_finds_nothing_not_even_what_is_still_stored(anyone: Person) -> None:
+    await anyone.said(KNEE, "Rest it")
+    await anyone.consents(record_rag_snippets=True)
+    assert await anyone.finds(KNEE)
 
-    await ann.run("alter table user_analytics_preferences disable trigger user")
-    await ann.run("update user_analytics_preferences set record_rag_snippets = false where user_id = $user")
-    await ann.run("alter table user_analytics_preferences enable trigger user")
+    await anyone.run("alter table user_analytics_preferences disable trigger user")
+    await anyone.run("update user_analytics_preferences set record_rag_snippets = false where user_id = $user")
+    await anyone.run("alter table user_analytics_preferences enable trigger user")
 
-    assert await ann.finds(KNEE) == []
-    assert await ann.finds(KNEE, words_only=True) == []
+    assert await anyone.finds(KNEE) == []
+    assert await anyone.finds(KNEE, words_only=True) == []
 
 
 @pytest.mark.parametrize(
@@ -126,42 +127,66 @@ async def test_withdrawn_consent_finds_nothing_not_even_what_is_still_stored(ann
         "update ai_conversation_memory set status = 'streaming' where user_id = $user",
         "update ai_conversation_memory set status = 'failed' where user_id = $user",
         "update ai_conversation_memory set message_role = 'system' where user_id = $user",
+        "update ai_conversation_memory set model_used = 'offline' where user_id = $user",
     ],
 )
-async def test_what_is_no_memory_is_not_found(ann: Person, change: str) -> None:
-    await ann.said(KNEE, "Rest it")
+async def test_what_is_no_memory_is_not_found(anyone: Person, change: str) -> None:
+    await anyone.said(KNEE, "Rest it")
 
-    await ann.run(change)
+    await anyone.run(change)
 
-    assert await ann.finds(KNEE) == []
+    assert await anyone.finds(KNEE) == []
 
 
-async def test_the_running_turn_does_not_find_its_own_question(ann: Person) -> None:
-    await ann.said(KNEE, "Rest it")
-    [(question,)] = await ann.run(
+async def test_a_question_asked_before_is_left_out_where_it_would_answer_itself(anyone: Person) -> None:
+    await anyone.said(f"  {KNEE}\n", "Rest it")
+
+    assert KNEE in {text.strip() for text in texts_of(await anyone.finds(KNEE))}
+    assert texts_of(await anyone.finds(KNEE, has_echoes=False)) == ["Rest it"]
+
+
+async def test_the_running_turn_does_not_find_its_own_question(anyone: Person) -> None:
+    await anyone.said(KNEE, "Rest it")
+    [(question,)] = await anyone.run(
         "select id from ai_conversation_memory where user_id = $user and message_role = 'user'"
     )
 
-    found = await ann.finds(KNEE, exclude={question})
+    found = await anyone.finds(KNEE, exclude={question})
 
     assert texts_of(found) == ["Rest it"]
 
 
-async def test_vectors_of_another_model_are_never_compared(ann: Person) -> None:
+async def test_vectors_of_another_model_are_never_compared(anyone: Person) -> None:
     question = clustered(1)[0]
-    await ann.wrote("theirs", "no word of it", model="other-model", vector=question)
-    await ann.wrote("ours", "no word of it", vector=-question)
+    await anyone.wrote("theirs", "no word of it", model="other-model", vector=question)
+    await anyone.wrote("ours", "no word of it", vector=-question)
 
-    assert [source.title for source in await ann.finds("", vector=question)] == ["ours"]
+    assert [source.title for source in await anyone.finds("", vector=question)] == ["ours"]
 
 
-async def test_a_message_that_waits_for_its_vector_is_found_by_its_words(ann: Person) -> None:
-    await ann.said(KNEE, "Rest it")
-    await ann.run(
+async def test_what_is_found_by_its_words_is_not_compared_across_models(anyone: Person) -> None:
+    question = await EMBEDDER.embed_query(KNEE)
+    await anyone.wrote("ours", KNEE)
+    await anyone.wrote("theirs", KNEE, model="other-model", vector=question)
+
+    async with anyone.db.as_user(anyone.id) as tx:
+        rows = await tx.execute(
+            "select title, similarity from search_combined_context(%s, %s, %s, %s)",
+            (anyone.id, KNEE, halfvec(question), EMBEDDER.model),
+        )
+        similarity = dict(await rows.fetchall())
+
+    assert similarity["theirs"] is None
+    assert similarity["ours"] is not None
+
+
+async def test_a_message_that_waits_for_its_vector_is_found_by_its_words(anyone: Person) -> None:
+    await anyone.said(KNEE, "Rest it")
+    await anyone.run(
         "update ai_conversation_memory set message_embedding = null, embedding_model = null where user_id = $user"
     )
 
-    assert texts_of(await ann.finds("knee downhill", limit=1)) == [KNEE]
+    assert texts_of(await anyone.finds("knee downhill", limit=1)) == [KNEE]
 
 
 HOSTILE = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,36 +18,17 @@ from coach.database.pool import Database
 from coach.models.configure import build_model
 from coach.pipeline.jobs import enqueue
 from coach.sessions.late import judge_left_over
-from coach.settings import Settings, load_settings
-from tests.live.conftest import SECRET, Person
+from coach.settings import Settings
+from tests.live.conftest import Person
 from tests.live.sessions.conftest import Couch, prompt_of
-from tests.live.sockets.conftest import opens
+from tests.live.sockets.conftest import coach_settings, opens, provider
 from tests.live.test_worker import start_worker
 
-__all__ = ["opens", "start_worker"]
+__all__ = ["coach_settings", "opens", "provider", "start_worker"]
 
 YES, NO = Answer('{"done": true}'), Answer('{"done": false}')
 SILENCE = Stall(after=1)
 TWO_MINUTES = timedelta(minutes=2, seconds=1)
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[StubProvider]:
-    stub = StubProvider().start()
-    yield stub
-    stub.stop()
-
-
-@pytest.fixture(scope="module")
-def coach_settings(database_url: str, provider: StubProvider) -> Settings:
-    return load_settings(
-        database_url=database_url,
-        jwt_secret=SECRET,
-        chat_model="stub",
-        openai_api_key="sk-test",
-        openai_base_url=provider.url,
-        embedding_model="wordllama",
-    )
 
 
 @pytest.fixture
