@@ -106,6 +106,15 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
+async def worker_db(worker_url: str) -> AsyncIterator[Database]:
+    """As a worker opens it: it may act for everybody."""
+    database = Database(worker_url)
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
 async def owner(owner_url: str) -> AsyncIterator[AsyncConnection[Any]]:
     async with await AsyncConnection.connect(owner_url, autocommit=True) as connection:
         yield connection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,14 +14,6 @@ from coach.pipeline.chores import CHORES
 from tests.integration.test_ledger import NOW, Desk
 
 LATER = NOW + timedelta(minutes=5)
-
-
-@pytest.fixture
-async def worker_db(worker_url: str) -> AsyncIterator[Database]:
-    database = Database(worker_url)
-    await database.open()
-    yield database
-    await database.close()
 
 
 @pytest.fixture

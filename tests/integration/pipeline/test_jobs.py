@@ -20,14 +20,6 @@ QUICK = timedelta(seconds=0.1)
 YEARLY = "0 0 1 1 *"
 
 
-@pytest.fixture
-async def worker_db(worker_url: str) -> AsyncIterator[Database]:
-    database = Database(worker_url)
-    await database.open()
-    yield database
-    await database.close()
-
-
 @pytest.fixture(autouse=True)
 async def no_jobs(owner: AsyncConnection[Any]) -> None:
     await owner.execute("truncate coach_jobs.pgqueuer, coach_jobs.pgqueuer_log, coach_jobs.pgqueuer_schedules")

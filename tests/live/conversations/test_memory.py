@@ -73,14 +73,6 @@ class Life:
 
 
 @pytest.fixture
-async def worker_db(worker_url: str):
-    database = Database(worker_url)
-    await database.open()
-    yield database
-    await database.close()
-
-
-@pytest.fixture
 async def life(desk: Desk, db: Database, worker_db: Database, owner: Any) -> Life:
     return Life(desk, db, worker_db, owner)
 

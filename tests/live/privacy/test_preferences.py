@@ -195,14 +195,6 @@ class Life:
 
 
 @pytest.fixture
-async def worker_db(worker_url: str):
-    database = Database(worker_url)
-    await database.open()
-    yield database
-    await database.close()
-
-
-@pytest.fixture
 async def life(ann: Person, db: Database, worker_db: Database, owner: Any) -> Life:
     return Life(ann, db, worker_db, owner)
 
