@@ -140,39 +140,42 @@ returns table (
     text_snippet text,
     similarity double precision
 )
-language sql stable
+language plpgsql stable
 set search_path = ''
 set plan_cache_mode = force_generic_plan
-begin atomic
+as $$
+#variable_conflict use_column
+declare
+    model text := coalesce(
+        query_model,
+        (
+            select newest.embedding_model
+            from public.user_metadata_embeddings newest
+            where newest.user_id = p_user_id
+            order by newest.updated_at desc
+            limit 1
+        )
+    );
+    domains text[] := coalesce(
+        array_remove(domain_tags, 'conversation'), '{pillar, area, project, task, journal_entry, behavior_summary}'
+    );
+begin
+    if not public.user_has_consented(p_user_id, 'record_rag_snippets') then
+        return;
+    end if;
+    return query
     select e.id, e.domain_tag, e.entity_id, e.text_snippet, nearest.similarity
     from (
         select n.id, n.similarity
-        from coach.nearest(
-            p_user_id,
-            query_embedding,
-            coalesce(
-                query_model,
-                (
-                    select newest.embedding_model
-                    from public.user_metadata_embeddings newest
-                    where newest.user_id = p_user_id
-                    order by newest.updated_at desc
-                    limit 1
-                )
-            ),
-            coalesce(
-                array_remove(domain_tags, 'conversation'),
-                '{pillar, area, project, task, journal_entry, behavior_summary}'
-            ),
-            match_count
-        ) n
-        where not n.is_message and public.user_has_consented(p_user_id, 'record_rag_snippets')
+        from coach.nearest(p_user_id, query_embedding, model, domains, match_count) n
+        where not n.is_message
         order by n.similarity desc
         limit match_count
     ) nearest
     join public.user_metadata_embeddings e on e.user_id = p_user_id and e.id = nearest.id
     order by nearest.similarity desc;
-end;
+end
+$$;
 
 revoke all
     on function

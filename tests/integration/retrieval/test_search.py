@@ -237,7 +237,7 @@ async def test_the_signs_choose_and_more_rows_get_more_candidates(ann: Person, b
 
 
 @pytest.mark.parametrize(
-    ("late", "wanted"), [(0, 40), (19, 40), (20, 100), (79, 100), (80, 200), (1249, 200), (1250, 400)]
+    ("late", "wanted"), [(0, 40), (20, 40), (21, 41), (80, 100), (180, 200), (181, 200), (1249, 200), (1250, 400)]
 )
 async def test_how_many_candidates_a_table_gets(owner: Any, late: int, wanted: int) -> None:
     assert await (await owner.execute("select coach.candidates(%s)", (late,))).fetchone() == (wanted,)
