@@ -62,13 +62,13 @@ async def migrate(url: str, *, report: Report = lambda line: None, folder: Path 
     """
     async with _connect(url, report) as connection:
         await _check_server(connection)
-        await _wait_for_lock(connection, report)
-        await _prepare(connection)
-        done = await _recorded(connection)
-        todo = _outstanding(migrations(folder), done)
-        for migration in todo:
-            await _apply(connection, migration)
-        return Applied(tuple(migration.name for migration in todo), len(done))
+        async with _alone(connection, report):
+            await _prepare(connection)
+            done = await _recorded(connection)
+            todo = _outstanding(migrations(folder), done)
+            for migration in todo:
+                await _apply(connection, migration)
+            return Applied(tuple(migration.name for migration in todo), len(done))
 
 
 async def pending(url: str, *, folder: Path = SQL / "migrations") -> tuple[str, ...]:
@@ -162,11 +162,17 @@ async def _check_pgvector(connection: Connection) -> None:
         raise Misconfigured(f"COACH_DATABASE_URL: pgvector is {version}; {wanted} or newer is needed ({remedy}).")
 
 
-async def _wait_for_lock(connection: Connection, report: Report) -> None:
+@asynccontextmanager
+async def _alone(connection: Connection, report: Report) -> AsyncIterator[None]:
+    """Of several that migrate at once, one at a time."""
     row = await (await connection.execute("select pg_try_advisory_lock(%s)", (_LOCK,))).fetchone()
     if row is None or not row[0]:
         report("Another process is migrating this database; waiting for it.")
         await connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
+    yield
+    # After an error the closing connection does it; but that takes the server a moment, and whoever comes next would be
+    # told of a migration that is over.
+    await connection.execute("select pg_advisory_unlock(%s)", (_LOCK,))
 
 
 async def _prepare(connection: Connection) -> None:

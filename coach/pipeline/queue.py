@@ -118,6 +118,7 @@ class Queue:
         for user_id in users:
             with suppress(DatabaseBusy):  # the next claim comes by again
                 async with giving_way(self._db) as tx:
+                    await _sql.hold_person(tx, user_id=user_id)
                     buried = _sql.bury(tx, user_id=user_id, now=now, most_attempts=ATTEMPTS)
                     gone = [(table, since) async for table, since in buried]
                     await _sql.tell(tx, [_error(user_id, table, since, BURIED, now) for table, since in gone])
@@ -149,6 +150,7 @@ class Queue:
             return
         now = self.clock()
         async with giving_way(self._db) as tx:
+            await _sql.tell(tx, list(_told(faults, now)))  # first, for it holds the people, who come before their rows
             await _sql.charge(
                 tx,
                 [
@@ -159,7 +161,6 @@ class Queue:
                     for row, error in faults
                 ],
             )  # fmt: skip
-            await _sql.tell(tx, list(_told(faults, now)))
 
 
 def _told(faults: Sequence[tuple[Claimed, str]], now: datetime) -> Iterator[dict[str, object]]:

@@ -114,6 +114,40 @@ begin
     execute format('create policy coach_only_own on %s as restrictive using (%s) with check (%s)', p_table, own, own);
     execute format('revoke all on table %s from public, anon, authenticated, coach_session', p_table);
     execute format('grant select, insert, update, delete on table %s to service_role', p_table);
+    perform coach.hold_writers(p_table);
+end
+$$;
+
+-- The person before their rows: who changes or deletes rows of somebody's first takes a share of that somebody's row of
+-- auth.users, which is what every foreign key to it takes at the end of a statement anyway. A deletion of the account takes
+-- that row whole and then the others; in the opposite order an edit that holds a task and then queues it, and a deletion
+-- that waits for the task, wait for each other, and PostgreSQL fails one of them.
+-- Within triggers and cascades the statement that set them off has done so already. Not on Citus, whose triggers run on
+-- the shards.
+create function coach.hold_writers(p_table regclass) returns void
+language plpgsql
+as $$
+begin
+    if not coach.on_citus() then
+        execute format(
+            'create or replace trigger coach_hold_person
+            before update or delete on %s
+            for each statement
+            when (pg_trigger_depth() = 0)
+            execute function coach.hold_writer()',
+            p_table
+        );
+    end if;
+end
+$$;
+
+create function coach.hold_writer() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+    perform from auth.users where id = auth.uid() for key share;
+    return null;
 end
 $$;
 
@@ -132,5 +166,31 @@ as $$
         )
 $$;
 
+-- The same for a transaction that locks rows before it writes any, or that works for somebody whose claims it has not.
+create function coach.hold_person(p_user_id uuid) returns void
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+    if coach.acts_for(p_user_id) then
+        perform from auth.users where id = p_user_id for key share;
+    end if;
+end
+$$;
+
+do $$
+begin
+    if coach.on_citus() then
+        create or replace function coach.hold_person(p_user_id uuid) returns void
+        language sql
+        as 'select';
+    elsif not has_table_privilege('auth.users', 'select, update') then
+        raise exception 'auth.users: % may not lock its rows', current_user
+            using errcode = 'insufficient_privilege',
+                hint = format('Grant it: grant select, update on auth.users to %I', current_user);
+    end if;
+end
+$$;
+
 revoke all on all functions in schema coach from public;
-grant execute on function coach.acts_for(uuid) to authenticated, service_role;
+grant execute on function coach.acts_for(uuid), coach.hold_person(uuid) to authenticated, service_role;

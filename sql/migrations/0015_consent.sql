@@ -36,12 +36,35 @@ as $$
 declare
     held public.user_analytics_preferences;
 begin
+    perform coach.hold_person(p_user_id);
     select * into held from public.user_analytics_preferences where user_id = p_user_id for share;
     if not found then
         perform from public.user_profiles where id = p_user_id for share;
         select * into held from public.user_analytics_preferences where user_id = p_user_id for share;
     end if;
     return held;
+end
+$$;
+
+-- A change of consents touches rows of many tables: nothing else of this person's is under way meanwhile.
+create function coach.hold_alone() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+    perform from auth.users where id = auth.uid() for update;
+    return null;
+end
+$$;
+do $$
+begin
+    if not coach.on_citus() then
+        create or replace trigger coach_hold_person
+            before insert or update or delete on public.user_analytics_preferences
+            for each statement
+            when (pg_trigger_depth() = 0)
+            execute function coach.hold_alone();
+    end if;
 end
 $$;
 

@@ -114,6 +114,7 @@ declare
     warned_before integer;
     has_month boolean;
 begin
+    perform coach.hold_person(p_user_id);
     select used, warned
     into taken, warned_before
     from public.ai_quota_months
@@ -174,6 +175,9 @@ begin
     return true;
 end
 $$;
+
+-- A checkpoint is written beside everything else and waits for nobody: no person is held for it, and it locks nothing more.
+drop trigger if exists coach_hold_person on public.turn_checkpoints;
 
 -- Text so far and heartbeat of running turns of several users, each written as that user: row level security sees one
 -- after the other. A row that somebody else holds is left for the next time, so that this waits for nobody and nobody
@@ -243,6 +247,7 @@ declare
     consents boolean;
     serving text;
 begin
+    perform coach.hold_person(p_user_id);
     select record_rag_snippets
     into consents
     from public.user_analytics_preferences

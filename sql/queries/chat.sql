@@ -37,9 +37,10 @@ where user_id = :user_id and month = :month;
 -- name: lock_quota_month(user_id, month)^
 -- Housekeeping begins here, as a turn's end does: quota month, conversation, messages, interaction is the lock order.
 select used, warned
-from ai_quota_months
+from coach.hold_person(:user_id)
+cross join ai_quota_months
 where user_id = :user_id and month = :month
-for update;
+for update of ai_quota_months;
 
 -- name: return_unit(user_id, month)!
 -- Gives a reservation back.

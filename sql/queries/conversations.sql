@@ -56,9 +56,10 @@ where c.user_id = :user_id and c.client_id = :client_id;
 -- name: conversation_to_change(user_id, client_id)$
 -- Locked before its messages, as everywhere.
 select id
-from conversations
+from coach.hold_person(:user_id)
+cross join conversations
 where user_id = :user_id and client_id = :client_id
-for update;
+for update of conversations;
 
 -- name: change_conversation(user_id, id, title, archived, current_message_id)!
 -- A title that somebody gave is theirs: the model does not touch it any more.
@@ -89,12 +90,13 @@ where user_id = :user_id and id = :id;
 -- name: where_shown(user_id, sources)
 -- Answers that keep a copy of what is being forgotten among their sources. Reads all of a person's answers: rare.
 select id
-from ai_conversation_memory
+from coach.hold_person(:user_id)
+cross join ai_conversation_memory
 where user_id = :user_id
     and message_role = 'assistant'
     and context_window @> :sources
 order by id
-for no key update;
+for no key update of ai_conversation_memory;
 
 -- name: blank_sources(user_id, ids, source)!
 -- The entry stays, since the answer counts its sources; its text and title go.

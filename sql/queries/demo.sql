@@ -31,9 +31,7 @@ on conflict (user_id) do nothing;
 -- Held until the commit, so that nothing is written after a withdrawal.
 select track_pillar_metrics, analytics_consent and track_flow_states, record_rag_snippets, store_task_context,
     store_behavioral_embeddings
-from user_analytics_preferences
-where user_id = :user_id
-for share;
+from coach.hold_preferences(:user_id);
 
 -- name: write_pillars(user_id, rows)!
 insert into pillars (

@@ -78,9 +78,10 @@ from coach.hold_preferences(:user_id);
 -- name: hold_models(user_id)$
 -- Whoever stores vectors holds a share of this row: after this nobody is in the middle of it.
 select serving_model
-from embedding_models
+from coach.hold_person(:user_id)
+cross join embedding_models
 where user_id = :user_id
-for update;
+for update of embedding_models;
 
 -- name: fact(user_id, domain_tag, entity_id)^
 -- The first chunk, or what was corrected and waits for its vector. Unique (user_id, domain_tag, entity_id, chunk, model).
@@ -136,7 +137,8 @@ select
         from conversations c
         where c.user_id = m.user_id and c.id = m.conversation_id and c.incognito
     )
-from ai_conversation_memory m
+from coach.hold_person(:user_id)
+cross join ai_conversation_memory m
 where m.user_id = :user_id
     and m.id = :id
     and not m.deleted
@@ -147,7 +149,8 @@ for update of m;
 -- name: hold_conversation_of(user_id, id)$
 -- Before its messages, as everywhere. Primary keys.
 select c.id
-from ai_conversation_memory m
+from coach.hold_person(:user_id)
+cross join ai_conversation_memory m
 join conversations c on c.user_id = m.user_id and c.id = m.conversation_id
 where m.user_id = :user_id and m.id = :id
 for update of c;

@@ -162,9 +162,10 @@ for share;
 
 -- name: lock_serving(user_id)$
 select serving_model
-from embedding_models
+from coach.hold_person(:user_id)
+cross join embedding_models
 where user_id = :user_id
-for update;
+for update of embedding_models;
 
 -- name: fill_fact(user_id, id, text, serving, target, embedding)!
 -- The serving row is locked: an edit or a delete of it waits, and then sees its copy.

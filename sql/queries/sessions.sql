@@ -1,9 +1,10 @@
 -- name: active_session(user_id, conversation_id)^
 -- The session that a conversation is in. Partial unique index; locked, the conversation before it.
 select id, kind, stage
-from coaching_sessions
+from coach.hold_person(:user_id)
+cross join coaching_sessions
 where user_id = :user_id and conversation_id = :conversation_id and ended_at is null
-for update;
+for update of coaching_sessions;
 
 -- name: stepped_by(user_id, conversation_id, step)^
 -- The session in which a message has brought a command along already. Index (user_id, conversation_id).
@@ -95,7 +96,8 @@ limit :limit::integer;
 -- name: hold_conversation_of_session(user_id, id)$
 -- Before the session and its messages, as everywhere.
 select c.id
-from coaching_sessions s
+from coach.hold_person(:user_id)
+cross join coaching_sessions s
 join conversations c on c.user_id = s.user_id and c.id = s.conversation_id
 where s.user_id = :user_id and s.id = :id
 for no key update of c;
@@ -204,16 +206,18 @@ where k.user_id = :user_id and k.id = :id;
 -- name: commitment_to_change(user_id, id)^
 -- Locked: of two who accept it at once, the second finds the task of the first.
 select status, title, due_date, project_id
-from commitments
+from coach.hold_person(:user_id)
+cross join commitments
 where user_id = :user_id and id = :id
-for update;
+for update of commitments;
 
 -- name: own_project(user_id, id)$
 -- Primary key; held, so that it is not deleted before its task is there.
 select id
-from projects
+from coach.hold_person(:user_id)
+cross join projects
 where user_id = :user_id and id = :id
-for key share;
+for key share of projects;
 
 -- name: change_commitment(user_id, id, title, due_date, project_id, status, task_id, now)!
 update commitments
@@ -227,6 +231,7 @@ values (:user_id, :id, :title, :due_date, :project_id, :now, :now);
 -- name: hold_conversation(user_id, client_id)$
 -- Unique (user_id, client_id). Before its session, as everywhere.
 select id
-from conversations
+from coach.hold_person(:user_id)
+cross join conversations
 where user_id = :user_id and client_id = :client_id
-for no key update;
+for no key update of conversations;

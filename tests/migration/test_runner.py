@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
+from psycopg import AsyncConnection, sql
 
 import coach.database.migrations as runner
 from coach.database.embedded import EmbeddedServer
@@ -132,6 +133,25 @@ async def test_of_many_migrators_one_works_and_the_others_wait_for_it(empty: str
 
     assert sorted(len(applied.names) for applied in done) == [0, 0, 0, 0, 3]
     assert lines == ["Another process is migrating this database; waiting for it."] * 4
+
+
+async def test_who_comes_after_a_migration_hears_nothing_of_it(
+    empty: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server takes its time to end a connection that was closed: here all of the test's."""
+    lingering: list[AsyncConnection[Any]] = []
+    close, lines = AsyncConnection.close, list[str]()
+
+    async def linger(connection: AsyncConnection[Any]) -> None:
+        lingering.append(connection)
+
+    monkeypatch.setattr(AsyncConnection, "close", linger)
+    await migrate(empty, folder=folder)
+    again = await asyncio.wait_for(migrate(empty, report=lines.append, folder=folder), 5)
+    for connection in lingering:
+        await close(connection)
+
+    assert (again.names, lines) == ((), [])
 
 
 async def test_a_killed_holder_blocks_nobody(empty: str, folder: Path) -> None:
