@@ -118,10 +118,10 @@ begin
 end
 $$;
 
--- The person before their rows: who changes or deletes rows of somebody's first takes a share of that somebody's row of
--- auth.users, which is what every foreign key to it takes at the end of a statement anyway. A deletion of the account takes
--- that row whole and then the others; in the opposite order an edit that holds a task and then queues it, and a deletion
--- that waits for the task, wait for each other, and PostgreSQL fails one of them.
+-- The person before their rows: who writes rows of somebody's first takes a share of that somebody's row of auth.users,
+-- which is what every foreign key to it takes at the end of a statement anyway. A deletion of the account takes that row
+-- whole and then the others; in the opposite order an edit that holds a task and then queues it, and a deletion that waits
+-- for the task, wait for each other, and PostgreSQL fails one of them.
 -- Within triggers and cascades the statement that set them off has done so already. Not on Citus, whose triggers run on
 -- the shards.
 create function coach.hold_writers(p_table regclass) returns void
@@ -131,7 +131,7 @@ begin
     if not coach.on_citus() then
         execute format(
             'create or replace trigger coach_hold_person
-            before update or delete on %s
+            before insert or update or delete on %s
             for each statement
             when (pg_trigger_depth() = 0)
             execute function coach.hold_writer()',
@@ -184,7 +184,7 @@ begin
         create or replace function coach.hold_person(p_user_id uuid) returns void
         language sql
         as 'select';
-    elsif not has_table_privilege('auth.users', 'select, update') then
+    elsif not (has_table_privilege('auth.users', 'select') and has_table_privilege('auth.users', 'update')) then
         raise exception 'auth.users: % may not lock its rows', current_user
             using errcode = 'insufficient_privilege',
                 hint = format('Grant it: grant select, update on auth.users to %I', current_user);

@@ -1,6 +1,7 @@
 -- Every change of life data, and every message without a vector, leaves a row in embedding_queue: docs/pipeline.md.
--- The order everywhere is preferences, embedding_models, messages, queue, vectors: whoever stores vectors holds the queue
--- row, so who purges deletes the queue row first, waits there, and then sees the vectors that were stored meanwhile.
+-- The order everywhere is the person, preferences, embedding_models, messages, queue, vectors: whoever stores vectors holds
+-- the queue row, so who purges deletes the queue row first, waits there, and then sees the vectors that were stored
+-- meanwhile.
 
 -- Set by a rename or a move: the worker queues what carries the old name in its snippet.
 alter table public.embedding_queue add column if not exists expands boolean not null default false;

@@ -65,6 +65,27 @@ async def test_every_users_table_has_the_permissive_and_the_restrictive_policy(o
     assert lacking == []
 
 
+async def test_every_statement_on_a_users_table_holds_the_person_first(owner: Owner) -> None:
+    lacking = await names(
+        owner,
+        f"""
+        with owned as ({OWNED})
+        select name from owned
+        where not exists (
+            select
+            from pg_trigger
+            where tgrelid = name::regclass
+                and tgname = 'coach_hold_person'
+                and tgtype & 1 = 0 -- for each statement
+                and tgtype & 30 = 30 -- before insert, update and delete
+        )
+        """,
+    )
+
+    # Written for many people at once, and waits for none of them.
+    assert lacking == ["turn_checkpoints"]
+
+
 async def test_every_users_table_belongs_to_an_account_and_goes_with_it(owner: Owner) -> None:
     lacking = await names(
         owner,

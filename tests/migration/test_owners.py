@@ -46,6 +46,27 @@ async def test_what_the_owner_may_not_do_is_said_in_one_line(plain_owner: str) -
         await migrate(plain_owner)
 
 
+async def test_an_owner_who_may_not_lock_the_accounts_is_told_what_to_grant(
+    plain_owner: str, cluster: EmbeddedServer
+) -> None:
+    """As on a platform that keeps ``auth`` to itself."""
+    name = conninfo_to_dict(plain_owner)["user"]
+    with psycopg.connect(cluster.url(conninfo_to_dict(plain_owner)["dbname"]), autocommit=True) as superuser:
+        superuser.execute("create extension vector")
+        superuser.execute("create schema auth")
+        superuser.execute("create table auth.users (id uuid primary key, email text, created_at timestamptz)")
+        superuser.execute(
+            "create function auth.uid() returns uuid return null::uuid;"
+            "create function auth.role() returns text return null;"
+            "create function auth.jwt() returns jsonb return null::jsonb"
+        )
+        superuser.execute(sql.SQL("grant usage on schema auth to {} with grant option").format(sql.Identifier(name)))
+        superuser.execute(sql.SQL("grant select, references on auth.users to {}").format(sql.Identifier(name)))
+
+    with pytest.raises(Misconfigured, match=f'Grant it: grant select, update on auth.users to "?{name}'):
+        await migrate(plain_owner)
+
+
 async def test_an_owner_with_bypassrls_suffices(plain_owner: str, cluster: EmbeddedServer) -> None:
     with psycopg.connect(cluster.url(conninfo_to_dict(plain_owner)["dbname"]), autocommit=True) as superuser:
         superuser.execute("create extension vector")
