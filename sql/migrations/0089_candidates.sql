@@ -12,15 +12,17 @@ as $$ select case when p_late < 1250 then greatest(40, least(20 + p_late, 200)) 
 -- The rows nearest to a question, at least four times as many as are wanted, and how near: the sign bits, read from the
 -- covering index alone, choose whose vectors are compared. That pays from the first row: at 500 rows it takes .34 ms
 -- where comparing all of them takes .65.
--- It becomes a part of the statement that calls it, which has to keep its plan: planned anew, it costs more than the
--- search. A kept plan knows no values and would evaluate an expression of a parameter once per row, were it not in a
--- (select …): 23 ms became 5.6. The chosen are read by an array of their ids: from 17 on one descent of the index finds
--- them all, where a join descends for each (.41 ms became .36).
+-- It becomes a part of the statement that calls it, so that a column which is not asked for costs nothing; and that has to
+-- keep its plan: planned anew, it costs more than the search. A kept plan knows no values and would evaluate an expression
+-- of a parameter once per row, were it not in a (select …): 23 ms became 5.6. The chosen are read by an array of their
+-- ids: from 17 on one descent of the index finds them all, where a join descends for each (.41 ms became .36).
 create function coach.nearest(p_user_id uuid, p_vector halfvec, p_model text, p_domains text[], p_limit integer)
-returns table (id uuid, is_message boolean, similarity double precision)
+returns table (
+    id uuid, is_message boolean, domain text, entity_id uuid, content text, similarity double precision
+)
 language sql stable
 begin atomic
-    select e.id, false, 1 - (e.embedding <=> p_vector)
+    select e.id, false, e.domain_tag, e.entity_id, e.text_snippet, 1 - (e.embedding <=> p_vector)
     from public.user_metadata_embeddings e
     where e.user_id = p_user_id and p_vector is not null and e.id = any (array(
         select c.id
@@ -38,7 +40,7 @@ begin atomic
         )
     ))
     union all
-    select m.id, true, 1 - (m.message_embedding <=> p_vector)
+    select m.id, true, 'conversation', m.id, m.message_content, 1 - (m.message_embedding <=> p_vector)
     from public.ai_conversation_memory m
     where m.user_id = p_user_id and p_vector is not null and m.id = any (array(
         select c.id

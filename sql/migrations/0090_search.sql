@@ -164,16 +164,11 @@ begin
         return;
     end if;
     return query
-    select e.id, e.domain_tag, e.entity_id, e.text_snippet, nearest.similarity
-    from (
-        select n.id, n.similarity
-        from coach.nearest(p_user_id, query_embedding, model, domains, match_count) n
-        where not n.is_message
-        order by n.similarity desc
-        limit match_count
-    ) nearest
-    join public.user_metadata_embeddings e on e.user_id = p_user_id and e.id = nearest.id
-    order by nearest.similarity desc;
+    select n.id, n.domain, n.entity_id, n.content, n.similarity
+    from coach.nearest(p_user_id, query_embedding, model, domains, match_count) n
+    where not n.is_message
+    order by n.similarity desc
+    limit match_count;
 end
 $$;
 

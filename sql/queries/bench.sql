@@ -2,16 +2,10 @@
 
 -- name: nearest(user_id, embedding, model, limit)
 -- Our search by meaning alone: how search_metadata_embeddings and the turns of people with many rows begin.
-select coalesce(e.text_snippet, m.message_content), best.similarity
-from (
-    select id, is_message, similarity
-    from coach.nearest(:user_id, :embedding, :model, '{task, conversation}', :limit::integer)
-    order by similarity desc
-    limit :limit::integer
-) best
-left join user_metadata_embeddings e on not best.is_message and e.user_id = :user_id and e.id = best.id
-left join ai_conversation_memory m on best.is_message and m.user_id = :user_id and m.id = best.id
-order by best.similarity desc;
+select content, similarity
+from coach.nearest(:user_id, :embedding, :model, '{task, conversation}', :limit::integer)
+order by similarity desc
+limit :limit::integer;
 
 -- name: plain_nearest(user_id, embedding)
 -- The query that one would write first, over vector(1536) columns with a btree on user_id.
