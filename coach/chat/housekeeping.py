@@ -12,9 +12,10 @@ from psycopg import Error as DatabaseError
 
 from coach.chat.ledger import KEY_LIFETIME
 from coach.chat.settling import ORPHANED_AFTER, end_orphan
+from coach.database.operators import giving_way
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
-from coach.errors import CoachError
+from coach.errors import CoachError, DatabaseBusy
 
 _chat, _sql = load("chat"), load("operations")
 _log = structlog.get_logger(__name__)
@@ -39,10 +40,10 @@ async def settle_abandoned(db: Database, now: datetime) -> None:
     failed = len(await close_orphans(db, now))
     async with db.as_operator() as tx:
         lost = {row[1]: _refund(*row) async for row in _sql.lost_reservations(tx, before=now - LOST_AFTER)}
-    failed += len(await _each(db, lost, now))
+    failed += len((await _each(db, lost, now))[1])
     async with db.as_operator() as tx:
         miscounted = {row: _recount(*row) async for row in _sql.miscounted_months(tx)}
-    failed += len(await _each(db, miscounted, now))
+    failed += len((await _each(db, miscounted, now))[1])
     if lost or miscounted:
         _log.warning("abandoned_settled", reservations=len(lost), months=len(miscounted))
     if failed:
@@ -61,23 +62,30 @@ async def close_orphans(db: Database, now: datetime, *, but: Container[UUID] = (
     async with db.as_operator() as tx:
         orphans = {row[1]: _end(*row) async for row in _sql.orphaned_turns(tx, dead_since=now - ORPHANED_AFTER)}
     steps = {answer_id: step for answer_id, step in orphans.items() if answer_id not in but}
-    failed = await _each(db, steps, now)
-    if len(steps) > len(failed):
-        _log.warning("orphans_closed", turns=len(steps) - len(failed))
+    closed, failed = await _each(db, steps, now)
+    if closed:
+        _log.warning("orphans_closed", turns=closed)
     return failed
 
 
-async def _each(db: Database, steps: Mapping[Key, Step], now: datetime) -> set[Key]:
-    """Every step in a transaction of its own, so that one user's trouble is not everybody's; those that failed."""
-    failed = set[Key]()
+async def _each(db: Database, steps: Mapping[Key, Step], now: datetime) -> tuple[int, set[Key]]:
+    """Every step in a transaction of its own, so that one user's trouble is not everybody's.
+
+    Returns how many were done, and those that failed. One whose person's own transaction is in the way is neither: the
+    next look finds it again.
+    """
+    done, failed = 0, set[Key]()
     for key, step in steps.items():
         try:
-            async with db.as_operator() as tx:
+            async with giving_way(db) as tx:
                 await step(tx, now)
+            done += 1
+        except DatabaseBusy:
+            _log.info("abandoned_waits_for_its_person")
         except DatabaseError as error:
             _log.error("abandoned_not_settled", error=type(error).__name__, code=error.sqlstate)
             failed.add(key)
-    return failed
+    return done, failed
 
 
 def _end(user_id: UUID, answer_id: UUID) -> Step:

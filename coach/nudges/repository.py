@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,9 +12,10 @@ import structlog
 from msgspec import Struct
 from psycopg import Error as DatabaseError
 
+from coach.database.operators import giving_way
 from coach.database.pool import Database
 from coach.database.queries import load
-from coach.errors import CoachError, NotFound
+from coach.errors import CoachError, DatabaseBusy, NotFound
 from coach.http.lists import cursor_of, position_of
 from coach.realtime.pushes import announce, store_pushes
 
@@ -70,6 +72,8 @@ async def make_nudges(db: Database, now: datetime) -> None:
         after = people[-1]
         try:
             made += await _nudge(db, people, now)
+        except DatabaseBusy:
+            made += await _nudge_singly(db, people, now)
         except DatabaseError as error:
             _log.error("people_not_nudged", error=type(error).__name__, code=error.sqlstate)
             failed += 1
@@ -79,8 +83,17 @@ async def make_nudges(db: Database, now: datetime) -> None:
         raise Unfinished(f"{failed} pages of people could not be looked at.")
 
 
+async def _nudge_singly(db: Database, people: list[UUID], now: datetime) -> int:
+    """Somebody's own transaction was in the way: theirs wait for the next round, and nobody else's."""
+    made = 0
+    for person in people:
+        with suppress(DatabaseBusy):
+            made += await _nudge(db, [person], now)
+    return made
+
+
 async def _nudge(db: Database, people: list[UUID], now: datetime) -> int:
-    async with db.as_operator() as tx:
+    async with giving_way(db) as tx:
         rows = [row async for row in _sql.make_nudges(tx, user_ids=people, now=now, per_day=A_DAY)]
         for user_id, *values in rows:
             await store_pushes(tx, user_id, [msgspec.to_builtins(NudgePush(Nudge(*values)))])

@@ -149,18 +149,20 @@ class Queue:
         if not faults:
             return
         now = self.clock()
-        async with giving_way(self._db) as tx:
-            await _sql.tell(tx, list(_told(faults, now)))  # first, for it holds the people, who come before their rows
-            await _sql.charge(
-                tx,
-                [
-                    {
-                        "user_id": row.user_id, "entity_table": row.table, "entity_id": row.id, "version": row.version,
-                        "token": batch.token, "error": error[:300], "not_before": not_before(row.attempts, now),
-                    }
-                    for row, error in faults
-                ],
-            )  # fmt: skip
+        for user_id in dict.fromkeys(row.user_id for row, _ in faults):
+            own = [(row, error) for row, error in faults if row.user_id == user_id]
+            with suppress(DatabaseBusy):  # the claim has counted it; it comes back with the end of its lease
+                async with giving_way(self._db) as tx:
+                    await _sql.tell(tx, list(_told(own, now)))  # first: the person comes before their rows
+                    await _sql.charge(tx, list(_charged(batch, own, now)))
+
+
+def _charged(batch: Batch, faults: Sequence[tuple[Claimed, str]], now: datetime) -> Iterator[dict[str, object]]:
+    for row, error in faults:
+        yield {
+            "user_id": row.user_id, "entity_table": row.table, "entity_id": row.id, "version": row.version,
+            "token": batch.token, "error": error[:300], "not_before": not_before(row.attempts, now),
+        }  # fmt: skip
 
 
 def _told(faults: Sequence[tuple[Claimed, str]], now: datetime) -> Iterator[dict[str, object]]:

@@ -12,9 +12,10 @@ from msgspec import Struct
 from psycopg import Error as DatabaseError
 from psycopg.types.json import Jsonb
 
+from coach.database.operators import giving_way
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
-from coach.errors import CoachError
+from coach.errors import CoachError, DatabaseBusy
 from coach.models.base import ChatMessage
 from coach.models.offline import offline_reply
 from coach.pipeline.wake import notify_work
@@ -130,10 +131,12 @@ async def conclude_left_over(db: Database, now: datetime) -> None:
     failed = 0
     for user_id, session_id in left:
         try:
-            async with db.as_operator() as tx:
+            async with giving_way(db) as tx:
                 ended = await read_ended(tx, user_id, session_id)
                 if ended is not None:
                     await store(tx, user_id, ended, ended.stand_in(), now)
+        except DatabaseBusy:
+            failed += 1
         except DatabaseError as error:
             _log.error("session_not_concluded", error=type(error).__name__, code=error.sqlstate)
             failed += 1

@@ -12,9 +12,10 @@ import msgspec
 import structlog
 
 from coach.chat.turns import utc_now
+from coach.database.operators import giving_way
 from coach.database.pool import Database
 from coach.database.queries import load
-from coach.errors import ModelUnavailable
+from coach.errors import DatabaseBusy, ModelUnavailable
 from coach.models.base import ChatModel
 from coach.realtime.pushes import announce, store_pushes
 from coach.sessions.judge import Judge
@@ -42,17 +43,18 @@ async def judge_left_over(db: Database, now: datetime, *, model: Model) -> None:
         left = [(user_id, Standing(*row)) async for user_id, *row in found]
     if not left:
         return
-    judge = Judge(lambda _: db.as_operator(), model(), utc_now, partial(_tell, db))
+    judge = Judge(lambda _: giving_way(db), model(), utc_now, partial(_tell, db))
     outcomes = await asyncio.gather(*(judge.judge(*each) for each in left), return_exceptions=True)
     broken = [each for each in outcomes if isinstance(each, BaseException)]
     _log.warning("sessions_judged_late", sessions=len(left), failed=len(broken))
     for error in broken:
-        if not isinstance(error, ModelUnavailable | TimeoutError):  # those stages wait for their next turns
+        # Those stages wait for their next turns, or for the next round.
+        if not isinstance(error, ModelUnavailable | TimeoutError | DatabaseBusy):
             raise error
 
 
 async def _tell(db: Database, user_id: UUID, session_id: UUID) -> None:
-    async with db.as_operator() as tx:
+    async with giving_way(db) as tx:
         detail = await read(tx, user_id, session_id)
         await store_pushes(tx, user_id, [msgspec.to_builtins(SessionPush(detail))])
     async with db.as_operator() as tx:

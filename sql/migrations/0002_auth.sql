@@ -32,7 +32,8 @@ begin
             case
                 when current_setting('server_version_num')::integer >= 160000
                 then $valid$
-                    pg_input_is_valid(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', 'uuid')
+                    length(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub') = 36
+                    and pg_input_is_valid(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', 'uuid')
                 $valid$
                 else $valid$
                     nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'

@@ -46,13 +46,19 @@ begin
 end
 $$;
 
--- A change of consents touches rows of many tables: nothing else of this person's is under way meanwhile.
+-- A change of consents touches rows of many tables: nothing else of this person's is under way meanwhile. A transaction
+-- that has written or locked something already has its share, and two that want more than that wait for each other: it
+-- keeps to the share, and its order is its own.
 create function coach.hold_alone() returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$
 begin
-    perform from auth.users where id = auth.uid() for update;
+    if pg_current_xact_id_if_assigned() is null then
+        perform from auth.users where id = auth.uid() for update;
+    else
+        perform from auth.users where id = auth.uid() for key share;
+    end if;
     return null;
 end
 $$;

@@ -165,10 +165,10 @@ begin
     end if;
     return query
     select n.id, n.domain, n.entity_id, n.content, n.similarity
-    from coach.nearest(p_user_id, query_embedding, model, domains, match_count) n
+    from coach.nearest(p_user_id, query_embedding, model, domains, coalesce(match_count, 10)) n
     where not n.is_message
     order by n.similarity desc
-    limit match_count;
+    limit coalesce(match_count, 10);
 end
 $$;
 

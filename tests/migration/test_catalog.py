@@ -78,6 +78,7 @@ async def test_every_statement_on_a_users_table_holds_the_person_first(owner: Ow
                 and tgname = 'coach_hold_person'
                 and tgtype & 1 = 0 -- for each statement
                 and tgtype & 30 = 30 -- before insert, update and delete
+                and pg_get_triggerdef(oid) like '%pg_trigger_depth() = 0%' -- cascades have been held for
         )
         """,
     )

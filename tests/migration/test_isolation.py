@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -59,6 +60,7 @@ def update(table: sql.Identifier, name: str) -> sql.Composed:
 
 
 NOBODY = [None, "", "{}", '{"sub": ""}', '{"sub": null}', '{"sub": "not a uuid"}', '{"sub": 7}', "[]", '"text"', "null"]
+MINE = "8c33fa8f-13d5-4e48-a7b2-459281869abb"
 
 
 @pytest.mark.parametrize("claims", NOBODY)
@@ -72,6 +74,16 @@ async def test_without_a_user_no_table_shows_a_row(
         seen = {name: await rows_or_refused(connection, select(table)) for name, table in tables.items()}
 
     assert not any(seen.values()), seen
+
+
+@pytest.mark.parametrize(
+    ("written", "is_one"), [(MINE, True), (MINE.upper(), True), (MINE.replace("-", ""), False), (f"{{{MINE}}}", False)]
+)
+async def test_a_person_is_a_uuid_in_its_usual_form(owner_url: str, written: str, is_one: bool) -> None:
+    async with acting(owner_url, "authenticated", json.dumps({"sub": written})) as connection:
+        row = await (await connection.execute("select auth.uid()::text")).fetchone()
+
+    assert row == (MINE if is_one else None,)
 
 
 async def test_after_a_users_transaction_its_setting_shows_nothing(

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from psycopg import AsyncConnection
 
+from coach.chat.housekeeping import close_orphans
+from coach.chat.turns import utc_now
 from coach.database.pool import Database
+from coach.nudges.repository import make_nudges
 from coach.pipeline.queue import Queue
 from coach.pipeline.worker import Worker
 from tests.integration.pipeline.conftest import Someone, until
+from tests.integration.test_ledger import Desk
 
 Make = Callable[[], Awaitable[Someone]]
 
@@ -100,6 +106,84 @@ async def test_a_row_that_somebody_writes_keeps_no_other_from_being_renewed_or_g
         await queue.release(batch)
 
     assert (await due(ann), await due(ben)) == (0, 1), "hers comes back with the end of its lease"
+
+
+@pytest.fixture
+async def hesitant(database_url: str) -> AsyncIterator[Callable[[Any], Awaitable[None]]]:
+    """Somebody whose app changes their preferences and leaves the transaction open."""
+    async with await AsyncConnection.connect(database_url) as connection:
+
+        async def leaves_open(user_id: Any) -> None:
+            await connection.execute(
+                "select set_config('role', 'coach_session', true), set_config('request.jwt.claims', %s, true)",
+                (json.dumps({"sub": str(user_id), "role": "authenticated"}),),
+            )
+            await connection.execute(
+                "insert into user_analytics_preferences (user_id) values (%s)"
+                " on conflict (user_id) do update set quiet_from = '20:00'",
+                (user_id,),
+            )
+
+        yield leaves_open
+        await connection.rollback()
+
+
+async def test_a_change_of_preferences_that_one_left_open_keeps_no_other_turn_from_being_closed(
+    db: Database, worker_db: Database, owner: Any, new_user: Any, hesitant: Callable[[Any], Awaitable[None]]
+) -> None:
+    ann, ben = [Desk(db, await new_user(), owner) for _ in range(2)]
+    for desk in (ann, ben):
+        await desk.opens("m1")
+    await hesitant(ann.user)
+
+    await asyncio.wait_for(close_orphans(worker_db, utc_now() + timedelta(hours=1)), 5)
+
+    assert (await ann.quota(), await ben.quota()) == ((0, 1), (0, 0))
+
+
+async def test_nor_another_from_being_nudged(
+    worker_db: Database, owner: Any, new_user: Any, hesitant: Callable[[Any], Awaitable[None]]
+) -> None:
+    ann, ben = await new_user(), await new_user()
+    for user_id in (ann, ben):
+        await owner.execute(
+            """
+            with wanted as (
+                insert into user_analytics_preferences (user_id, quiet_from, quiet_until)
+                values (%(me)s, '00:00', '00:00')
+            ),
+            task as (
+                insert into tasks (user_id, name, due_date) values (%(me)s, 'Run', current_date - 3) returning id
+            )
+            insert into commitments (user_id, title, due_date, status, task_id)
+            select %(me)s, 'Run', current_date - 3, 'accepted', id from task
+            """,
+            {"me": user_id},
+        )
+    await hesitant(ann)
+
+    await asyncio.wait_for(make_nudges(worker_db, utc_now()), 5)
+
+    nudged = await (
+        await owner.execute("select user_id from nudges where user_id = any (%s)", ([ann, ben],))
+    ).fetchall()
+    assert nudged == [(ben,)]
+
+
+async def test_nor_the_fault_of_another_from_being_charged(
+    ann: Someone, someone: Make, worker_db: Database, hesitant: Callable[[Any], Awaitable[None]]
+) -> None:
+    ben, queue = await someone(), Queue(worker_db)
+    for person in (ann, ben):
+        await person.adds_task("Buy shoes")
+    (batch,) = [batch async for batch in queue.claims()]
+    await hesitant(ann.id)
+
+    await asyncio.wait_for(queue.charge(batch, [(row, "Refused.") for row in batch.rows]), 5)
+
+    assert await ben.rows("select last_error from embedding_queue where user_id = %(me)s") == [("Refused.",)]
+    assert ("metadata_embedding_error", "tasks", "error") in await ben.audit()
+    assert await ann.audit() == []
 
 
 async def _works(worker: Worker, person: Someone) -> bool:

@@ -195,6 +195,46 @@ async def test_an_account_is_deleted_in_the_middle_of_an_edit(
     await asyncio.wait_for(deletion, HELD)
 
 
+async def test_an_edit_and_then_a_preference_in_one_transaction_hold_up_nobody_for_good(
+    db: Database, ann: Someone, app: Any
+) -> None:
+    """Each has its share already; to want the whole would be to wait for each other."""
+    await app.execute("update user_profiles set first_name = 'Ann' where id = %(me)s", {"me": ann.id})
+    async with db.as_user(ann.id) as other:
+        pid = other.info.backend_pid
+        edit = asyncio.create_task(
+            other.execute("update user_profiles set timezone = 'Asia/Tokyo' where id = %(me)s", {"me": ann.id})
+        )
+        await until(lambda: _is_waiting(ann, pid))
+
+        await asyncio.wait_for(
+            app.execute(
+                "insert into user_analytics_preferences (user_id) values (%(me)s) on conflict do nothing",
+                {"me": ann.id},
+            ),
+            HELD,
+        )
+
+        await app.commit()
+        await asyncio.wait_for(edit, HELD)
+
+
+async def test_every_function_that_locks_rows_holds_the_person_first(owner: Any) -> None:
+    rows = await owner.execute(
+        "select proname, prosrc from pg_proc"
+        " where pronamespace = 'coach'::regnamespace and prosrc ~ 'for [a-z ]*(share|update)'"
+    )
+    late = set()
+    for name, source in await rows.fetchall():
+        lock = LOCKS.search(source)
+        if lock and not 0 <= source.find("coach.hold_person(") < lock.start():
+            late.add(name)
+
+    assert late == {"hold_alone", "hold_person", "hold_writer", "follow_consent"}, (
+        "the last after a trigger's hold_alone"
+    )
+
+
 async def test_a_checkpoint_waits_for_nobody(db: Database, ann: Someone, app: Any, owner_url: str) -> None:
     """It writes the turns of many people in one transaction: whoever holds one of them must not hold up the others."""
     await ann.does(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4
 
+import numpy as np
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
@@ -89,6 +90,11 @@ async def test_metadata_is_narrowed_by_domain_count_and_model(ann: Person) -> No
     assert await count("null, 1") == 1
     assert await count("null, 10, 'wordllama'") == 2
     assert await count("null, 10, 'other'") == 0
+
+    await ann.has_rows(np.eye(12, 1536, dtype=np.float32))
+    assert await count("null, null") == 10
+    vector = None
+    assert await count("null, 10, 'wordllama'") == 0
 
 
 async def test_vectors_of_the_app_itself_serve_as_questions(ann: Person) -> None:
