@@ -40,12 +40,13 @@ async def settle_abandoned(db: Database, now: datetime) -> None:
     failed = len(await close_orphans(db, now))
     async with db.as_operator() as tx:
         lost = {row[1]: _refund(*row) async for row in _sql.lost_reservations(tx, before=now - LOST_AFTER)}
-    failed += len((await _each(db, lost, now))[1])
+    refunded, not_refunded = await _each(db, lost, now)
     async with db.as_operator() as tx:
         miscounted = {row: _recount(*row) async for row in _sql.miscounted_months(tx)}
-    failed += len((await _each(db, miscounted, now))[1])
-    if lost or miscounted:
-        _log.warning("abandoned_settled", reservations=len(lost), months=len(miscounted))
+    recounted, not_recounted = await _each(db, miscounted, now)
+    if refunded or recounted:
+        _log.warning("abandoned_settled", reservations=refunded, months=recounted)
+    failed += len(not_refunded) + len(not_recounted)
     if failed:
         raise Unfinished(f"{failed} abandoned turns or reservations could not be settled.")
 

@@ -151,10 +151,12 @@ class Queue:
         now = self.clock()
         for user_id in dict.fromkeys(row.user_id for row, _ in faults):
             own = [(row, error) for row, error in faults if row.user_id == user_id]
-            with suppress(DatabaseBusy):  # the claim has counted it; it comes back with the end of its lease
+            try:
                 async with giving_way(self._db) as tx:
                     await _sql.tell(tx, list(_told(own, now)))  # first: the person comes before their rows
                     await _sql.charge(tx, list(_charged(batch, own, now)))
+            except DatabaseBusy:
+                await self.postpone(batch, user_id)
 
 
 def _charged(batch: Batch, faults: Sequence[tuple[Claimed, str]], now: datetime) -> Iterator[dict[str, object]]:

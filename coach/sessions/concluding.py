@@ -136,7 +136,7 @@ async def conclude_left_over(db: Database, now: datetime) -> None:
                 if ended is not None:
                     await store(tx, user_id, ended, ended.stand_in(), now)
         except DatabaseBusy:
-            failed += 1
+            _log.info("session_waits_for_its_person")  # the next round finds it again
         except DatabaseError as error:
             _log.error("session_not_concluded", error=type(error).__name__, code=error.sqlstate)
             failed += 1

@@ -22,7 +22,7 @@ from tests.integration.test_ledger import Desk
 
 Make = Callable[[], Awaitable[Someone]]
 
-DUE = "select count(*) from embedding_queue where user_id = %(me)s and leased_until < now()"
+DUE = "select count(*) from embedding_queue where user_id = %(me)s and leased_until < now() and not_before <= now()"
 ATTEMPTED = "select max(attempts) from embedding_queue where user_id = %(me)s"
 
 
@@ -180,7 +180,9 @@ async def test_nor_the_fault_of_another_from_being_charged(
     await hesitant(ann.id)
 
     await asyncio.wait_for(queue.charge(batch, [(row, "Refused.") for row in batch.rows]), 5)
+    await queue.release(batch)
 
+    assert await due(ann) == 0, "not embedded again and again meanwhile"
     assert await ben.rows("select last_error from embedding_queue where user_id = %(me)s") == [("Refused.",)]
     assert ("metadata_embedding_error", "tasks", "error") in await ben.audit()
     assert await ann.audit() == []
