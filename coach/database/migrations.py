@@ -88,8 +88,8 @@ def _outstanding(files: list[Migration], done: dict[str, str]) -> list[Migration
         if migration.name in done and done[migration.name] != migration.sha256:
             raise Misconfigured(
                 f"Migration {migration.name} was changed after it had been applied to this database. Restore the file "
-                "as it was and put the change into a new one; or, where nothing in this database is worth keeping, make "
-                "it anew (the embedded one: delete COACH_HOME)."
+                "as it was and put the change into a new one; or, where nothing in this database is worth keeping, "
+                "make it anew (the embedded one: delete COACH_HOME)."
             )
     return [migration for migration in files if migration.name not in done]
 
