@@ -67,11 +67,13 @@ class Demo:
 
 
 def databases_of(home: Path) -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
+    """The servers, without their children: one that was forked this moment still has its parent's command line."""
+    found = {
+        process.pid: process
+        for process in psutil.process_iter(["cmdline", "ppid"])
         if f"{home}/" in " ".join(process.info["cmdline"] or ()) and "postgres" in (process.info["cmdline"] or "")[0]
-    ]
+    }
+    return [process for process in found.values() if process.info["ppid"] not in found]
 
 
 @pytest.fixture(scope="module")
