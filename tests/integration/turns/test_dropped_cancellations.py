@@ -13,6 +13,7 @@ from coach.bench.stub_provider import StubProvider
 from coach.bench.stub_script import Answer
 from coach.chat.events import Finished, Interrupted
 from coach.database.pool import Database
+from coach.retrieval.context import Looked
 from tests.integration.turns.conftest import Coach, read
 
 
@@ -63,11 +64,17 @@ async def test_a_turn_ends_though_its_checkpoints_drop_the_cancellation(
 
 
 async def test_a_stop_that_meets_the_database_is_not_lost(
-    deaf_coach: Coach, deaf: DeafDatabase, model_stub: StubProvider
+    deaf_coach: Coach, deaf: DeafDatabase, model_stub: StubProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model is not even asked."""
+    """The model is not even asked. What was looked up does not do here: the turn itself goes to the database again."""
+
+    def is_never_enough(*_: Any) -> bool:
+        deaf.is_slow = True
+        return False
+
+    monkeypatch.setattr(Looked, "is_enough", is_never_enough)
+    deaf.entered = asyncio.Event()
     reader = await deaf_coach.begin("u1")
-    deaf.is_slow, deaf.entered = True, asyncio.Event()
     await deaf.entered.wait()
     for running in deaf_coach.turns._running.values():
         running.stop("stopped")
