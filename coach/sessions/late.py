@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -13,7 +14,7 @@ import structlog
 
 from coach.chat.turns import utc_now
 from coach.database.operators import giving_way
-from coach.database.pool import Database
+from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import DatabaseBusy, ModelUnavailable
 from coach.models.base import ChatModel
@@ -43,7 +44,7 @@ async def judge_left_over(db: Database, now: datetime, *, model: Model) -> None:
         left = [(user_id, Standing(*row)) async for user_id, *row in found]
     if not left:
         return
-    judge = Judge(lambda _: giving_way(db), model(), utc_now, partial(_tell, db))
+    judge = Judge(partial(_held, db), model(), utc_now, partial(_tell, db))
     outcomes = await asyncio.gather(*(judge.judge(*each) for each in left), return_exceptions=True)
     broken = [each for each in outcomes if isinstance(each, BaseException)]
     _log.warning("sessions_judged_late", sessions=len(left), failed=len(broken))
@@ -53,8 +54,16 @@ async def judge_left_over(db: Database, now: datetime, *, model: Model) -> None:
             raise error
 
 
-async def _tell(db: Database, user_id: UUID, session_id: UUID) -> None:
+@asynccontextmanager
+async def _held(db: Database, user_id: UUID) -> AsyncIterator[Transaction]:
+    """Where the person's own transaction is in the way, the model is not even asked, and no step is taken untold."""
     async with giving_way(db) as tx:
+        await _sql.hold(tx, user_id=user_id)
+        yield tx
+
+
+async def _tell(db: Database, user_id: UUID, session_id: UUID) -> None:
+    async with _held(db, user_id) as tx:
         detail = await read(tx, user_id, session_id)
         await store_pushes(tx, user_id, [msgspec.to_builtins(SessionPush(detail))])
     async with db.as_operator() as tx:

@@ -235,3 +235,7 @@ from coach.hold_person(:user_id)
 cross join conversations
 where user_id = :user_id and client_id = :client_id
 for no key update of conversations;
+
+-- name: hold(user_id)$
+-- The person before their rows.
+select coach.hold_person(:user_id);

@@ -15,7 +15,7 @@ from coach.chat.housekeeping import close_orphans
 from coach.chat.turns import utc_now
 from coach.database.pool import Database
 from coach.nudges.repository import make_nudges
-from coach.pipeline.queue import Queue
+from coach.pipeline.queue import ATTEMPTS, Queue
 from coach.pipeline.worker import Worker
 from tests.integration.pipeline.conftest import Someone, until
 from tests.integration.test_ledger import Desk
@@ -184,6 +184,23 @@ async def test_nor_the_fault_of_another_from_being_charged(
 
     assert await due(ann) == 0, "not embedded again and again meanwhile"
     assert await ben.rows("select last_error from embedding_queue where user_id = %(me)s") == [("Refused.",)]
+    assert ("metadata_embedding_error", "tasks", "error") in await ben.audit()
+    assert await ann.audit() == []
+
+
+async def test_nor_the_dead_of_another_from_being_buried(
+    ann: Someone, someone: Make, worker_db: Database, owner: Any, hesitant: Callable[[Any], Awaitable[None]]
+) -> None:
+    ben, queue = await someone(), Queue(worker_db)
+    for person in (ann, ben):
+        await person.adds_task("Buy shoes")
+    await owner.execute("update embedding_queue set attempts = %s", (ATTEMPTS,))
+    await hesitant(ann.id)
+
+    async with asyncio.timeout(5):
+        assert [batch async for batch in queue.claims()] == []
+
+    assert (await due(ann), await due(ben)) == (1, 0)
     assert ("metadata_embedding_error", "tasks", "error") in await ben.audit()
     assert await ann.audit() == []
 
