@@ -181,13 +181,15 @@ async def test_a_reader_that_just_stops_is_a_failure():
 async def test_silence_is_filled_with_pings():
     log = EventLog()
     log.publish(STARTED)
-    reading = asyncio.create_task(stream(log.read(silence=0.02)))
-    await asyncio.sleep(0.09)
+    chunks = sse(log.read(silence=0.02))
+    began = await anext(chunks)
+    silence = [await anext(chunks) for _ in range(2)]
     log.publish(TextDelta("Hi"), FINISHED)
 
-    raw = await reading
+    raw = began + b"".join([chunk async for chunk in chunks])
 
-    assert 2 <= raw.count(b": ping\n\n") <= 5
+    assert silence == [b": ping\n\n"] * 2
+    assert b": ping" not in raw
     assert parts(raw)[-1]["type"] == "finish"
 
 
