@@ -22,7 +22,7 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
-from coach.bench.stub_script import Answer, ChatStep, Embeddings, EmbeddingStep, Script, Status
+from coach.bench.stub_script import HELD, Answer, ChatStep, Embeddings, EmbeddingStep, Script, Status
 from coach.bench.stub_wire import Response, chat_response, embedding_response, json_response
 from coach.conversations.titles import TASK
 
@@ -64,6 +64,11 @@ class StubProvider:
         self._embeddings: deque[EmbeddingStep] = deque()
         self._always: ChatStep = self._default
         self._always_embeddings: EmbeddingStep = Embeddings()
+        self.going_on = asyncio.Event()
+
+    def go_on(self) -> None:
+        """Say the rest of every answer that is held; none is held any more until ``reset``."""
+        self._loop.call_soon_threadsafe(self.going_on.set)
 
     def will(self, *steps: ChatStep) -> None:
         """Queue what the next chat requests get, one each; after them the default serves again."""
@@ -86,7 +91,7 @@ class StubProvider:
     def open_connections(self) -> int:
         return len(self._connections)
 
-    async def until(self, condition: Callable[[StubProvider], bool], seconds: float = 5.0) -> None:
+    async def until(self, condition: Callable[[StubProvider], bool], seconds: float = 30.0) -> None:
         """Wait for something to become true here; what the client did arrives a moment later.
 
         :raises TimeoutError:
@@ -156,6 +161,8 @@ class StubProvider:
     def play(self, script: Script) -> None:
         if script.reset:
             self.reset()
+        if script.go_on:
+            self.go_on()
         self.will(*script.chat)
         self.embeddings_will(*script.embeddings)
         self._always = script.always or self._always
@@ -234,11 +241,14 @@ class _Connection(asyncio.Protocol):
     async def _send(self, response: Response) -> None:
         self._stub.open_streams += response.is_stream
         loop = asyncio.get_running_loop()
-        due = loop.time()
+        due, going_on = loop.time(), self._stub.going_on
         try:
             for part in response.parts:
                 if isinstance(part, bytes):
                     self.transport.write(part)
+                elif part == HELD:
+                    await going_on.wait()
+                    due = loop.time()
                 elif part > 0:
                     due += part  # by the clock: pauses one after the other would let a pace slip by each one's delay
                     await asyncio.sleep(max(0.0, due - loop.time()))

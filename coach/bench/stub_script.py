@@ -5,16 +5,24 @@ from __future__ import annotations
 from msgspec import Struct
 
 FOREVER = 1e9
+HELD = -1.0
+"""Instead of seconds: until the stub is told to go on."""
+
 WORDS = ("one", "small", "honest", "step", "today", "beats", "a", "plan", "for", "someday")
 
 
 class Answer(Struct, frozen=True, tag=True):
-    """A good answer: ``text``, or ``tokens`` words; ``rate`` tokens a second (0: all at once)."""
+    """A good answer: ``text``, or ``tokens`` words; ``rate`` tokens a second (0: all at once).
+
+    ``held_after`` tokens it says no more until ``StubProvider.go_on``: what a reader does in the middle of an answer
+    does not depend on how fast it is.
+    """
 
     text: str | None = None
     tokens: int = 10
     rate: float = 0.0
     first_token: float = 0.0
+    held_after: int | None = None
     finish: str | None = "stop"
     has_usage: bool = True
     is_done: bool = True
@@ -87,6 +95,7 @@ class Script(Struct, frozen=True):
     """What ``POST /_stub/script`` takes. Queued steps are used once each, in order, then the default serves again."""
 
     reset: bool = False
+    go_on: bool = False
     chat: tuple[ChatStep, ...] = ()
     embeddings: tuple[EmbeddingStep, ...] = ()
     always: ChatStep | None = None

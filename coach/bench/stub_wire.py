@@ -14,7 +14,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from coach.bench import stub_script as script
-from coach.bench.stub_script import FOREVER, Answer, Body, ErrorEvent, Garbage, Raw, Stall, Status
+from coach.bench.stub_script import FOREVER, HELD, Answer, Body, ErrorEvent, Garbage, Raw, Stall, Status
 
 _WIDTH = 1536
 _STREAM_HEAD = (
@@ -84,7 +84,7 @@ def _streamed(step: Answer | Stall | Garbage | ErrorEvent, body: dict[str, Any])
 
 
 def _paced(answer: Answer, frames: Sequence[bytes]) -> list[bytes | float]:
-    """A pause before each token; what no pause parts is one write."""
+    """A pause before each token, and perhaps a longer one; what no pause parts is one write."""
     between = 1 / answer.rate if answer.rate else 0.0
     last = len(answer.pieces)
     parts: list[bytes | float] = []
@@ -93,6 +93,9 @@ def _paced(answer: Answer, frames: Sequence[bytes]) -> list[bytes | float]:
         pause = answer.first_token if number == 1 else between
         if 1 <= number <= last and pause:
             parts += (waiting, pause)
+            waiting = b""
+        if answer.held_after is not None and number == answer.held_after + 1:
+            parts += (waiting, HELD)
             waiting = b""
         waiting += frame
     return [*parts, waiting]

@@ -101,6 +101,23 @@ async def test_a_request_in_pieces_is_one_request(model_stub):
     await writer.wait_closed()
 
 
+async def test_a_held_answer_says_its_rest_when_it_is_told_to(client, model_stub):
+    model_stub.will(Answer(tokens=6, held_after=2), Answer(tokens=6, rate=1_000, held_after=2))
+
+    for _ in range(2):
+        stream = await client.chat.completions.create(**ASKED, stream=True)
+        said = [(await anext(stream)).choices[0].delta.content for _ in range(3)]
+        coming = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0.1)
+
+        assert said == ["", "one ", "small "]
+        assert not coming.done()
+        model_stub.go_on()
+        assert (await coming).choices[0].delta.content == "honest "
+        assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "step today beats "
+        model_stub.going_on.clear()
+
+
 def test_as_a_process_it_prints_its_port_and_is_scripted_over_http():
 
     command = [sys.executable, "-m", "coach.bench.stub_provider", "--tokens", "3"]
