@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import AsyncConnection, sql
 
 from coach.database.embedded import EmbeddedServer
@@ -23,6 +24,10 @@ TIKTOKEN = Path(__file__).resolve().parents[2] / "shared" / "tiktoken"
 os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(TIKTOKEN))
 for variable in [name for name in os.environ if name.startswith(("COACH_", "OPENAI_"))]:
     del os.environ[variable]  # the developer's own settings are not the tests'
+
+# A host that is busy with other things takes its time over one example, or over making one up.
+settings.register_profile("any host", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any host")
 
 ORDER = ("live", "web", "integration")
 """Which folders come first where processes share the tests: what takes longest, so that none is left with it alone."""

@@ -54,7 +54,7 @@ def test_no_text_holds_the_server_up(text):
 
 @pytest.mark.usefixtures("ranks")
 @given(st.text(max_size=300))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_bytes_are_never_too_few(text):
     assert tokens.count(text, "gpt-4o") <= len(text.encode())
 

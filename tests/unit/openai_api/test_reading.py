@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coach.chat.prompt import Template
@@ -66,7 +66,7 @@ NAMES = (
 
 
 @pytest.mark.parametrize("parse", [parse_completion, parse_response])
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])  # a cold machine is slow
+@settings(max_examples=300)
 @given(body=st.dictionaries(st.sampled_from(NAMES), values))
 def test_whatever_comes_is_a_call_or_a_refusal(parse, body):
     try:
