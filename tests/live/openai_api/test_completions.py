@@ -264,15 +264,16 @@ async def test_a_turn_that_is_stopped_from_elsewhere_says_so_to_its_caller(ann, 
 
 
 async def test_the_first_words_come_while_the_rest_is_still_made(ann, stub):
-    stub.will(Answer(tokens=20, rate=20))
+    stub.will(Answer(tokens=20, held_after=1))
 
     async with ann.client.stream(
         "POST", "/v1/chat/completions", json=completion(stream=True), headers=ann.headers
     ) as r:
-        async for line in r.aiter_lines():
-            if '"content":"one' in line:
-                assert stub.open_streams == 1
-                break
+        lines = r.aiter_lines()
+        while '"content":"one' not in await anext(lines):
+            pass
+        stub.go_on()
+        assert "data: [DONE]" in [line async for line in lines]
 
 
 async def test_tokens_that_wait_together_are_one_write(ann, stub):
