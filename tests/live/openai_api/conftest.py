@@ -14,6 +14,7 @@ import openai
 import pytest
 
 from coach.bench.stub_provider import StubProvider
+from coach.chat import attended
 from coach.settings import Settings, load_settings
 from tests.live.conftest import SECRET
 from tests.live.openai_api.cutting import CuttingProxy
@@ -56,10 +57,16 @@ def sdk(coach_url: str) -> Callable[..., openai.AsyncOpenAI]:
 
 
 @pytest.fixture
-async def cutting(coach_url: str) -> AsyncIterator[CuttingProxy]:
-    """In front of the coach: cuts the first connection as soon as its request has gone through."""
-    async with CuttingProxy(coach_url) as proxy:
+async def cutting(coach_url: str, stub: StubProvider) -> AsyncIterator[CuttingProxy]:
+    """In front of the coach: cuts the first connection as soon as its turn has begun."""
+    async with CuttingProxy(coach_url, turns=lambda: stub.calls) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has left may take long to come back: on a busy host a client does."""
+    monkeypatch.setattr(attended, "ABANDONED_AFTER", 20.0)
 
 
 @dataclass
@@ -92,11 +99,13 @@ class Rows:
 
     async def settled(self) -> None:
         """Until none of their turns runs."""
-        for _ in range(500):
-            if await self.fetch("select 1 from turn_checkpoints where user_id = %(user)s") == []:
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError("a turn of theirs still runs")
+        await self.until("not exists (select from turn_checkpoints where user_id = %(user)s)")
+
+    async def until(self, happened: str) -> None:
+        """Until this condition is true in the database."""
+        async with asyncio.timeout(30):
+            while await self.fetch(f"select {happened}") != [(True,)]:
+                await asyncio.sleep(0.02)
 
 
 @pytest.fixture

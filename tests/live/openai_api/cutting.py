@@ -1,18 +1,22 @@
-"""A network that breaks: a proxy which drops its first connections once their request has reached the server."""
+"""A network that breaks: a proxy which drops its first connections once their request has become a turn."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 
 class CuttingProxy:
-    """``url`` is where to connect; ``cuts`` how many answers are lost; ``connections`` what was seen."""
+    """``url`` is where to connect; ``cuts`` how many answers are lost; ``connections`` what was seen.
 
-    def __init__(self, target: str, cuts: int = 1) -> None:
+    ``turns`` says how many turns there were so far.
+    """
+
+    def __init__(self, target: str, cuts: int = 1, turns: Callable[[], int] = lambda: 0) -> None:
         address = urlsplit(target)
-        self._host, self._port = address.hostname, address.port
+        self._host, self._port, self._turns = address.hostname, address.port, turns
         self.cuts, self.connections, self.url = cuts, 0, ""
 
     async def __aenter__(self) -> CuttingProxy:
@@ -36,11 +40,13 @@ class CuttingProxy:
                 each.close()
 
     async def answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_cut: bool) -> None:
-        if is_cut:
-            # Long enough for the turn to begin; a slow one is then cut before, a quick one after its answer.
-            await asyncio.sleep(0.3)
-        else:
+        if not is_cut:
             await copied(source, sink)
+            return
+        before = self._turns()
+        while self._turns() == before:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)  # a slow turn is then cut before, a quick one after its answer
 
 
 async def copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

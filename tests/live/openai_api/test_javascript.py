@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from coach.bench.stub_script import Answer
 
 
+@pytest.mark.usefixtures("patience")
 async def test_the_javascript_client_understands_every_answer(ann, coach_url, cutting, stub, rows, run_client):
     stub.always(Answer(text="Rest today."))
 

@@ -104,6 +104,7 @@ async def test_every_refusal_is_the_right_exception(ann, sdk, stub, owner, token
 
 
 @pytest.mark.parametrize("step", [Answer(text="Only once."), Answer(text="Only once, and slowly.", rate=4)])
+@pytest.mark.usefixtures("patience")
 async def test_a_retry_after_a_cut_connection_is_one_turn(ann, sdk, stub, rows, cutting, step):
     """A quick answer is lost on its way back; a slow one still runs when the client asks again."""
     stub.will(step)
@@ -117,6 +118,7 @@ async def test_a_retry_after_a_cut_connection_is_one_turn(ann, sdk, stub, rows, 
     assert len(await rows(ann).messages()) == 2
 
 
+@pytest.mark.usefixtures("patience")
 async def test_a_client_that_loses_patience_finds_its_turn_still_running(ann, sdk, stub, rows):
     stub.will(Answer(text="Worth the wait, at last.", rate=2))
 
