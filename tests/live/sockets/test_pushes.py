@@ -16,6 +16,7 @@ from coach.realtime.pushes import CHANNEL, Pushes, prune
 from coach.settings import load_settings
 from tests.live.conftest import SECRET
 from tests.live.sockets.conftest import Wire
+from tests.live.sockets.test_limits import dropped
 
 DEAF = "postgresql://nobody@127.0.0.1:1/none"
 
@@ -137,7 +138,7 @@ async def test_a_notification_names_the_person_and_nothing_else(ann, elsewhere, 
 
     await elsewhere.push(ann.user_id, {"type": "nudge", "body": "The MRI"})
 
-    payloads = [note.payload async for note in owner.notifies(timeout=2, stop_after=1)]
+    payloads = [note.payload async for note in owner.notifies(timeout=20, stop_after=1)]
     assert payloads == [str(ann.user_id)]
 
 
@@ -200,8 +201,12 @@ async def test_who_does_not_read_what_is_pushed_is_let_go(ann, coach_url, elsewh
     async with connect(url, subprotocols=["coach.v1", ann.token], max_queue=1) as socket:
         wire = Wire(socket)
         await ready(wire)
+        before = await dropped(ann)
         for _ in range(140):
             await elsewhere.push(ann.user_id, {"type": "nudge", "body": "x" * 60_000})
+        async with asyncio.timeout(60):
+            while await dropped(ann) == before:
+                await asyncio.sleep(0.05)
 
         code, _ = await wire.closed()
 

@@ -29,21 +29,20 @@ async def test_an_answer_comes_in_numbered_chunks_between_start_and_end(ann, ope
 
 
 async def test_several_turns_are_in_flight_on_one_socket(ann, opens, stub):
-    stub.always(Answer(tokens=40, rate=100))
+    stub.always(Answer(tokens=40, held_after=3))
     wire = await opens(ann)
 
     for name in ("r1", "r2", "r3"):
         await wire.asks(name, id=f"c-{name}")
-    order, found = [], {"r1": [], "r2": [], "r3": []}
-    while len([f for frames in found.values() for f in frames if f["type"] == "end"]) < 3:
+    found = {"r1": [], "r2": [], "r3": []}
+    while not all(map(text_of, found.values())):  # none waits for another to end
         frame = await wire.hears()
-        if frame["requestId"] in found:
-            order.append(frame["requestId"])
-            found[frame["requestId"]].append(frame)
+        found.get(frame["requestId"], []).append(frame)
+    stub.go_on()
+    for name, rest in (await wire.answer(*found)).items():
+        found[name] += rest
 
-    assert len({text_of(frames) for frames in found.values()}) == 1
-    first_end = next(i for i, name in enumerate(order) if found[name][-1]["type"] == "end")
-    assert set(order[: max(first_end, 30)]) == {"r1", "r2", "r3"}, "none waits for another"
+    assert {text_of(frames) for frames in found.values()} == {"".join(Answer(tokens=40).pieces)}
     for frames in found.values():
         chunks = [frame["sequence"] for frame in frames if frame["type"] == "chunk"]
         assert chunks == list(range(len(chunks)))
@@ -85,13 +84,18 @@ async def test_a_socket_that_is_cut_leaves_its_turn_to_be_resumed_on_another(ann
 
 
 async def test_nothing_that_runs_is_no_active(person, opens, stub):
+    stub.will(Answer(held_after=1))
     ann, ben = await person(), await person()
-    await (await opens(ann)).asks("r1", id="hers")
+    hers = await opens(ann)
+    await hers.asks("r1", id="hers")
+    await hers.until(lambda f: f["type"] == "chunk" and f["chunk"]["type"] == "text-delta")
     wire = await opens(ben)
 
     for name, conversation in (("r1", "never-seen"), ("r2", "hers"), ("r3", "what is this?")):
         await wire.sends(type="resume", requestId=name, id=conversation, headers={}, body={})
         assert (await wire.answer(name))[name] == [{"type": "no-active", "requestId": name}]
+    stub.go_on()
+    await hers.answer("r1")
 
 
 async def test_a_repeated_message_is_replayed_and_costs_nothing(ann, opens, stub, client):
@@ -196,7 +200,7 @@ async def test_a_turn_that_fails_ends_in_an_error_part_and_not_in_an_error_frame
 
 
 async def test_a_request_id_in_use_is_refused_and_at_most_sixteen_are_open(ann, opens, stub):
-    stub.always(Answer(tokens=200, rate=40))
+    stub.always(Answer(held_after=1))
     wire = await opens(ann)
     for place in range(16):
         await wire.asks(f"r{place}", id=f"c{place}")
@@ -208,8 +212,8 @@ async def test_a_request_id_in_use_is_refused_and_at_most_sixteen_are_open(ann, 
 
     assert refused["requestId"] == "r16"
     assert problem_of(refused)["type"] == "/problems/rate-limited"
-    for place in range(16):
-        await wire.sends(type="abort", requestId=f"r{place}")
+    stub.go_on()
+    await wire.answer(*(f"r{place}" for place in range(1, 16)))
 
 
 async def test_the_address_takes_nothing_but_websockets(client):
