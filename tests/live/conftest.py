@@ -57,7 +57,7 @@ def serving(settings: Settings, **options: Any) -> Iterator[str]:
     assert not thread.is_alive(), "the server did not stop"
 
 
-def until(happened: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(happened: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "it did not happen in time"
