@@ -82,7 +82,7 @@ async def test_a_plain_yes_is_heard_through_its_dress(couch: Couch, provider: St
 async def test_a_judgement_that_takes_for_ever_keeps_nobody_waiting(couch: Couch, provider: StubProvider):
     provider.will(Answer("What do you want?"), Stall(), Answer("And when?"), Answer('{"done": true}'))
     await couch.starts()
-    await provider.until(lambda stub: stub.open_streams == 1)  # the judgement, before the next turn asks
+    await asked(provider, 2)  # the judgement, before the next turn asks
 
     assert prompt_of(await couch.says("A half marathon.")) == "session_grow_goal@1"
     await couch.until(stage="reality")

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -21,6 +21,7 @@ from coach.sessions.late import judge_left_over
 from coach.settings import Settings
 from tests.live.conftest import Person
 from tests.live.sessions.conftest import Couch, prompt_of
+from tests.live.sessions.test_judgement import asked
 from tests.live.sockets.conftest import coach_settings, opens, provider
 from tests.live.test_worker import start_worker
 
@@ -41,13 +42,15 @@ async def couch(ann: Person, provider: StubProvider, owner: Any) -> AsyncIterato
 
 
 @pytest.fixture
-def make_up(operator: Database, coach_settings: Settings) -> Any:
-    """``await make_up()``: the chore, a while later."""
+def make_up(operator: Database, owner: Any, coach_settings: Settings) -> Any:
+    """``await make_up()``: the chore, a while after the last turn was finished."""
 
     async def run(later: timedelta = TWO_MINUTES) -> None:
         model = build_model(coach_settings)
+        rows = await owner.execute("select max(updated_at) from ai_conversation_memory where status = 'complete'")
+        (finished,) = await rows.fetchone()
         async with aclosing(model):
-            await judge_left_over(operator, datetime.now(UTC) + later, model=lambda: model)
+            await judge_left_over(operator, finished + later, model=lambda: model)
 
     return run
 
@@ -136,7 +139,7 @@ async def test_what_was_judged_is_not_asked_about_again(couch: Couch, provider: 
 
 
 async def judged(owner: Any, couch: Couch) -> None:
-    for _ in range(100):
+    for _ in range(400):
         rows = await owner.execute(
             "select judged_at from coaching_sessions where user_id = %s", (couch.person.user_id,)
         )
@@ -162,9 +165,10 @@ async def test_a_verdict_that_is_none_waits_for_the_next_turn(
 
 async def test_the_last_stage_ends_in_a_summary(couch: Couch, provider: StubProvider, make_up: Any):
     await couch.starts("daily_checkin")
-    for _ in range(2):
+    for turn in (1, 2):
+        await asked(provider, 2 * turn)  # or there is nothing to judge any more
         await couch.says("On.", {"type": "advance"})
-    await provider.until(lambda stub: stub.calls == 6)
+    await asked(provider, 6)
     await lost(couch, provider, "daily_checkin")
     provider.will(YES, Answer('{"summary": "Ann calls Tom.", "commitments": [{"title": "Call Tom"}]}'))
 
