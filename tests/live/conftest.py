@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -62,6 +63,14 @@ def until(happened: Callable[[], bool], seconds: float = 60.0) -> None:
     while not happened():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
+
+
+async def eventually(happens: Callable[[], Awaitable[object]], seconds: float = 60.0) -> None:
+    """The same, of what has to be waited for each time."""
+    deadline = time.monotonic() + seconds
+    while not await happens():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.02)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from coach.conversations.arriving import MAX_MESSAGES
+from tests.live.conftest import eventually
 from tests.live.conversations.conftest import Desk, past, said
 
 
@@ -254,11 +255,7 @@ async def test_a_call_that_is_cut_off_half_way_leaves_nothing_and_works_again(de
             "select from conversations where user_id = %s and client_id = 'c4' for update", (desk.person.user_id,)
         )
         cut = asyncio.create_task(desk.imports(*conversations))
-        await asyncio.sleep(0.5)
-        await owner.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where wait_event_type = 'Lock' and datname = current_database()"
-        )
+        await eventually(lambda: ended_in_the_middle(owner))
         answer = await cut
     assert answer.status_code == 503
     assert await desk.ids() == ["c4"]
@@ -266,6 +263,14 @@ async def test_a_call_that_is_cut_off_half_way_leaves_nothing_and_works_again(de
     again = await desk.imports(*conversations)
 
     assert again.json() == {"conversations": 5, "messages": 500, "known": 0, "rejected": []}
+
+
+async def ended_in_the_middle(owner: Any) -> bool:
+    """Whether the import's session has come to what the test holds; then it is ended."""
+    ended = await owner.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where pg_backend_pid() = any (pg_blocking_pids(pid))"
+    )
+    return bool(await ended.fetchall())
 
 
 def node(id_: str, parent: str | None, text: Any = None, role: str = "user", at: float | None = None, **message: Any):

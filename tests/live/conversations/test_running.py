@@ -51,7 +51,7 @@ async def desks(servers: list[ServerProcess], desk: Desk):
 
 async def title(desk: Desk, conversation: str = "c", *, other_than: str = "") -> str:
     """The name, when it has become another one."""
-    for _ in range(100):
+    for _ in range(400):
         found: str = (await desk.reads(f"/conversations/{conversation}"))["title"]
         if found != other_than:
             return found
@@ -106,10 +106,11 @@ async def test_a_name_that_was_given_meanwhile_stays(desks: list[Desk], model_st
 async def test_a_name_given_before_the_first_turn_is_finished_is_never_asked_over(
     desks: list[Desk], model_stub: StubProvider
 ):
-    model_stub.always(Answer(tokens=20, rate=40))
+    model_stub.always(Answer(tokens=20, held_after=3))
     turn = asyncio.create_task(desks[0].person.asks("My knee hurts", id="c"))
     await model_stub.until(lambda stub: stub.calls == 1)
     await desks[1].changes("/conversations/c", title="Mine")
+    model_stub.go_on()
     await turn
     await asyncio.sleep(0.3)
 

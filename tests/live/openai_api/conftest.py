@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pytest
 from coach.bench.stub_provider import StubProvider
 from coach.chat import attended
 from coach.settings import Settings, load_settings
-from tests.live.conftest import SECRET
+from tests.live.conftest import SECRET, eventually
 from tests.live.openai_api.cutting import CuttingProxy
 
 
@@ -103,9 +102,11 @@ class Rows:
 
     async def until(self, happened: str) -> None:
         """Until this condition is true in the database."""
-        async with asyncio.timeout(30):
-            while await self.fetch(f"select {happened}") != [(True,)]:
-                await asyncio.sleep(0.02)
+
+        async def happens() -> bool:
+            return await self.fetch(f"select {happened}") == [(True,)]
+
+        await eventually(happens)
 
 
 @pytest.fixture

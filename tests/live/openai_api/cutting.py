@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.live.conftest import eventually
+
 
 class CuttingProxy:
     """``url`` is where to connect; ``cuts`` how many answers are lost; ``connections`` what was seen.
@@ -44,8 +46,11 @@ class CuttingProxy:
             await copied(source, sink)
             return
         before = self._turns()
-        while self._turns() == before:
-            await asyncio.sleep(0.01)
+
+        async def begun() -> bool:
+            return self._turns() > before
+
+        await eventually(begun)
         await asyncio.sleep(0.3)  # a slow turn is then cut before, a quick one after its answer
 
 
