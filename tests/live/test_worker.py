@@ -17,6 +17,7 @@ from psycopg import AsyncConnection
 from coach.bench.stub_script import Answer, Stall
 from tests.integration.test_ledger import Desk
 from tests.live.test_shutdown import reading
+from tests.live.test_streams import kept
 
 FOX = "Photograph the fox family behind the allotment at dawn"
 
@@ -172,7 +173,7 @@ async def test_after_sigkill_the_next_server_interrupts_the_turn_with_its_text_a
     model_stub.always(Stall(after=5))
     server = start_server(**provider)
     answer = await reading(server.url, ann[1])
-    await asyncio.sleep(1.2)  # past the next checkpoint
+    await kept(owner, ann[0], "".join(Answer(tokens=5).pieces))
     server.process.kill()
     await asyncio.wait([answer])
     assert await quota(owner, ann[0]) == (0, 1)
