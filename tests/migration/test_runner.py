@@ -126,10 +126,22 @@ async def test_what_a_file_raises_as_info_is_reported_and_other_notices_are_not(
 
 
 async def test_of_many_migrators_one_works_and_the_others_wait_for_it(empty: str, folder: Path) -> None:
-    (folder / "0003_slow.sql").write_text("select pg_sleep(0.3);")
+    """The one holds on until the others have said that they wait: its last file wants what the test has locked."""
+    run(empty, "create table gate ()")
+    (folder / "0003_slow.sql").write_text("lock table gate;")
     lines: list[str] = []
+    all_wait = asyncio.Event()
 
-    done = await asyncio.gather(*(migrate(empty, report=lines.append, folder=folder) for _ in range(5)))
+    def report(line: str) -> None:
+        lines.append(line)
+        if len(lines) == 4:
+            all_wait.set()
+
+    async with await AsyncConnection.connect(empty) as gate:
+        await gate.execute("lock table gate")
+        migrating = asyncio.gather(*(migrate(empty, report=report, folder=folder) for _ in range(5)))
+        await asyncio.wait([asyncio.create_task(all_wait.wait())], timeout=30)
+    done = await migrating
 
     assert sorted(len(applied.names) for applied in done) == [0, 0, 0, 0, 3]
     assert lines == ["Another process is migrating this database; waiting for it."] * 4
