@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import httpx
 import psutil
 import pytest
 
 from coach.bench.stub_script import Answer, Stall
-from tests.live.conftest import until
+from tests.live.conftest import eventually, until
 
 BODY = {"id": "c1", "messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}]}
 
@@ -104,16 +105,25 @@ async def test_a_turn_whose_reader_left_is_finished_as_well(start_server, provid
 
 
 async def test_while_it_drains_nobody_new_is_let_in(start_server, provider, model_stub, headers):
-    model_stub.always(Answer(tokens=30, rate=15))
+    model_stub.always(Answer(tokens=30, held_after=3))
     server = start_server(**provider)
     answer = await reading(server.url, headers)
     server.process.send_signal(signal.SIGTERM)
-    await asyncio.sleep(0.5)
+    await eventually(partial(refuses, server.url))
+    assert not answer.done()
 
-    async with httpx.AsyncClient() as client:
-        with pytest.raises(httpx.ConnectError):
-            await client.get(f"{server.url}/health/live")
+    model_stub.go_on()
     assert '"finish"' in await answer
+
+
+async def refuses(url):
+    """Whether nobody listens there any more."""
+    async with httpx.AsyncClient(timeout=30) as client:
+        try:
+            await client.get(f"{url}/health/live")
+        except httpx.ConnectError:
+            return True
+    return False
 
 
 async def test_a_second_ctrl_c_does_not_wait(start_server, provider, model_stub, headers):
@@ -121,10 +131,10 @@ async def test_a_second_ctrl_c_does_not_wait(start_server, provider, model_stub,
     server = start_server(COACH_DRAIN_GRACE="60", **provider)
     answer = await reading(server.url, headers)
     server.process.send_signal(signal.SIGINT)
-    await asyncio.sleep(0.5)
+    await eventually(partial(refuses, server.url))
     assert server.process.poll() is None
 
-    code = await asyncio.wait_for(asyncio.to_thread(server.stop, signal.SIGINT), 8)
+    code = await asyncio.wait_for(asyncio.to_thread(server.stop, signal.SIGINT), 30)
 
     assert code == 0
     await asyncio.wait([answer])
