@@ -13,13 +13,15 @@ import httpx
 import psycopg
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from coach.bench.stub_provider import StubProvider
 from coach.settings import Settings, load_settings
 from tests.live.conftest import SECRET, Person, coach_url, token_for
 
 __all__ = ["coach_url", "token_for"]
+
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +81,16 @@ async def ann(coach_url: str, owner: psycopg.Connection[Any], token_for: Callabl
 @pytest_asyncio.fixture(loop_scope="module")
 async def page(browser: Browser, coach_url: str, model_stub: StubProvider) -> AsyncIterator[Page]:
     """A tab that knows nothing yet. Whatever it complains of, a refused script included, fails the test."""
-    assert model_stub.open_streams == 0
     context = await browser.new_context(base_url=coach_url, viewport={"width": 1100, "height": 800})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(20_000)
     page = await context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     yield page
     await context.close()
+    # A turn goes on without its page, and is named afterwards: neither may reach the next test's provider.
+    await model_stub.until(lambda stub: stub.open_streams == 0)
     # A refused request is told on the page; the browser notes it besides.
     assert [text for text in complaints if "Failed to load resource" not in text] == []
 

@@ -59,14 +59,15 @@ async def test_signing_out_forgets_the_token_and_the_conversation(signed_in):
 
 async def test_an_answer_grows_word_by_word_and_ends_with_its_sources_and_quota(signed_in, ann, model_stub):
     await ann.asks("The physio wants me to rest the knee for two weeks.", id="before")
-    model_stub.always(Answer(text="Rest first [1]. " + "Then run a little more each week. " * 5, rate=25))
+    model_stub.always(Answer(text="Rest first [1]. " + "Then run a little more each week. " * 5, held_after=5))
 
     answer = await ask(signed_in, "What does the physio say about my knee?")
     text = answer.locator(".text")
     await expect(text).to_contain_text("Rest first")
     early = len(await text.inner_text())
     await expect(signed_in.locator("#stop")).to_be_visible()
-    await expect(answer.locator(".foot .row")).to_be_visible(timeout=15_000)
+    model_stub.go_on()
+    await expect(answer.locator(".foot .row")).to_be_visible()
 
     assert early < len(await text.inner_text())
     await expect(answer.locator(".card").first).to_contain_text("physio")
@@ -191,6 +192,7 @@ async def test_shift_enter_makes_a_line_and_nothing_is_not_sent(signed_in):
     await question.type("two")
     await question.press("Enter")
 
+    await expect(signed_in.locator(".foot .row")).to_be_visible()
     await expect(signed_in.locator(".message.user")).to_have_count(1)
     assert await signed_in.locator(".said").inner_text() == "one\ntwo"
     await expect(question).to_have_value("")
@@ -280,9 +282,10 @@ async def test_nothing_sticks_out_at_any_width(signed_in, model_stub, width):
 
 
 async def test_a_screen_reader_is_told_of_the_answer_when_it_is_whole(signed_in, model_stub):
-    model_stub.always(Answer(tokens=40, rate=20))
+    model_stub.always(Answer(tokens=40, held_after=3))
     answer = await ask(signed_in, "Tell me")
 
     await expect(signed_in.locator("#messages")).to_have_attribute("aria-live", "polite")
     await expect(answer).to_have_attribute("aria-busy", "true")
+    model_stub.go_on()
     await expect(answer).to_have_attribute("aria-busy", "false")
