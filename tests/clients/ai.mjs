@@ -1,5 +1,5 @@
 // The stock AI SDK against a coach, unchanged: what its chat state holds after each thing a person can do.
-const { version, url, cut, token, over } = JSON.parse(process.argv[2]);
+const { version, url, cut, token, over, provider } = JSON.parse(process.argv[2]);
 const { AbstractChat, DefaultChatTransport, WebSocketChatTransport, readUIMessageStream } = await import(version);
 const headers = { authorization: `Bearer ${token}` };
 
@@ -55,6 +55,8 @@ function transport(at) {
 }
 
 const post = (path) => fetch(`${url}${path}`, { method: "POST", headers });
+// Tells the stub behind the coach what to answer next, or to go on with what it holds.
+const script = (told) => fetch(`${provider}/_stub/script`, { method: "POST", body: JSON.stringify(told) });
 const text = (message) => message.parts.filter((part) => part.type === "text").map((part) => part.text).join("");
 const told = (chat) => ({
   status: chat.status,
@@ -68,7 +70,7 @@ async function stored(id) {
   return page.items.filter((message) => message.metadata.status !== "streaming");
 }
 async function until(happened) {
-  for (let tries = 0; tries < 1000 && !happened(); tries++) await new Promise((next) => setTimeout(next, 5));
+  for (let tries = 0; tries < 6000 && !happened(); tries++) await new Promise((next) => setTimeout(next, 5));
   if (!happened()) throw new Error("it did not happen");
 }
 const hasWords = (chat) => chat.messages.at(-1)?.role === "assistant" && text(chat.messages.at(-1)).length > 0;
@@ -87,17 +89,22 @@ found.edited = told(chat);
 
 // Leaving is not stopping: the answer is finished, and can be resumed by a chat that was never there.
 chat = new Chat("left");
+await script({ chat: [{ type: "Answer", tokens: 60, held_after: 5 }] });
 let sending = chat.sendMessage({ text: "How is it going?" });
 await until(() => hasWords(chat));
 await chat.stop();
 await sending;
 found.left = told(chat);
 chat = new Chat("left", { messages: await stored("left") });
-await chat.resumeStream();
+const resuming = chat.resumeStream();
+await until(() => hasWords(chat));
+await script({ go_on: true });
+await resuming;
 found.resumed = told(chat);
 
 // Stopping: the one request that does.
 chat = new Chat("stopped");
+await script({ chat: [{ type: "Stall", after: 5 }] });
 sending = chat.sendMessage({ text: "How is it going?" });
 await until(() => hasWords(chat));
 await post("/api/chat/stopped/stop");

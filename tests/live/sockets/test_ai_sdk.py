@@ -36,7 +36,10 @@ async def test_the_stock_client_can_do_all_that_it_does(ann, coach_url, stub, ru
         cut = {
             way: (await stack.enter_async_context(BreakingProxy(coach_url))).url for way in ("resume", "retry", "plain")
         }
-        found = await run_client("ai.mjs", version=version, over=over, url=coach_url, cut=cut, token=ann.token)
+        provider = f"http://127.0.0.1:{stub.port}"
+        found = await run_client(
+            "ai.mjs", version=version, over=over, url=coach_url, cut=cut, token=ann.token, provider=provider
+        )
 
     sent, regenerated, edited = found["sent"], found["regenerated"], found["edited"]
     for told in (sent, regenerated, edited):
