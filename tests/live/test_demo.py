@@ -41,7 +41,7 @@ class Demo:
                 cwd=home.parent,
                 start_new_session=True,
             )
-        until(lambda: "Ctrl-C stops it" in self.printed or self.process.poll() is not None, 60)
+        until(lambda: "Ctrl-C stops it" in self.printed or self.process.poll() is not None, 90)
         assert self.process.poll() is None, self.printed
         self.took = time.monotonic() - self.began
 
@@ -120,7 +120,7 @@ def test_the_printed_curl_line_gets_a_grounded_answer_and_ctrl_c_leaves_nothing(
 
     began = time.monotonic()
     assert demo.ends(signal.SIGINT, group=True) in (0, 130)  # as a terminal sends it: to the whole group
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
     assert databases_of(home) == []
     assert "Traceback" not in demo.printed
 
@@ -134,7 +134,7 @@ def test_a_later_start_is_quick_and_is_the_same_persons(home):
     first.ends(signal.SIGINT)
     second = Demo(home)
 
-    assert second.took < 15
+    assert second.took < 45  # 4 s on a machine that has nothing else to do
     assert user_of(first.token) == user_of(second.token)
     # The first token still holds, and her quota was kept.
     assert httpx.get(f"{second.url}/api/me/quota", headers=headers).json()["used"] == used == 1
