@@ -6,15 +6,17 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import structs
 from pydantic import SecretStr
 
 from coach.bench.stub_provider import StubProvider
 from coach.bench.stub_script import Answer, ErrorEvent, Garbage, Raw, Stall, Status
+from coach.chat import turns
 from coach.chat.events import Event, Failed, Finished, Interrupted, SourceFound, Started, Terminal, TextDelta
 from coach.errors import InvalidInput, QuotaExhausted
 from coach.models.base import Completion, Usage
 from coach.models.openai import OpenAIModel
-from tests.integration.turns.conftest import Coach, read, text_of
+from tests.integration.turns.conftest import PATIENT, Coach, begun, read, text_of
 
 
 async def test_a_turn_streams_and_is_stored_with_its_vectors(coach: Coach, model_stub: StubProvider) -> None:
@@ -46,10 +48,17 @@ MISFORTUNES = {
     "not a stream at all": ([Raw(b"SSH-2.0-OpenSSH_9.2\r\n")] * 6, "", False),
 }
 
+IMPATIENCE = {
+    "a stall before the first token": structs.replace(PATIENT, first_token=0.4),
+    "a stall before the headers": structs.replace(PATIENT, first_token=0.4),
+    "a stall between tokens": structs.replace(PATIENT, between_tokens=0.4),
+}
+
 
 @pytest.mark.parametrize("name", MISFORTUNES)
-async def test_whatever_happens_upstream_a_turn_ends_once(name: str, coach: Coach, model_stub: StubProvider) -> None:
+async def test_whatever_happens_upstream_a_turn_ends_once(name: str, make_coach: Any, model_stub: StubProvider) -> None:
     steps, text, counts = MISFORTUNES[name]
+    coach = await make_coach(patience=IMPATIENCE.get(name, PATIENT))
     model_stub.will(*steps)
 
     events = await coach.ask("m1")
@@ -105,7 +114,7 @@ async def test_twenty_equal_messages_are_one_turn(coach: Coach, model_stub: Stub
 
 
 async def test_stop_keeps_what_was_said_and_closes_the_upstream(coach: Coach, model_stub: StubProvider) -> None:
-    model_stub.will(Answer(tokens=500, rate=100))
+    model_stub.will(Answer(tokens=2_000, rate=100))
     reader = await coach.begin("m1")
     events: list[Event] = []
     async for batch in reader:
@@ -113,16 +122,16 @@ async def test_stop_keeps_what_was_said_and_closes_the_upstream(coach: Coach, mo
         if len(text_of(events)) > 20 and not isinstance(events[-1], Terminal):
             await coach.turns.stop(coach.user, "c1")
     assert isinstance(events[-1], Interrupted)
-    await model_stub.until(lambda stub: stub.open_streams == 0, 1.0)
+    await model_stub.until(lambda stub: stub.closed_early == 1 and stub.open_streams == 0)
     await coach.settled()
     assert await coach.answers() == [("interrupted", text_of(events))]
     assert await coach.quota() == (1, 0)
 
 
 async def test_a_new_message_interrupts_the_running_turn(coach: Coach, model_stub: StubProvider) -> None:
-    model_stub.will(Answer(tokens=500, rate=50), Answer(text="The second."))
+    model_stub.will(Answer(tokens=1_000, rate=50), Answer(text="The second."))
     first = asyncio.create_task(read(await coach.begin("m1")))
-    await asyncio.sleep(0.3)
+    await model_stub.until(lambda stub: stub.calls == 1)
 
     second = await coach.ask("m2", "And this?")
 
@@ -136,10 +145,10 @@ async def test_another_process_joins_stops_and_supersedes(
 ) -> None:
     elsewhere = await make_coach()
     elsewhere.user = coach.user
-    model_stub.will(Answer(tokens=60, rate=40), Answer(tokens=500, rate=40), Answer(text="Done."))
+    model_stub.will(Answer(tokens=60, rate=40), Answer(tokens=1_000, rate=40), Answer(text="Done."))
 
     here = asyncio.create_task(read(await coach.begin("m1")))
-    await asyncio.sleep(0.4)
+    await model_stub.until(lambda stub: stub.calls == 1)
     there = await elsewhere.ask("m1")
     assert text_of(there) == text_of(await here)
     assert [type(e) for e in there if not isinstance(e, TextDelta)] == [
@@ -147,18 +156,23 @@ async def test_another_process_joins_stops_and_supersedes(
     ]
 
     running = asyncio.create_task(read(await coach.begin("m2", "Next")))
-    await asyncio.sleep(0.3)
+    await model_stub.until(lambda stub: stub.calls == 2)
     assert text_of(await elsewhere.ask("m3", "No, this")) == "Done."
     assert isinstance((await running)[-1], Interrupted)
 
 
 async def test_a_turn_that_takes_too_long_is_ended(make_coach: Any, model_stub: StubProvider) -> None:
-    coach = await make_coach(timeout=0.8)
-    model_stub.will(Answer(tokens=500, rate=20))
-    events = await coach.ask("m1")
-    assert isinstance(events[-1], Failed)
-    assert "0.8 s" in events[-1].detail
-    assert (await coach.answers())[0][1] == text_of(events) != ""
+    """What it has said is kept. As much time as this machine needs for the first words."""
+    model_stub.always(Answer(tokens=2_000, rate=50))
+    for seconds in (0.8, 3.2, 12.8):
+        coach = await make_coach(timeout=seconds)
+        events = await coach.ask("m1")
+        assert isinstance(events[-1], Failed)
+        assert f"{seconds} s" in events[-1].detail
+        assert (await coach.answers())[0][1] == text_of(events)
+        if text_of(events):
+            break
+    assert text_of(events)
 
 
 async def test_the_embedder_being_away_costs_no_turn(make_coach: Any, model_stub: StubProvider) -> None:
@@ -259,14 +273,20 @@ async def test_an_unsupported_figure_is_flagged(coach: Coach, model_stub: StubPr
     assert rows == [({"figures": ["47.5"], "citations": [9]},)]
 
 
-async def test_a_drain_stores_what_runs(coach: Coach, model_stub: StubProvider) -> None:
-    model_stub.always(Answer(tokens=1000, rate=50))
-    readers = [asyncio.create_task(read(await coach.begin(f"m{n}", "Talk", conversation_id=f"c{n}"))) for n in range(5)]
-    await asyncio.sleep(0.5)
+async def test_a_drain_stores_what_runs(
+    coach: Coach, model_stub: StubProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "ENDINGS", 20.0)
+    model_stub.always(Answer(tokens=2_000, rate=50))
+    readers = [await coach.begin(f"m{n}", "Talk", conversation_id=f"c{n}") for n in range(5)]
+    for reader in readers:
+        await begun(reader)
     await coach.turns.drain(0.2)
-    for events in await asyncio.gather(*readers):
-        assert isinstance(events[-1], Interrupted)
-    assert all(status == "interrupted" and text for status, text in await coach.answers())
+    for reader in readers:
+        assert isinstance((await read(reader))[-1], Interrupted)
+    answers = await coach.answers()
+    assert len(answers) == 5
+    assert all(status == "interrupted" and text for status, text in answers)
 
 
 async def test_resume_replays_from_the_first_event(coach: Coach, model_stub: StubProvider) -> None:
