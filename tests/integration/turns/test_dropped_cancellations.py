@@ -11,6 +11,7 @@ import pytest
 
 from coach.bench.stub_provider import StubProvider
 from coach.bench.stub_script import Answer
+from coach.chat import checkpoints, turns
 from coach.chat.events import Finished, Interrupted
 from coach.database.pool import Database
 from coach.retrieval.context import Looked
@@ -48,16 +49,21 @@ async def deaf_coach(make_coach: Any, deaf: DeafDatabase) -> Coach:
 
 
 async def test_a_turn_ends_though_its_checkpoints_drop_the_cancellation(
-    deaf_coach: Coach, deaf: DeafDatabase, model_stub: StubProvider
+    deaf_coach: Coach, deaf: DeafDatabase, model_stub: StubProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model_stub.will(Answer(tokens=12, rate=20.0))
-    reader = await deaf_coach.begin("u1")
-    await model_stub.until(lambda stub: stub.open_streams == 1)
-    deaf.is_slow, deaf.entered = True, asyncio.Event()
+    """Slow from the first checkpoint on, and hardly ever without one: the end meets one of them."""
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.01)
+    write, deaf.entered = deaf.once_for_several, asyncio.Event()
 
-    await deaf.entered.wait()
-    async with asyncio.timeout(5):
-        events = await read(reader)
+    async def write_slowly(*asks: Any) -> Any:
+        deaf.is_slow = True
+        return await write(*asks)
+
+    monkeypatch.setattr(deaf, "once_for_several", write_slowly)
+    model_stub.will(Answer(tokens=12, rate=20.0))
+
+    async with asyncio.timeout(30):
+        events = await read(await deaf_coach.begin("u1"))
 
     assert isinstance(events[-1], Finished)
     await deaf_coach.settled()
@@ -89,18 +95,27 @@ async def test_a_stop_that_meets_the_database_is_not_lost(
 
 
 async def test_a_new_message_waits_for_a_turn_whose_ending_is_being_stored(
-    deaf_coach: Coach, deaf: DeafDatabase, model_stub: StubProvider
+    coach: Coach, model_stub: StubProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has no time limit any more that a stop could move."""
-    model_stub.will(Answer(tokens=3, rate=20.0), Answer(text="Second."))
-    first = await deaf_coach.begin("u1")
-    await model_stub.until(lambda stub: stub.open_streams == 1)
-    deaf.is_slow, deaf.entered = True, asyncio.Event()
-    await model_stub.until(lambda stub: stub.open_streams == 0)
-    await asyncio.sleep(0.05)
+    storing, go_on, store = asyncio.Event(), asyncio.Event(), turns.store
 
-    second = await deaf_coach.begin("u2", "And then?")
+    async def store_when_told(*arguments: Any) -> Any:
+        storing.set()
+        await go_on.wait()
+        return await store(*arguments)
+
+    monkeypatch.setattr(turns, "store", store_when_told)
+    model_stub.will(Answer(tokens=3), Answer(text="Second."))
+    first = await coach.begin("u1")
+    await storing.wait()
+    (running,) = coach.turns._running.values()
+
+    beginning = asyncio.create_task(coach.begin("u2", "And then?"))
+    while running.stopped is None and not beginning.done():  # noqa: ASYNC110 - nothing of a turn tells of a stop
+        await asyncio.sleep(0.01)
+    go_on.set()
 
     assert isinstance((await read(first))[-1], Finished)
-    assert isinstance((await read(second))[-1], Finished)
-    await deaf_coach.settled()
+    assert isinstance((await read(await beginning))[-1], Finished)
+    await coach.settled()
