@@ -10,7 +10,7 @@ from coach.bench.stub_script import Answer, Raw
 from coach.bench.stub_wire import chat_response
 from coach.models.openai import OpenAIModel, Retries
 from coach.models.openai_wire import AnswerReader
-from tests.integration.models.conftest import BRIEF
+from tests.integration.models.conftest import CALM
 from tests.stub.answers import ask
 
 WHOLE = "Größe 🎻"
@@ -32,7 +32,7 @@ def recorded(framing: str) -> bytes:
 async def test_a_cut_at_any_byte_ends_in_the_whole_answer_or_in_one_failure(model_stub, framing):
     response = recorded(framing)
     once = Retries(attempts=1)
-    model = OpenAIModel("m", api_key=None, base_url=model_stub.url, timeouts=BRIEF, retries=once)
+    model = OpenAIModel("m", api_key=None, base_url=model_stub.url, timeouts=CALM, retries=once)
     offsets = range(0, len(response) + 1)
     whole = 0
     for offset in offsets:

@@ -15,7 +15,7 @@ from coach.models.configure import build_model, build_models
 from coach.models.fallback import FallbackModel
 from coach.models.offline import OfflineModel
 from coach.models.openai import OpenAIModel, Retries
-from tests.integration.models.conftest import BRIEF
+from tests.integration.models.conftest import CALM, patience
 from tests.stub.answers import ASK, ask
 
 ONCE = Retries(attempts=1)
@@ -24,7 +24,7 @@ ONCE = Retries(attempts=1)
 @pytest.fixture
 async def chain(model_stub: StubProvider) -> AsyncIterator[FallbackModel]:
     first, second = (
-        OpenAIModel(name, api_key=None, base_url=model_stub.url, timeouts=BRIEF, retries=ONCE) for name in ("a", "b")
+        OpenAIModel(name, api_key=None, base_url=model_stub.url, timeouts=CALM, retries=ONCE) for name in ("a", "b")
     )
     chain = FallbackModel([first, second, OfflineModel()])
     yield chain
@@ -36,6 +36,7 @@ async def chain(model_stub: StubProvider) -> AsyncIterator[FallbackModel]:
     "bad", [Status(500), Status(401), Stall(), Stall(headers=False), Garbage(), ErrorEvent(), Answer("")]
 )
 async def test_the_next_model_answers_and_is_named(chain, model_stub, bad):
+    chain._models[0]._timeouts = patience(bad)
     model_stub.will(bad, Answer("Rest."))
 
     ending = await ask(chain)
@@ -53,6 +54,7 @@ async def test_with_every_provider_down_the_offline_model_answers(chain, model_s
 
 @pytest.mark.parametrize("bad", [Stall(after=1), Garbage(after=1), ErrorEvent(after=1)])
 async def test_half_an_answer_is_never_joined_to_another_models(chain, model_stub, bad):
+    chain._models[0]._timeouts = patience(bad)
     model_stub.will(bad)
 
     ending = await ask(chain)
@@ -68,7 +70,7 @@ async def test_a_good_answer_asks_nobody_else(chain, model_stub):
 
 
 async def test_the_last_failure_is_the_one_that_is_told(model_stub):
-    only = [OpenAIModel(n, api_key=None, base_url=model_stub.url, timeouts=BRIEF, retries=ONCE) for n in ("a", "b")]
+    only = [OpenAIModel(n, api_key=None, base_url=model_stub.url, timeouts=CALM, retries=ONCE) for n in ("a", "b")]
     model_stub.will(Status(401), Status(404))
     chain = FallbackModel(only)
 
@@ -77,13 +79,13 @@ async def test_the_last_failure_is_the_one_that_is_told(model_stub):
 
 
 async def test_closing_the_stream_closes_the_one_that_answers(chain, model_stub):
-    model_stub.will(Status(500), Answer(tokens=500, rate=100))
+    model_stub.will(Status(500), Answer(tokens=2_000, rate=100))
     events = chain.stream(ASK)
     await anext(events)
 
     await events.aclose()
 
-    await model_stub.until(lambda stub: stub.closed_early == 1 and stub.open_streams == 0, seconds=0.5)
+    await model_stub.until(lambda stub: stub.closed_early == 1 and stub.open_streams == 0)
 
 
 def test_the_prompt_has_to_fit_the_smallest(chain):

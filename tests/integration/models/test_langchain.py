@@ -12,13 +12,12 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
-from msgspec import structs
 
 from coach.bench.stub_script import Answer, ErrorEvent, Garbage, Stall, Status
 from coach.models.base import ModelOptions, Usage
 from coach.models.langchain import LangChainModel
 from coach.models.offline_chat import OfflineChat
-from tests.integration.models.conftest import BRIEF
+from tests.integration.models.conftest import CALM, patience
 from tests.stub.answers import ASK, ask
 
 
@@ -34,7 +33,7 @@ async def model(model_stub) -> AsyncIterator[LangChainModel]:
             max_retries=0,
             stream_usage=True,
         )
-        yield LangChainModel("openai:gpt-4o-mini", chat, structs.replace(BRIEF, first_token=2.0))
+        yield LangChainModel("openai:gpt-4o-mini", chat, CALM)
 
 
 async def test_any_langchain_model_answers_through_the_seam(model, model_stub):
@@ -59,6 +58,7 @@ async def test_its_usage_is_counted_where_none_comes(model, model_stub):
     "bad", [Status(500), Status(401), Stall(), Stall(after=2), Garbage(after=2), ErrorEvent(after=1), Answer("")]
 )
 async def test_whatever_it_raises_is_unavailable(model, model_stub, bad):
+    model._timeouts = patience(bad)
     model_stub.always(bad)
 
     assert (await ask(model)).failure is not None
@@ -66,13 +66,13 @@ async def test_whatever_it_raises_is_unavailable(model, model_stub, bad):
 
 
 async def test_closing_it_closes_its_upstream(model, model_stub):
-    model_stub.will(Answer(tokens=500, rate=100))
+    model_stub.will(Answer(tokens=2_000, rate=100))
     events = model.stream(ASK)
     await anext(events)
 
     await events.aclose()
 
-    await model_stub.until(lambda stub: stub.open_streams == 0, seconds=0.5)
+    await model_stub.until(lambda stub: stub.closed_early == 1 and stub.open_streams == 0)
 
 
 async def test_a_cancelled_task_is_cancelled_and_not_unavailable(model, model_stub):
