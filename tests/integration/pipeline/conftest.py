@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from coach.bench.stub_provider import StubProvider
 from coach.database.pool import Database
 from coach.pipeline.worker import Worker
-from coach.retrieval.base import Embedder
+from coach.retrieval.base import Embedder, Vector
 from coach.retrieval.openai import OpenAIEmbedder
 from coach.retrieval.wordllama import WordllamaEmbedder
 
@@ -94,9 +94,22 @@ async def worker(worker_db: Database) -> Worker:
 
 @pytest.fixture
 async def provider_embedder(model_stub: StubProvider) -> AsyncIterator[Embedder]:
-    embedder = OpenAIEmbedder("stub-embedding", SecretStr("k"), model_stub.url, timeout=0.5, attempts=1)
+    embedder = OpenAIEmbedder("stub-embedding", SecretStr("k"), model_stub.url, timeout=60, attempts=1)
     yield embedder
     await embedder.aclose()
+
+
+class Held(WordllamaEmbedder):
+    """Works until it is told to go on: what happens meanwhile happens meanwhile, on any machine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_asked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def embed_documents(self, texts: Sequence[str]) -> Vector:
+        self.is_asked.set()
+        await self.go_on.wait()
+        return await super().embed_documents(texts)
 
 
 @pytest.fixture
