@@ -12,6 +12,9 @@ from coach.errors import DatabaseBusy, Misconfigured
 
 POOL = 6
 
+LOCK_TIMEOUT = "500ms"
+"""How long ``giving_way`` waits for a lock."""
+
 
 @asynccontextmanager
 async def operators_database(url: str) -> AsyncIterator[Database]:
@@ -46,7 +49,7 @@ async def giving_way(db: Database) -> AsyncIterator[Transaction]:
     """
     async with db.as_operator() as tx:
         try:
-            await tx.execute("set local lock_timeout = '500ms'")
+            await tx.execute("select set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
             yield tx
         except (LockNotAvailable, DeadlockDetected) as error:
             raise DatabaseBusy from error

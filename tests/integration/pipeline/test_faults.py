@@ -219,7 +219,11 @@ async def test_a_stop_gives_back_what_it_cannot_finish(
     ) == [(0, None, True)]
 
 
-async def test_two_workers_share_the_work_and_do_nothing_twice(ann: Someone, worker_db: Database, owner: Any) -> None:
+async def test_two_workers_share_the_work_and_do_nothing_twice(
+    ann: Someone, worker_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # They store for one person: on a slow machine the one would give way to the other, and embed its rows again.
+    monkeypatch.setattr("coach.database.operators.LOCK_TIMEOUT", "60s")
     await ann.does("insert into tasks (user_id, name) select %(me)s, 'T' || n from generate_series(1, 1200) n")
     counting = [Fussy(), Fussy()]
     workers = [Worker(worker_db, embedder) for embedder in counting]
