@@ -14,9 +14,9 @@ import pytest
 
 from coach.database.pool import Database
 from coach.pipeline.worker import Worker
-from tests.integration.pipeline.conftest import Someone
+from tests.integration.pipeline.conftest import Someone, until
 from tests.integration.pipeline.test_messages import grown_old, says
-from tests.integration.pipeline.test_reembed import ALL, A, B, finished
+from tests.integration.pipeline.test_reembed import ALL, A, B, finished, models
 
 Status = Callable[..., str]
 
@@ -81,7 +81,7 @@ async def test_a_change_under_way_is_told_in_numbers_to_people_and_to_scripts(
 async def test_what_moves_has_a_pace_and_an_end(
     ann: Someone, worker_db: Database, status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coach.pipeline.reembed.FILL", 50)
+    monkeypatch.setattr("coach.pipeline.reembed.FILL", 10)  # a minute's work, however late somebody asks
     await ann.does("insert into tasks (user_id, name) select %(me)s, 'More ' || n from generate_series(1, 2000) n")
     await finished(Worker(worker_db, A, build=ALL.get))
 
@@ -91,7 +91,7 @@ async def test_what_moves_has_a_pace_and_an_end(
             return await super().embed_documents(texts)
 
     working = asyncio.create_task(Worker(worker_db, Slow("model-b", 1), build=ALL.get).run())
-    await asyncio.sleep(0.5)
+    await until(lambda: _has_begun(ann))
     data: dict[str, Any] = json.loads(await asyncio.to_thread(status, "--json"))
     working.cancel()
     await asyncio.wait([working])
@@ -99,6 +99,10 @@ async def test_what_moves_has_a_pace_and_an_end(
     assert data["is_moving"]
     assert data["texts_per_second"] > 0
     assert data["seconds_left"] >= 0
+
+
+async def _has_begun(person: Someone) -> bool:
+    return "model-b" in await models(person)
 
 
 async def test_rows_that_were_given_up_are_told_with_what_to_do(
