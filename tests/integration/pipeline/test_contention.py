@@ -47,7 +47,7 @@ async def test_a_transaction_that_one_left_open_holds_up_nobody_else(
         await person.adds_task("Buy shoes")
     await other.execute("select from user_profiles where id = %s for update", (ann.id,))
 
-    await asyncio.wait_for(worker.work(), 5)
+    await asyncio.wait_for(worker.work(), 30)
 
     assert len(await ben.remembered()) == 1
     assert await ann.remembered() == []
@@ -57,8 +57,9 @@ async def test_a_transaction_that_one_left_open_holds_up_nobody_else(
 
 
 async def test_what_is_held_up_is_not_embedded_again_and_again(
-    ann: Someone, worker: Worker, other: AsyncConnection[Any]
+    ann: Someone, worker: Worker, other: AsyncConnection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("coach.pipeline.queue.HELD_UP", timedelta(hours=1))
     await ann.adds_task("Buy shoes")
     await other.execute("select from user_profiles where id = %s for update", (ann.id,))
 
@@ -82,7 +83,7 @@ async def test_where_a_person_and_the_worker_wait_for_each_other_the_worker_give
     working = asyncio.create_task(worker.work())  # holds the queue row, and waits for that vector
     await asyncio.sleep(1.3)  # PostgreSQL looks for a deadlock after a second: the next to wait would be who fails
 
-    await asyncio.wait_for(other.execute("delete from tasks where id = %s", (task,)), 5)
+    await asyncio.wait_for(other.execute("delete from tasks where id = %s", (task,)), 30)
 
     await other.commit()
     await working
@@ -100,7 +101,7 @@ async def test_a_row_that_somebody_writes_keeps_no_other_from_being_renewed_or_g
     assert (await due(ann), await due(ben)) == (0, 0)
     await other.execute("update tasks set name = 'Buy boots' where user_id = %s", (ann.id,))
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):  # the lease is longer
         await queue.renew(batch)
         await queue.charge(batch, [(batch.of(ann.id)[0], "Refused.")])
         await queue.release(batch)
@@ -136,7 +137,7 @@ async def test_a_change_of_preferences_that_one_left_open_keeps_no_other_turn_fr
         await desk.opens("m1")
     await hesitant(ann.user)
 
-    await asyncio.wait_for(close_orphans(worker_db, utc_now() + timedelta(hours=1)), 5)
+    await asyncio.wait_for(close_orphans(worker_db, utc_now() + timedelta(hours=1)), 30)
 
     assert (await ann.quota(), await ben.quota()) == ((0, 1), (0, 0))
 
@@ -162,7 +163,7 @@ async def test_nor_another_from_being_nudged(
         )
     await hesitant(ann)
 
-    await asyncio.wait_for(make_nudges(worker_db, utc_now()), 5)
+    await asyncio.wait_for(make_nudges(worker_db, utc_now()), 30)
 
     nudged = await (
         await owner.execute("select user_id from nudges where user_id = any (%s)", ([ann, ben],))
@@ -171,15 +172,20 @@ async def test_nor_another_from_being_nudged(
 
 
 async def test_nor_the_fault_of_another_from_being_charged(
-    ann: Someone, someone: Make, worker_db: Database, hesitant: Callable[[Any], Awaitable[None]]
+    ann: Someone,
+    someone: Make,
+    worker_db: Database,
+    hesitant: Callable[[Any], Awaitable[None]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("coach.pipeline.queue.HELD_UP", timedelta(hours=1))
     ben, queue = await someone(), Queue(worker_db)
     for person in (ann, ben):
         await person.adds_task("Buy shoes")
     (batch,) = [batch async for batch in queue.claims()]
     await hesitant(ann.id)
 
-    await asyncio.wait_for(queue.charge(batch, [(row, "Refused.") for row in batch.rows]), 5)
+    await asyncio.wait_for(queue.charge(batch, [(row, "Refused.") for row in batch.rows]), 15)
     await queue.release(batch)
 
     assert await due(ann) == 0, "not embedded again and again meanwhile"
