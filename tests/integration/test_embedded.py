@@ -68,8 +68,10 @@ def server_at(home: Path) -> EmbeddedServer:
 
 
 def postmasters(folder: Path) -> list[psutil.Process]:
-    """The servers whose data lie below ``folder``; their own children name no path."""
-    return [process for process in psutil.process_iter() if f"{folder}/" in " ".join(command_of(process))]
+    """The servers whose data lie below ``folder``, without their children: one that was forked this moment still has
+    its parent's command line."""
+    found = {process.pid: process for process in psutil.process_iter() if f"{folder}/" in " ".join(command_of(process))}
+    return [process for process in found.values() if parent_of(process) not in found]
 
 
 def running_below(folder: Path) -> bool:
@@ -82,6 +84,13 @@ def command_of(process: psutil.Process) -> list[str]:
     except psutil.Error:
         return []
     return command if command and command[0].endswith("/postgres") else []
+
+
+def parent_of(process: psutil.Process) -> int | None:
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return None
 
 
 def until(happened: Callable[[], object], seconds: float = 20) -> None:
