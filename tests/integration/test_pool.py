@@ -9,6 +9,7 @@ import pytest
 
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable
+from tests.integration.test_round_trips import until_sleeping
 
 
 async def test_after_the_server_cut_every_connection_the_next_transaction_works(
@@ -41,18 +42,23 @@ async def test_a_connection_cut_inside_a_transaction_is_the_callers_to_see(db: D
 
 async def test_a_pool_with_nothing_free_says_so_and_leaks_nothing(database_url: str, new_user: Any) -> None:
     db = Database(database_url, min_size=1, max_size=1)
-    await db.open(wait=0.5)
+    await db.open()
+    assert db._pool is not None
     user = await new_user()
     async with db.as_user(user):
+        db._pool.timeout = 0.5
         with pytest.raises(DatabaseUnavailable, match="free"):
             async with db.as_user(user):
                 pass
+        db._pool.timeout = 30
     async with db.as_user(user):
         pass
     await db.close()
 
 
-async def test_a_cancelled_transaction_gives_its_connection_back_rolled_back(database_url: str, new_user: Any) -> None:
+async def test_a_cancelled_transaction_gives_its_connection_back_rolled_back(
+    database_url: str, owner: Any, new_user: Any
+) -> None:
     db = Database(database_url, min_size=1, max_size=1)
     await db.open()
     user = await new_user()
@@ -63,7 +69,7 @@ async def test_a_cancelled_transaction_gives_its_connection_back_rolled_back(dat
             await tx.execute("select pg_sleep(30)")
 
     task = asyncio.create_task(slow())
-    await asyncio.sleep(0.2)
+    await until_sleeping(owner)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -89,6 +95,6 @@ async def test_a_transaction_leaves_nothing_on_the_session(database_url: str, ne
 async def test_an_unreachable_database_is_named_without_its_password() -> None:
     db = Database("postgresql://ann:hunter2secret@127.0.0.1:1/none")
     with pytest.raises(DatabaseUnavailable) as caught:
-        await db.open(wait=2)
+        await db.open(wait=10)
     assert "refused" in str(caught.value)
     assert "hunter2secret" not in str(caught.value)

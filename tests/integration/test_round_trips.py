@@ -156,13 +156,13 @@ async def test_a_transaction_that_is_cancelled_keeps_nothing_and_its_connection_
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await watched.once(user, Asked("select 1"), Asked("select 2")) == [[(1,)], [(2,)]]
     assert await names(owner, user) == []
 
 
 async def until_sleeping(owner: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             asleep = await owner.execute(
                 "select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
