@@ -111,7 +111,8 @@ class _Lane(Struct, frozen=True):
                 except TimeoutError:
                     continue
             found = perf_counter() - committed
-        return _Seen(stored, found, stale)
+        # What is found is stored: a look that was late to see it does not make it so later.
+        return _Seen(min(stored, found), found, stale)
 
     async def _is_stored(self, task: UUID, word: str) -> bool:
         async with self.db.as_operator() as tx:
