@@ -10,6 +10,9 @@ import pytest
 
 from coach.bench import edits, follow, imports, pipeline, sockets, streams, vector
 
+# Each has bounds of its own; that of sockets that never read took 82 s on a quarter of a core.
+pytestmark = pytest.mark.timeout(600)
+
 
 async def test_edits_are_followed_through_a_real_server_until_stored_and_found() -> None:
     result = await edits.run(edits.SMOKE)
