@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -177,8 +177,9 @@ async def test_a_long_journal_entry_is_chunked_and_shrinks_again(ann: Someone, w
 
 
 async def test_metrics_become_a_summary_a_week_and_a_new_point_changes_one(ann: Someone, worker: Worker) -> None:
-    id_ = await plant(ann)
-    points = [{"timestamp": f"2026-11-{day:02}T10:00:00Z", "alignment_score": 0.5} for day in (3, 4, 10)]
+    id_, today = await plant(ann), datetime.now(UTC)
+    monday = today.replace(hour=10) - timedelta(weeks=3, days=today.weekday())  # no point is kept for ever
+    points = [{"timestamp": (monday + timedelta(days=day)).isoformat(), "alignment_score": 0.5} for day in (1, 2, 8)]
     for table in ("pillars", "areas"):
         await ann.does(
             f"update {table} set behavior_metrics = %(points)s where id = %(id)s", id=id_, points=json.dumps(points)
@@ -186,7 +187,7 @@ async def test_metrics_become_a_summary_a_week_and_a_new_point_changes_one(ann: 
     await worker.work()
     summaries = await ann.remembered("behavior_summary")
     assert len(summaries) == 4
-    assert "Pillar Health, week of 2 November 2026: alignment 0.50 on average, 2 measurements." in summaries
+    assert f"Pillar Health, week of {monday:%-d %B %Y}: alignment 0.50 on average, 2 measurements." in summaries
     before = dict(
         await ann.rows(
             "select text_snippet, xmin::text from user_metadata_embeddings"
@@ -194,7 +195,7 @@ async def test_metrics_become_a_summary_a_week_and_a_new_point_changes_one(ann: 
         )
     )
 
-    points.append({"timestamp": "2026-11-11T10:00:00Z", "alignment_score": 1})
+    points.append({"timestamp": (monday + timedelta(days=9)).isoformat(), "alignment_score": 1})
     await ann.does("update pillars set behavior_metrics = %(points)s", points=json.dumps(points))
     await worker.work()
 
