@@ -57,7 +57,9 @@ create table coach.embedding_queue (
     primary key (user_id, entity_table, entity_id)
 );
 select coach.settle('embedding_queue');
-create index if not exists embedding_queue_due_idx on public.embedding_queue (user_id, not_before);
+-- Not of what was given up: so a statement about one row, which does not speak of dates, has but its key to go by.
+create index if not exists embedding_queue_due_idx on public.embedding_queue (user_id, not_before)
+    where not_before < 'infinity';
 create index if not exists embedding_queue_not_before_idx on public.embedding_queue (not_before);
 grant select, insert, update, delete on public.embedding_queue to coach_session;
 

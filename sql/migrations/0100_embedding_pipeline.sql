@@ -130,6 +130,7 @@ $$;
 create function coach.unqueue_row() returns trigger
 language plpgsql security definer
 set search_path = ''
+set enable_seqscan = off
 as $$
 begin
     delete from public.embedding_queue

@@ -15,12 +15,13 @@ group by user_id, least(attempts, 8)
 order by min(not_before);
 
 -- name: claim(user_id, token, now, until, least_attempts, most_attempts, limit)
--- Per user, so that it stays on one shard; index embedding_queue_due_idx. The token fences completion.
+-- Per user, so that it stays on one shard; index embedding_queue_due_idx, which is partial. The token fences completion.
 with due as (
     select entity_table, entity_id
     from embedding_queue
     where user_id = :user_id
         and not_before <= :now
+        and not_before < 'infinity'
         and leased_until < :now
         and attempts between :least_attempts::integer and :most_attempts::integer
     order by not_before
@@ -91,7 +92,11 @@ where q.user_id = :user_id and q.entity_table = free.entity_table and q.entity_i
 with free as (
     select entity_table, entity_id
     from embedding_queue
-    where user_id = :user_id and not_before <= :now and leased_until < :now and attempts >= :most_attempts::integer
+    where user_id = :user_id
+        and not_before <= :now
+        and not_before < 'infinity'
+        and leased_until < :now
+        and attempts >= :most_attempts::integer
     for update skip locked
 )
 update embedding_queue q

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from psycopg import AsyncConnection, sql
 
 Owner = AsyncConnection[Any]
@@ -64,13 +64,49 @@ async def test_an_area_takes_projects_tasks_sub_tasks_and_their_vectors_along(
     assert await value(owner, "select count(*) from user_metadata_embeddings where user_id = %s", ben) == 1
 
 
-async def test_deleting_ten_thousand_tasks_with_vectors_is_quick(
-    owner: Owner, furnished: Furnish, value: Value
+@pytest.mark.parametrize("known", ["these rows", "others' few rows", "those of an idle day"])
+async def test_deleting_thousands_of_tasks_reads_each_row_a_few_times(
+    owner: Owner, owner_url: str, furnished: Furnish, value: Value, known: str
 ) -> None:
-    ann = await furnished()
+    """Whatever is known of the tables: every index begins with the person, and in thousands of theirs one that goes on
+    with another column than the statement asks for reads all of them for each. Five thousand were 25 million reads."""
+    for _ in range(30):
+        ann = await furnished()
+    await owner.execute("analyze")
+    async with await AsyncConnection.connect(owner_url, autocommit=True) as app:
+        if known == "those of an idle day":
+            await owner.execute("delete from embedding_queue")
+            await owner.execute("vacuum analyze embedding_queue")
+            await _keeps_its_plans(app, ann)
+        await _five_thousand_tasks(owner, ann)
+        if known == "these rows":
+            await owner.execute("analyze")
+
+        async with app.transaction():
+            await app.execute("delete from projects where user_id = %s", (ann,))
+            rows = await app.execute("""
+                select relname, seq_tup_read + idx_tup_fetch
+                from pg_stat_xact_user_tables
+                where relname in ('tasks', 'embedding_queue', 'user_metadata_embeddings')
+            """)
+            read = dict(await rows.fetchall())
+
+    assert {table: times for table, times in read.items() if times > 5 * 5000} == {}
+    assert await value(owner, "select count(*) from user_metadata_embeddings where user_id = %s", ann) == 0
+    assert await value(owner, "select count(*) from tasks where user_id = %s", ann) == 0
+
+
+async def _keeps_its_plans(app: Owner, person: UUID) -> None:
+    """After the sixth time a statement within a function is not planned again."""
+    for _ in range(8):
+        await app.execute("insert into tasks (user_id, name) values (%s, 'Rest')", (person,))
+        await app.execute("delete from tasks where user_id = %s and name = 'Rest'", (person,))
+
+
+async def _five_thousand_tasks(owner: Owner, person: UUID) -> None:
     await owner.execute(
-        "insert into tasks (user_id, project_id, name) select %s, %s, n::text from generate_series(1, 10000) n",
-        (ann, ann),
+        "insert into tasks (user_id, project_id, name) select %s, %s, n::text from generate_series(1, 5000) n",
+        (person, person),
     )
     await owner.execute(
         """
@@ -79,16 +115,8 @@ async def test_deleting_ten_thousand_tasks_with_vectors_is_quick(
         from tasks
         where user_id = %s
         """,
-        (ann,),
+        (person,),
     )
-    await owner.execute("analyze tasks, user_metadata_embeddings")
-
-    started = datetime.now(UTC)
-    await owner.execute("delete from projects where user_id = %s", (ann,))
-
-    # 0.1 s with the indexes, minutes without.
-    assert datetime.now(UTC) - started < timedelta(seconds=5)
-    assert await value(owner, "select count(*) from user_metadata_embeddings where user_id = %s", ann) == 0
 
 
 async def test_a_conversation_takes_its_messages_and_their_answers_along(
