@@ -170,28 +170,6 @@ create trigger coach_embed_dropped
     when (new.deleted and not old.deleted)
     execute function coach.unqueue_row('journal_entries', 'journal_entry');
 
-create trigger coach_embed_added
-    after insert on public.pillars for each row
-    when (not new.archived)
-    execute function coach.queue_row('pillars', 'false');
-create trigger coach_embed_added
-    after insert on public.areas for each row
-    when (not new.archived)
-    execute function coach.queue_row('areas', 'false');
-create trigger coach_embed_added
-    after insert on public.projects for each row
-    when (not new.archived)
-    execute function coach.queue_row('projects', 'false');
-create trigger coach_embed_added
-    after insert on public.tasks for each row
-    when (not new.archived)
-    execute function coach.queue_row('tasks', 'false');
-create trigger coach_embed_added
-    after insert on public.journal_entries
-    for each row
-    when (not new.deleted)
-    execute function coach.queue_row('journal_entries', 'false');
-
 -- The columns that a snippet is made of. One that others name it by, or that hangs it elsewhere, expands, and is queued of
 -- what was put away as well: the worker finds no snippet of it, but of what is in it.
 create trigger coach_embed_changed

@@ -69,18 +69,15 @@ $$;
 
 create function coach.domain_of(p_table text) returns text
 language sql immutable parallel safe
-set search_path = ''
-as $$
-    select case p_table
-        when 'pillars' then 'pillar'
-        when 'areas' then 'area'
-        when 'projects' then 'project'
-        when 'tasks' then 'task'
-        when 'journal_entries' then 'journal_entry'
-        when 'pillar_metrics' then 'behavior_summary'
-        when 'area_metrics' then 'behavior_summary'
-    end
-$$;
+return case p_table
+    when 'pillars' then 'pillar'
+    when 'areas' then 'area'
+    when 'projects' then 'project'
+    when 'tasks' then 'task'
+    when 'journal_entries' then 'journal_entry'
+    when 'pillar_metrics' then 'behavior_summary'
+    when 'area_metrics' then 'behavior_summary'
+end;
 create trigger coach_leave_forgotten
     before insert on public.embedding_queue
     for each row

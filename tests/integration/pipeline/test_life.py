@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -318,6 +319,28 @@ async def test_a_bulk_statement_is_one_queue_row_a_changed_row(ann: Someone, wor
     assert len(versions) == 300
     assert sorted(set(versions)) == [1, 2]
     assert versions.count(2) == 111
+
+
+async def test_one_statement_may_add_rows_of_many_people(someone: Callable[[], Awaitable[Someone]], owner: Any) -> None:
+    """As an operator's import does. Of each what their consents allow, and nothing that is put away already."""
+    ann, ben, reserved = await someone(), await someone(), await someone()
+    for person, consent in ((ben, "store_behavioral_embeddings"), (reserved, "record_rag_snippets")):
+        await person.does(f"insert into user_analytics_preferences (user_id, {consent}) values (%(me)s, false)")
+    people = [person.id for person in (ann, ben, reserved)]
+
+    for insert in (
+        "insert into tasks (user_id, name, archived)"
+        " select p, 'Run', a from unnest(%s::uuid[]) p, unnest('{f,t}'::bool[]) a",
+        "insert into journal_entries (user_id, content, deleted)"
+        " select p, 'Tired.', d from unnest(%s::uuid[]) p, unnest('{f,t}'::bool[]) d",
+    ):
+        await owner.execute(insert, (people,))
+
+    assert [await person.queued() for person in (ann, ben, reserved)] == [
+        [("journal_entries", 1), ("tasks", 1)],
+        [("tasks", 1)],
+        [],
+    ]
 
 
 async def test_vectors_that_a_back_up_left_out_are_made_again(ann: Someone, worker: Worker, owner: Any) -> None:
