@@ -46,7 +46,6 @@ create or replace trigger "A_null_children"
 create function coach.forget() returns trigger
 language plpgsql security definer
 set search_path = ''
-set enable_seqscan = off
 as $$
 begin
     delete from public.user_metadata_embeddings

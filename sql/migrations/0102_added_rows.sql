@@ -3,7 +3,6 @@
 create function coach.queue_added() returns trigger
 language plpgsql security definer
 set search_path = ''
-set enable_seqscan = off
 as $$
 declare
     -- Whose rows are embedded: the consents are asked once a person and not once a row.
