@@ -13,9 +13,10 @@ from psycopg import AsyncConnection
 
 from coach.chat.housekeeping import close_orphans
 from coach.chat.turns import utc_now
+from coach.database import operators
 from coach.database.pool import Database
 from coach.nudges.repository import make_nudges
-from coach.pipeline.queue import ATTEMPTS, Queue
+from coach.pipeline.queue import ATTEMPTS, Batch, Queue
 from coach.pipeline.worker import Worker
 from tests.integration.pipeline.conftest import Someone, until
 from tests.integration.test_ledger import Desk
@@ -209,6 +210,39 @@ async def test_nor_the_dead_of_another_from_being_buried(
     assert (await due(ann), await due(ben)) == (1, 0)
     assert ("metadata_embedding_error", "tasks", "error") in await ben.audit()
     assert await ann.audit() == []
+
+
+async def test_who_buries_somebodys_dead_holds_none_of_their_rows_while_it_waits_for_the_person(
+    ann: Someone,
+    worker_db: Database,
+    owner: Any,
+    other: AsyncConnection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a deletion of the account needs it: it has the person, and takes the rows next."""
+    monkeypatch.setattr(operators, "LOCK_TIMEOUT", "60s")
+    await ann.adds_task("Buy shoes")
+    await owner.execute("update embedding_queue set attempts = %s", (ATTEMPTS,))
+    await other.execute("select from auth.users where id = %s for update", (ann.id,))
+    burying = asyncio.create_task(_claimed(Queue(worker_db)))
+    await until(lambda: _waits_for_a_lock(owner))
+
+    await other.execute("set local lock_timeout = '200ms'")
+    await other.execute("delete from embedding_queue where user_id = %s", (ann.id,))
+
+    await other.commit()
+    assert await burying == []
+
+
+async def _claimed(queue: Queue) -> list[Batch]:
+    return [batch async for batch in queue.claims()]
+
+
+async def _waits_for_a_lock(owner: Any) -> bool:
+    rows = await owner.execute(
+        "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    )
+    return await rows.fetchone() is not None
 
 
 async def _works(worker: Worker, person: Someone) -> bool:
