@@ -18,8 +18,7 @@ from litestar.di import Provide
 from coach.chat.me_routes import me_router
 from coach.chat.prompt import Prompts
 from coach.chat.routes import chat_router
-from coach.chat.socket import chat_socket, ws_ticket
-from coach.chat.turns import RunningTurn, Turns, utc_now
+from coach.chat.turns import RunningTurn, Turns
 from coach.conversations.memory_routes import memory_router
 from coach.conversations.routes import conversations_router
 from coach.conversations.titles import Titles
@@ -30,11 +29,7 @@ from coach.database.pool import Database
 from coach.errors import InvalidInput, Misconfigured, Unavailable
 from coach.http.edge import Edge
 from coach.http.limits import OTHER_BODY, RateLimiter
-from coach.http.metrics import metrics
-from coach.http.openapi import openapi_config
 from coach.http.problems import HANDLERS
-from coach.http.public import config, health_router
-from coach.http.static import HANDLERS as PAGES
 from coach.identity.guards import current_user, user_guard
 from coach.identity.jwks import JwksKeys
 from coach.identity.tokens import Verifier
@@ -47,8 +42,13 @@ from coach.openai_api.routes import v1_router
 from coach.pipeline.background import Background, background
 from coach.pipeline.routes import admin_router, my_pipeline_router
 from coach.privacy.routes import preferences_router
+from coach.public.health import config, health_router
+from coach.public.metrics import metrics
+from coach.public.openapi import openapi_config
+from coach.public.pages import HANDLERS as PAGES
 from coach.realtime.hub import Hub
 from coach.realtime.pushes import Pushes
+from coach.realtime.socket import chat_socket, ws_ticket
 from coach.realtime.tickets import Tickets
 from coach.resources import SQL
 from coach.retrieval.base import Embedder
@@ -59,6 +59,7 @@ from coach.retrieval.wordllama import WordllamaEmbedder
 from coach.sessions.routes import commitments_router, sessions_router
 from coach.sessions.sessions import Sessions, SocketSessions
 from coach.settings import Settings
+from coach.values.clock import utc_now
 
 log = structlog.get_logger(__name__)
 

@@ -22,7 +22,7 @@ from coach.bench.rig import lives, server, token_of
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.database.scratch import scratch
-from coach.pipeline.wake import POLL
+from coach.database.wake import POLL
 
 GOAL = 2.0
 LONGEST = 30.0

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from coach.retrieval.base import Source
-
-
-def escape(text: str) -> str:
-    """Nothing in ``text`` can open or close a delimiter afterwards."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")
+from coach.values.text import escape
 
 
 def render_source(number: int, source: Source) -> str:

@@ -28,6 +28,7 @@ from coach.chat.events import (
 from coach.errors import CoachError
 from coach.models.base import Usage
 from coach.retrieval.base import Source
+from coach.values.text import shorten
 
 SNIPPET = 160
 PING = b": ping\n\n"
@@ -121,7 +122,7 @@ def source_document(source: Source) -> dict[str, Any]:
     ours = {
         "domain": source.domain,
         "id": source.id,
-        "snippet": snippet(source.text, SNIPPET),
+        "snippet": shorten(source.text, SNIPPET),
         "score": round(source.score, 4),
         "updated_at": source.updated_at,
     }
@@ -134,16 +135,6 @@ def source_document(source: Source) -> dict[str, Any]:
         "title": source.title,
         "providerMetadata": {"coach": ours},
     }
-
-
-def snippet(text: str, limit: int) -> str:
-    """The beginning of ``text``, cut at a word where one ends near."""
-    flat = " ".join(text[: limit * 4].split())
-    if len(flat) <= limit:
-        return flat
-    cut = flat[: limit - 1]
-    head, _, tail = cut.rpartition(" ")
-    return (head if head and len(tail) < limit // 3 else cut) + "…"
 
 
 async def sse(reader: Reader) -> AsyncGenerator[bytes, None]:

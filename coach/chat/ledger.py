@@ -27,8 +27,8 @@ from coach.database.queries import load
 from coach.database.round_trips import COMMIT, Asked, asked, together
 from coach.errors import Conflict
 from coach.models.base import Role
-from coach.sessions.stages import Standing
-from coach.sessions.steps import apply
+from coach.stages.stages import Standing
+from coach.stages.steps import apply
 
 _sql = load("chat")
 

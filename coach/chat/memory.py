@@ -8,8 +8,8 @@ from coach.chat.ledger import Opened
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.database.round_trips import asked
+from coach.database.wake import notify_work
 from coach.errors import DatabaseUnavailable, EmbedderUnavailable
-from coach.pipeline.wake import notify_work
 from coach.retrieval.base import Embedder, halfvec
 
 _sql = load("chat")

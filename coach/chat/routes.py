@@ -12,12 +12,13 @@ from litestar.response import Stream
 from coach.chat.collected import FinishedTurn, collect
 from coach.chat.encoders import SSE_HEADERS, Reader, sse
 from coach.chat.events import Failed
-from coach.chat.schemas import is_id, parse
+from coach.chat.schemas import parse
 from coach.chat.turns import Turns
 from coach.http.limits import CHAT_BODY
 from coach.http.negotiation import STREAM, prefers_json
 from coach.http.problems import problem, require_json, respond
 from coach.identity.guards import CurrentUser
+from coach.values.ids import is_id
 
 AnyRequest = Request[Any, Any, Any]
 

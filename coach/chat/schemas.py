@@ -12,7 +12,8 @@ from msgspec import Raw, Struct, field
 
 from coach.errors import InvalidInput
 from coach.models.base import AS_THE_MODEL_LIKES, ModelOptions, Role
-from coach.sessions.stages import SessionCommand, read_command
+from coach.stages.stages import SessionCommand, read_command
+from coach.values.ids import is_id, valid_id
 
 Feature = Literal[
     "sentiment_analysis",
@@ -30,7 +31,6 @@ Speaker = Literal["system", "user", "assistant"]
 
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 MAX_TEXT = 32_000
-ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:~-]{1,128}")
 
 # The parent is among the last messages; a client that resends 100,000 must not make us look all of them up.
 MAX_KNOWN_IDS = 1_000
@@ -166,16 +166,6 @@ def _wrong_shape(message: str, at: str) -> InvalidInput:
     if what.startswith("Invalid enum value"):
         return InvalidInput(path, f"must be one of {', '.join(_CHOICES[path.rpartition('.')[2]])}.")
     return InvalidInput(path or "body", f"{what[0].lower()}{what[1:]}.")
-
-
-def is_id(value: object) -> bool:
-    return isinstance(value, str) and ID.fullmatch(value) is not None
-
-
-def valid_id(value: object, path: str) -> str:
-    if not isinstance(value, str) or not is_id(value):
-        raise InvalidInput(path, "must be 1 to 128 characters out of A-Z a-z 0-9 . _ : ~ - and neither . nor ..")
-    return value
 
 
 def _text(raw: Raw, at: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
@@ -33,6 +33,7 @@ from coach.errors import CoachError, Conflict, InvalidInput, ModelUnavailable
 from coach.models.base import ChatModel, Completion, Delta
 from coach.retrieval.base import Context, Embedder
 from coach.retrieval.context import Looked, Retriever
+from coach.values.clock import utc_now
 
 _sql = load("chat")
 _log = structlog.get_logger(__name__)
@@ -47,10 +48,6 @@ ENDINGS = 2.0
 
 Reader = AsyncGenerator[Sequence[Event], None]
 T = TypeVar("T")
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _asked(request: ChatRequest) -> str:

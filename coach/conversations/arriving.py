@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from coach.chat.schemas import MAX_TEXT, is_id
+from coach.chat.schemas import MAX_TEXT
 from coach.conversations.chatgpt import conversation_of, is_chatgpt
 from coach.conversations.schemas import MAX_TITLE
 from coach.errors import FieldError, InvalidInput
+from coach.values.ids import is_id
 
 MAX_MESSAGES = 500
 MAX_NAME = 200

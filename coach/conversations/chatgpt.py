@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from coach.chat.schemas import MAX_TEXT, is_id
+from coach.chat.schemas import MAX_TEXT
 from coach.conversations.schemas import MAX_TITLE
+from coach.values.ids import is_id
 
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 _PLACEHOLDERS = {

@@ -12,9 +12,9 @@ from coach.conversations.memory import TABLES, Memory, MemoryChange, fact_of, me
 from coach.conversations.repository import blank_where_shown
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
+from coach.database.wake import notify_work
 from coach.errors import EmbedderUnavailable
 from coach.pipeline.snippets import searched
-from coach.pipeline.wake import notify_work
 from coach.retrieval.base import Domain, Embedder, Vector, halfvec
 
 _sql = load("memory")

@@ -6,9 +6,10 @@ import asyncio
 from uuid import UUID
 
 from coach.chat.settling import close_orphan
-from coach.chat.turns import Turns, utc_now
+from coach.chat.turns import Turns
 from coach.conversations import repository
 from coach.database.pool import Database
+from coach.values.clock import utc_now
 
 ATTEMPTS, PAUSE = 60, 0.2
 """Twelve seconds: a turn whose process died is closed after ten. One that does not end even then finds nothing to write

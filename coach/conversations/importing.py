@@ -13,8 +13,8 @@ from coach.chat.ledger import beginning_of
 from coach.conversations.arriving import Arriving, ArrivingMessage, read_arriving
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
+from coach.database.wake import notify_work
 from coach.errors import InvalidInput
-from coach.pipeline.wake import notify_work
 
 _sql = load("importing")
 

@@ -8,7 +8,6 @@ from litestar import Request, Router, delete, get, patch
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter, SkipValidation
 
-from coach.chat.turns import utc_now
 from coach.conversations import correcting, memory
 from coach.conversations.memory import Memory, MemoryChange, MemoryPage
 from coach.database.pool import Database
@@ -16,6 +15,7 @@ from coach.http.bodies import body_of
 from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
 from coach.identity.guards import CurrentUser
 from coach.retrieval.base import Domain, Embedder
+from coach.values.clock import utc_now
 
 Db = NamedDependency[Database]
 

@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from coach.chat.encoders import source_document, usage
 from coach.chat.replay import StoredContext
-from coach.chat.schemas import is_id
 from coach.conversations.repository import message_in
 from coach.conversations.schemas import MessagePage, UIMessage
 from coach.database.pool import Database, Transaction
@@ -19,6 +18,7 @@ from coach.database.queries import load
 from coach.errors import InvalidInput, NotFound
 from coach.http.lists import cursor_of, position_of
 from coach.models.base import Usage
+from coach.values.ids import is_id
 
 _sql = load("conversations")
 

@@ -10,7 +10,6 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
-from coach.chat.schemas import is_id
 from coach.conversations.schemas import (
     Conversation,
     ConversationChange,
@@ -24,6 +23,7 @@ from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import InvalidInput, NotFound
 from coach.http.lists import cursor_of, position_of
+from coach.values.ids import is_id
 
 _sql = load("conversations")
 

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import MethodNotAllowedException
 from litestar.params import FromPath, QueryParameter
 
-from coach.chat.turns import Turns, utc_now
+from coach.chat.turns import Turns
 from coach.conversations import deleting, importing, messages, repository
 from coach.conversations.importing import Imported
 from coach.conversations.schemas import (
@@ -25,6 +25,7 @@ from coach.http.bodies import body_of
 from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
 from coach.http.problems import require_json
 from coach.identity.guards import CurrentUser
+from coach.values.clock import utc_now
 
 AnyRequest = Request[Any, Any, Any]
 Db = NamedDependency[Database]

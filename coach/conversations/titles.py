@@ -12,13 +12,13 @@ from uuid import UUID
 
 import structlog
 
-from coach.chat.delimiters import escape
 from coach.chat.schemas import MAX_TEXT
 from coach.conversations.schemas import MAX_TITLE
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import DatabaseUnavailable, ModelUnavailable
 from coach.models.base import ChatMessage, ChatModel, Delta, ModelOptions
+from coach.values.text import escape
 
 _sql = load("conversations")
 log = structlog.get_logger(__name__)

@@ -6,12 +6,12 @@ from litestar import Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from coach.chat.turns import utc_now
 from coach.database.pool import Database
 from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
 from coach.identity.guards import CurrentUser
 from coach.nudges import repository
 from coach.nudges.repository import NudgePage
+from coach.values.clock import utc_now
 
 Db = NamedDependency[Database]
 

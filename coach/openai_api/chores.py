@@ -10,13 +10,13 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from coach.chat.delimiters import escape
 from coach.chat.events import Event, Failed, Finished, Started, TextDelta
 from coach.chat.log import EventLog
 from coach.errors import CoachError, InvalidInput, ModelUnavailable
 from coach.http.limits import RateLimiter
 from coach.models.base import ChatMessage, ChatModel, Completion, Delta, ModelOptions
 from coach.openai_api.messages import Said
+from coach.values.text import escape
 
 MOST_TOKENS = 1_000
 MOST_TEXT = 128_000

@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct, field
 
-from coach.chat.schemas import Feature, decode, valid_id
+from coach.chat.schemas import Feature, decode
 from coach.errors import InvalidInput
 from coach.models.base import ModelOptions
 from coach.openai_api.errors import Unsupported
 from coach.openai_api.messages import Message, Said, understand
 from coach.openai_api.models import feature_of
+from coach.values.ids import valid_id
 
 MOST_TOKENS = 8_192
 MOST_STOPS = 4

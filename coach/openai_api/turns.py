@@ -13,11 +13,12 @@ import msgspec
 from msgspec import Struct
 
 from coach.chat.ledger import KEY_LIFETIME
-from coach.chat.schemas import Caller, ChatRequest, Feature, valid_id, valid_key
+from coach.chat.schemas import Caller, ChatRequest, Feature, valid_key
 from coach.database.pool import Database
 from coach.openai_api import repository
 from coach.openai_api.response_objects import Facts
 from coach.openai_api.schemas import Call, ResponseCall
+from coach.values.ids import valid_id
 
 RETRY_WITHIN = timedelta(minutes=10)
 CONVERSATION_HEADERS = ("X-Conversation-ID", "X-OpenWebUI-Chat-Id")

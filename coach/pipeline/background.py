@@ -16,12 +16,12 @@ from typing import Protocol
 import structlog
 
 from coach.database.pool import Database
+from coach.database.wake import Wake
 from coach.errors import DatabaseUnavailable
 from coach.metrics import WORKER_CRASHES
 from coach.pipeline.chores import chores
 from coach.pipeline.jobs import Jobs
 from coach.pipeline.orphans import Orphans
-from coach.pipeline.wake import Wake
 from coach.pipeline.worker import Worker
 from coach.retrieval.base import Embedder
 from coach.retrieval.embedders import another_embedder

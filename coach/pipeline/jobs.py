@@ -25,11 +25,11 @@ from pgqueuer.domain.models import Context, CronExpressionEntrypoint, Job, Sched
 from psycopg import Error as DatabaseError
 from psycopg.errors import UniqueViolation
 
-from coach.chat.turns import utc_now
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import CoachError, DatabaseUnavailable
 from coach.pipeline.jobs_driver import queries
+from coach.values.clock import utc_now
 
 _sql = load("operations")
 _log = structlog.get_logger(__name__)

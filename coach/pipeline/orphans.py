@@ -15,9 +15,9 @@ from uuid import UUID
 import structlog
 
 from coach.chat.housekeeping import close_orphans
-from coach.chat.turns import utc_now
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable
+from coach.values.clock import utc_now
 
 _log = structlog.get_logger(__name__)
 

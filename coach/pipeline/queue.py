@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from coach.database.operators import giving_way
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import DatabaseBusy
+from coach.values.clock import utc_now
 
 _sql = load("pipeline")
 
@@ -37,10 +38,6 @@ YIELDING = (0.0, 0.1, 0.5)
 SCAN = 50_000
 BURIED = "Given up after too many attempts."
 LONGEST_BACKOFF = 30.0
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Claimed(Struct, frozen=True):

@@ -13,8 +13,9 @@ from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import EmbedderUnavailable
 from coach.pipeline.embedding import Outcome, embed
-from coach.pipeline.queue import LEASE, utc_now
+from coach.pipeline.queue import LEASE
 from coach.retrieval.base import Embedder, halfvec
+from coach.values.clock import utc_now
 
 _sql, _people, _letters = load("reembed"), load("pipeline"), load("operations")
 _log = structlog.get_logger(__name__)

@@ -11,7 +11,6 @@ from litestar.params import QueryParameter
 from msgspec import Struct
 
 from coach.chat.quota import month_of
-from coach.chat.turns import utc_now
 from coach.database.pool import Database
 from coach.errors import InvalidInput
 from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
@@ -20,6 +19,7 @@ from coach.pipeline import status
 from coach.pipeline.chores import REFRESH_VIEWS
 from coach.pipeline.jobs import enqueue, release
 from coach.pipeline.status import AuditPage, MyPipeline, Pipeline, UsagePage
+from coach.values.clock import utc_now
 
 
 class Retried(Struct):

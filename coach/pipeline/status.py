@@ -145,7 +145,7 @@ async def queue_rows(db: Database) -> tuple[int, int]:
 
 async def retry_dead_letters(db: Database, now: datetime) -> int:
     """Give every dead letter its attempts anew, and tell the workers; how many."""
-    from coach.pipeline.wake import notify_work
+    from coach.database.wake import notify_work
 
     async with db.as_operator() as tx:
         retried: int = await _sql.retry_dead_letters(tx, now=now)

@@ -16,6 +16,7 @@ import psycopg
 import structlog
 
 from coach.database.pool import Database
+from coach.database.wake import POLL
 from coach.errors import DatabaseBusy, DatabaseUnavailable, EmbedderUnavailable
 from coach.metrics import EMBEDDED, EMBEDDER_PAUSES
 from coach.pipeline.embedding import embed
@@ -23,7 +24,6 @@ from coach.pipeline.entities import Missing, Work, read
 from coach.pipeline.queue import ATTEMPTS, LEASE, Batch, Claimed, Queue, backoff
 from coach.pipeline.reembed import Reembedding
 from coach.pipeline.storing import Embedded, Ready, store
-from coach.pipeline.wake import POLL
 from coach.realtime.pushes import announce
 from coach.retrieval.base import Embedder, Vector
 

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
-from coach.pipeline.wake import notify_work
+from coach.database.wake import notify_work
 from coach.privacy.schemas import Preferences, PreferencesChange
 
 _sql = load("preferences")

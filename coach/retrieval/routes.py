@@ -11,12 +11,12 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter, SkipValidation
 from msgspec import UNSET, Struct, UnsetType
 
-from coach.chat.encoders import snippet
 from coach.database.pool import Database
 from coach.errors import EmbedderUnavailable, InvalidInput
 from coach.identity.guards import CurrentUser
 from coach.retrieval.base import Domain, Embedder, Receipt, Source, Vector
 from coach.retrieval.context import Retriever
+from coach.values.text import shorten
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +87,7 @@ def _found(source: Source) -> Found:
     found = Found(
         source_id=source.source_id,
         title=source.title,
-        snippet=snippet(source.text, SNIPPET),
+        snippet=shorten(source.text, SNIPPET),
         score=round(source.score, 4),
         updated_at=source.updated_at,
     )

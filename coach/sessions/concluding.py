@@ -15,12 +15,12 @@ from psycopg.types.json import Jsonb
 from coach.database.operators import giving_way
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
+from coach.database.wake import notify_work
 from coach.errors import CoachError, DatabaseBusy
 from coach.models.base import ChatMessage
 from coach.models.offline import offline_reply
-from coach.pipeline.wake import notify_work
 from coach.sessions.judging import Conclusion, Said, ask_what_came, read_conclusion
-from coach.sessions.stages import Kind
+from coach.stages.stages import Kind
 
 _sql = load("sessions")
 _log = structlog.get_logger(__name__)

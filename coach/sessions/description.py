@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from coach.sessions.schemas import MAX_TITLE, CommitmentChange
-from coach.sessions.stages import KINDS
+from coach.stages.stages import KINDS
 
 Schema = dict[str, Any]
 

@@ -17,8 +17,8 @@ from coach.errors import ModelUnavailable
 from coach.models.base import ChatMessage, ChatModel, Delta, ModelOptions
 from coach.sessions import concluding
 from coach.sessions.judging import ask_whether_done, is_done
-from coach.sessions.stages import Standing, after, stage_of
-from coach.sessions.steps import step
+from coach.stages.stages import Standing, after, stage_of
+from coach.stages.steps import step
 
 _sql = load("sessions")
 _log = structlog.get_logger(__name__)

@@ -15,10 +15,10 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from coach.chat.delimiters import escape
 from coach.models.base import ChatMessage
 from coach.sessions.schemas import MAX_TITLE
-from coach.sessions.stages import Kind, Stage
+from coach.stages.stages import Kind, Stage
+from coach.values.text import escape
 
 EXCERPT = 1_500
 MOST_TEXT = 24_000

@@ -12,7 +12,6 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from coach.chat.turns import utc_now
 from coach.database.operators import giving_way
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
@@ -22,7 +21,8 @@ from coach.realtime.pushes import announce, store_pushes
 from coach.sessions.judge import Judge
 from coach.sessions.repository import read
 from coach.sessions.schemas import SessionPush
-from coach.sessions.stages import JUDGED, Standing
+from coach.stages.stages import JUDGED, Standing
+from coach.values.clock import utc_now
 
 _sql = load("sessions")
 _log = structlog.get_logger(__name__)

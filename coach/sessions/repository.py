@@ -11,7 +11,7 @@ from coach.database.queries import load
 from coach.errors import NotFound
 from coach.http.lists import cursor_of, position_of
 from coach.sessions.schemas import Commitment, Session, SessionDetail, SessionPage, Step
-from coach.sessions.stages import STAGES, names_of
+from coach.stages.stages import STAGES, names_of
 
 _sql = load("sessions")
 

@@ -8,13 +8,13 @@ from litestar import Request, Router, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
-from coach.chat.turns import utc_now
 from coach.database.pool import Database
 from coach.http.bodies import body_of
 from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
 from coach.identity.guards import CurrentUser
 from coach.sessions import commitments, repository
 from coach.sessions.schemas import Commitment, CommitmentChange, SessionDetail, SessionPage
+from coach.values.clock import utc_now
 
 AnyRequest = Request[Any, Any, Any]
 Db = NamedDependency[Database]

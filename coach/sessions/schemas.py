@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from coach.conversations.schemas import bounded
 from coach.errors import InvalidInput
-from coach.sessions.stages import Cause, Kind
+from coach.stages.stages import Cause, Kind
 
 MAX_TITLE = 200
 

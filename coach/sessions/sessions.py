@@ -12,17 +12,17 @@ import msgspec
 import structlog
 
 from coach.chat.ledger import Opened
-from coach.chat.socket import SessionAsk
 from coach.chat.turns import Reader, Turns
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import DatabaseUnavailable, ModelUnavailable, NotFound
 from coach.models.base import ChatModel
+from coach.realtime.socket import SessionAsk
 from coach.sessions.judge import Judge
 from coach.sessions.repository import read
 from coach.sessions.schemas import SessionDetail, SessionPush
-from coach.sessions.stages import SessionCommand, read_command
-from coach.sessions.steps import apply
+from coach.stages.stages import SessionCommand, read_command
+from coach.stages.steps import apply
 
 _sql = load("sessions")
 _log = structlog.get_logger(__name__)

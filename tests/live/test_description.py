@@ -8,7 +8,7 @@ import re
 import pytest
 
 from coach.http.catalogue import KINDS
-from coach.http.examples import FINISHED_TURN, REQUEST, STREAM
+from coach.public.examples import FINISHED_TURN, REQUEST, STREAM
 from tests.live.conftest import parts_of
 
 

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coach.chat.collected import collect
-from coach.chat.encoders import snippet, sse
+from coach.chat.encoders import sse
 from coach.chat.events import ContextRead, Failed, Finished, Interrupted, QuotaTold, SourceFound, Started, TextDelta
 from coach.chat.log import EventLog
 from coach.errors import DatabaseUnavailable
 from coach.models.base import Usage
 from coach.retrieval.base import Receipt, Source, Withheld
+from coach.values.text import shorten
 
 WHEN = datetime(2026, 11, 23, 20, 31, tzinfo=UTC)
 STARTED = Started("a1", "c1", "m1", "i1", "offline", "goal_coaching@1")
@@ -81,7 +82,7 @@ async def test_a_whole_turn_is_told_part_by_part_as_documented():
                 "coach": {
                     "domain": "task",
                     "id": "t1",
-                    "snippet": snippet("Book the knee MRI " * 20, 160),
+                    "snippet": shorten("Book the knee MRI " * 20, 160),
                     "score": 0.9123,
                     "updated_at": "2026-11-23T20:31:00Z",
                 }
@@ -251,7 +252,7 @@ async def test_any_text_arrives_as_it_was_said(text):
 
 @given(st.text(max_size=1_000), st.integers(2, 200))
 def test_a_snippet_is_never_longer_than_allowed(text, limit):
-    assert len(snippet(text, limit)) <= limit
+    assert len(shorten(text, limit)) <= limit
 
 
 async def test_the_whole_turn_as_one_object():

@@ -12,12 +12,12 @@ import pytest
 from psycopg import AsyncConnection
 
 from coach.chat.housekeeping import close_orphans
-from coach.chat.turns import utc_now
 from coach.database import operators
 from coach.database.pool import Database
 from coach.nudges.repository import make_nudges
 from coach.pipeline.queue import ATTEMPTS, Batch, Queue
 from coach.pipeline.worker import Worker
+from coach.values.clock import utc_now
 from tests.integration.pipeline.conftest import Someone, until
 from tests.integration.test_ledger import Desk
 

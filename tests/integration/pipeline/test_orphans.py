@@ -12,13 +12,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from coach.chat.settling import ORPHANED_AFTER
-from coach.chat.turns import utc_now
 from coach.database.pool import Database
 from coach.models.offline import OfflineModel
 from coach.pipeline.background import background
 from coach.pipeline.orphans import Orphans
 from coach.retrieval.wordllama import WordllamaEmbedder
 from coach.settings import load_settings
+from coach.values.clock import utc_now
 from tests.integration.pipeline.conftest import until
 from tests.integration.test_ledger import Desk
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from coach.database import listening as module
 from coach.database.pool import Database
-from coach.pipeline.wake import CHANNEL, POLL, Wake, notify_work
+from coach.database.wake import CHANNEL, POLL, Wake, notify_work
 from coach.pipeline.worker import Worker
 from coach.retrieval.wordllama import WordllamaEmbedder
 

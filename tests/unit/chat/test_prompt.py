@@ -11,7 +11,7 @@ from coach.chat.prompt import Budget, Prompts, compose, room_for_context
 from coach.chat.schemas import FEATURES
 from coach.errors import InvalidInput, Misconfigured
 from coach.retrieval.base import Context, Receipt, Source
-from coach.sessions.stages import PROMPT_NAMES
+from coach.stages.stages import PROMPT_NAMES
 
 NOW = "Monday 23 November 2026, 20:31 (Europe/Berlin)"
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from coach.chat.schemas import MAX_TEXT, is_id
+from coach.chat.schemas import MAX_TEXT
 from coach.conversations.chatgpt import conversation_of, moment
+from coach.values.ids import is_id
 
 
 def node(id_: str, parent: str | None, *parts: Any, role: str = "user", **message: Any) -> dict[str, Any]:

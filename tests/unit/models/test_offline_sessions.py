@@ -9,7 +9,7 @@ import pytest
 
 from coach.models.offline import offline_reply
 from coach.sessions.judging import Conclusion, Said, ask_what_came, ask_whether_done, is_done, read_conclusion
-from coach.sessions.stages import Stage
+from coach.stages.stages import Stage
 
 TUESDAY = date(2026, 11, 24)
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from coach.database.wake import Wake
 from coach.errors import DatabaseUnavailable
 from coach.metrics import WORKER_CRASHES
 from coach.pipeline import background as module
 from coach.pipeline.background import Background
-from coach.pipeline.wake import Wake
 
 
 class Part:

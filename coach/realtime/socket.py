@@ -23,7 +23,7 @@ from litestar.types import Receive, Scope, Send, WebSocketScope
 from msgspec import Struct
 
 from coach.chat.encoders import ended_properly
-from coach.chat.schemas import ChatRequest, is_id, valid_id
+from coach.chat.schemas import ChatRequest
 from coach.chat.turns import Reader
 from coach.errors import (
     CoachError,
@@ -52,6 +52,7 @@ from coach.realtime.hub import Crowded
 from coach.realtime.origin import is_welcome
 from coach.realtime.tickets import Ticket, Tickets
 from coach.telemetry import begin_request
+from coach.values.ids import is_id, valid_id
 
 log = structlog.get_logger(__name__)
 

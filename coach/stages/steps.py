@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from coach.database.pool import Transaction
 from coach.database.queries import load
 from coach.errors import Conflict
-from coach.sessions.stages import STAGES, Cause, Kind, SessionCommand, Standing, after
+from coach.stages.stages import STAGES, Cause, Kind, SessionCommand, Standing, after
 
 _sql = load("sessions")
 

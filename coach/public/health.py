@@ -13,12 +13,12 @@ from litestar.datastructures import State
 from msgspec import UNSET, Struct, UnsetType
 
 from coach.chat.schemas import FEATURES, MAX_TEXT
-from coach.chat.turns import utc_now
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable, Unavailable
 from coach.http.limits import CHAT_BODY, OTHER_BODY
 from coach.pipeline.status import queue_age
 from coach.settings import Settings
+from coach.values.clock import utc_now
 
 log = structlog.get_logger(__name__)
 PATIENCE = 3.0

@@ -14,7 +14,6 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from coach.chat.turns import utc_now
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable, Forbidden, Unauthenticated
 from coach.identity.guards import bearer
@@ -22,6 +21,7 @@ from coach.metrics import CONNECTIONS, JOBS_HELD, QUEUE_AGE, QUEUE_ROWS, TURNS_R
 from coach.pipeline.jobs import held
 from coach.pipeline.status import queue_age, queue_rows
 from coach.settings import Settings
+from coach.values.clock import utc_now
 
 log = structlog.get_logger(__name__)
 

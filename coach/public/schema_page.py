@@ -6,7 +6,7 @@ import html
 import json
 from typing import Any
 
-from coach.http.static import document
+from coach.public.pages import document
 
 Schema = dict[str, Any]
 

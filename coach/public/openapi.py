@@ -17,11 +17,11 @@ from coach.chat.collected import FinishedTurn
 from coach.chat.schemas import FEATURES
 from coach.conversations.description import describe_conversations
 from coach.http.catalogue import KINDS
-from coach.http.examples import FINISHED_TURN, REQUEST, STREAM
 from coach.http.problems import MEDIA_TYPE, Problem
-from coach.http.schema_page import render_page
 from coach.openai_api.description import describe as describe_v1
 from coach.privacy.description import describe_preferences
+from coach.public.examples import FINISHED_TURN, REQUEST, STREAM
+from coach.public.schema_page import render_page
 from coach.sessions.description import SESSION_COMMAND, describe_sessions
 
 Schema = dict[str, Any]
