@@ -16,7 +16,7 @@ from psycopg.errors import OperationalError
 from psycopg.types.json import set_json_dumps
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from coach.database.round_trips import COMMIT, Asked, Connection
+from coach.database.round_trips import COMMIT, Connection, Statement
 from coach.errors import DatabaseUnavailable
 
 T = TypeVar("T")
@@ -26,8 +26,8 @@ Transaction = AsyncConnection[Any]
 _ROLE: LiteralString = "select set_config('role', %s, true)"
 _CLAIMED: LiteralString = "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
 _UNHURRIED: LiteralString = "select set_config('role', %s, true), set_config('synchronous_commit', 'off', true)"
-_BEGIN = Asked("begin")
-_BEGIN_SNAPSHOT = Asked("begin isolation level repeatable read")
+_BEGIN = Statement("begin")
+_BEGIN_SNAPSHOT = Statement("begin isolation level repeatable read")
 
 
 class Database:
@@ -99,25 +99,25 @@ class Database:
         async with self._begun(_becoming(user_id, role, is_snapshot=is_snapshot), question) as begun:
             yield begun
 
-    async def once(self, user_id: UUID, *asks: Asked, is_snapshot: bool = False) -> list[list[Any]]:
+    async def once(self, user_id: UUID, *statements: Statement, is_snapshot: bool = False) -> list[list[Any]]:
         """The rows of each statement: a whole transaction of this user's in one round trip, its commit included.
 
         Where an idle connection turns out to be dead they are asked again on another, so each must bear that.
         """
-        return await self._whole(_becoming(user_id, "coach_session", is_snapshot=is_snapshot), asks)
+        return await self._whole(_becoming(user_id, "coach_session", is_snapshot=is_snapshot), statements)
 
-    async def once_for_several(self, asks: Asked) -> list[Any]:
+    async def once_for_several(self, statement: Statement) -> list[Any]:
         """Like ``once``, for a function that itself takes on one user after another; until it does, no row is seen.
 
         Its commit is not waited for: a crash of the database may undo the last third of a second of such
         transactions, never a part of one.
         """
-        return (await self._whole([_BEGIN, Asked(_UNHURRIED, ("coach_session",))], [asks]))[0]
+        return (await self._whole([_BEGIN, Statement(_UNHURRIED, ("coach_session",))], [statement]))[0]
 
     @asynccontextmanager
     async def as_operator(self) -> AsyncIterator[Transaction]:
         """A transaction past row level security, for the worker and the command line."""
-        async with self._begun([_BEGIN, Asked(_ROLE, ("service_role",))], _nothing) as (tx, _):
+        async with self._begun([_BEGIN, Statement(_ROLE, ("service_role",))], _nothing) as (tx, _):
             yield tx
 
     @asynccontextmanager
@@ -126,16 +126,16 @@ class Database:
         async with self._begun([_BEGIN], _nothing) as (tx, _):
             yield tx
 
-    async def _whole(self, first: Sequence[Asked], asks: Sequence[Asked]) -> list[list[Any]]:
+    async def _whole(self, first: Sequence[Statement], statements: Sequence[Statement]) -> list[list[Any]]:
         async def ask(tx: Transaction) -> list[AsyncCursor[Any]]:
-            return [await tx.execute(text, parameters) for text, parameters in (*asks, COMMIT)][:-1]
+            return [await statement.send(tx) for statement in (*statements, COMMIT)][:-1]
 
         async with self._begun(first, ask) as (_, cursors):
             return [await cursor.fetchall() for cursor in cursors]
 
     @asynccontextmanager
     async def _begun(
-        self, first: Sequence[Asked], question: Callable[[Transaction], Awaitable[T]]
+        self, first: Sequence[Statement], question: Callable[[Transaction], Awaitable[T]]
     ) -> AsyncIterator[tuple[Transaction, T]]:
         """A transaction whose first statements have succeeded; a loss of the connection later on is the caller's."""
         if self._pool is None:
@@ -152,7 +152,7 @@ class Database:
     async def _begin(
         self,
         pool: AsyncConnectionPool[Transaction],
-        first: Sequence[Asked],
+        first: Sequence[Statement],
         question: Callable[[Transaction], Awaitable[T]],
     ) -> tuple[Transaction, T]:
         """After a restart of the database every idle connection is dead: each is tried once, then a fresh one.
@@ -163,8 +163,8 @@ class Database:
             connection = await pool.getconn()
             try:
                 async with connection.pipeline():  # one round trip, `begin` included
-                    for text, parameters in first:
-                        await connection.execute(text, parameters)
+                    for statement in first:
+                        await statement.send(connection)
                     return connection, await question(connection)
             except BaseException as error:
                 is_dead = isinstance(error, OperationalError) and connection.closed
@@ -185,9 +185,9 @@ class Database:
             await pool.putconn(tx)
 
 
-def _becoming(user_id: UUID, role: LiteralString, *, is_snapshot: bool) -> Sequence[Asked]:
+def _becoming(user_id: UUID, role: LiteralString, *, is_snapshot: bool) -> Sequence[Statement]:
     claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
-    return _BEGIN_SNAPSHOT if is_snapshot else _BEGIN, Asked(_CLAIMED, (role, claims))
+    return _BEGIN_SNAPSHOT if is_snapshot else _BEGIN, Statement(_CLAIMED, (role, claims))
 
 
 async def _nothing(tx: Transaction) -> None:

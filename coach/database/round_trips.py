@@ -7,28 +7,35 @@ server's time. Figures in ``docs/decisions/0013-round-trips.md``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString, NamedTuple
 
-from psycopg import AsyncConnection, AsyncPipeline
+from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg.abc import PQGen
 from psycopg.generators import send
+from psycopg.rows import AsyncRowFactory, tuple_row
 
 
-class Asked(NamedTuple):
-    """A statement and what stands for its names, not yet sent."""
+class Statement(NamedTuple):
+    """SQL with its parameters, not yet sent. A named query makes one (``coach.database.queries``)."""
 
     text: LiteralString
-    parameters: dict[str, Any] | tuple[Any, ...] = ()
+    parameters: Mapping[str, Any] | tuple[Any, ...] = ()
+    row: AsyncRowFactory[Any] = tuple_row
+
+    async def send(self, tx: AsyncConnection[Any]) -> AsyncCursor[Any]:
+        return await tx.cursor(row_factory=self.row).execute(self.text, self.parameters)
 
 
-def asked(query: Callable[..., Any], **parameters: Any) -> Asked:
-    """A named query (``coach.database.queries``) as a statement to send along with others."""
-    return Asked(query.sql, parameters)  # type: ignore[attr-defined]
+Asked = Statement
 
 
-COMMIT = Asked("commit")
+def asked(query: Callable[..., Any], **parameters: Any) -> Statement:
+    return Statement(query.sql, parameters)  # type: ignore[attr-defined]
+
+
+COMMIT = Statement("commit")
 """Last of a transaction's statements, so that it needs no round trip of its own."""
 
 
@@ -75,8 +82,8 @@ class Connection(AsyncConnection[Any]):
                     self._pipeline = None
 
 
-async def together(tx: AsyncConnection[Any], *asks: Asked) -> list[list[Any]]:
+async def together(tx: AsyncConnection[Any], *statements: Statement) -> list[list[Any]]:
     """The rows of each statement, in one round trip."""
     async with tx.pipeline():
-        cursors = [await tx.execute(text, parameters) for text, parameters in asks]
+        cursors = [await statement.send(tx) for statement in statements]
     return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]

@@ -24,8 +24,8 @@ class Searcher:
         self, tx: Transaction, user_id: UUID, question: str, vector: Vector | None, **narrowed: Any
     ) -> list[Source]:
         """What ``asking`` asks for, best first."""
-        text, parameters = self.asking(user_id, question, vector, **narrowed)
-        return sources_in(await (await tx.execute(text, parameters)).fetchall())
+        found = await self.asking(user_id, question, vector, **narrowed).send(tx)
+        return sources_in(await found.fetchall())
 
     def asking(
         self,

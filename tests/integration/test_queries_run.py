@@ -1,0 +1,69 @@
+"""Named queries as they run: rows by name, and a wrong call that says which query it was."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import pytest
+from msgspec import Struct
+
+from coach.database.pool import Database
+from coach.database.queries import Query, WrongParameters
+
+AREA = "select 'Running' as name, 9 as importance where %(wanted)s"
+
+
+class Area(Struct):
+    importance: int
+    name: str
+
+
+class Pair(NamedTuple):
+    importance: int
+    name: str
+
+
+def query(text: str = AREA, *parameters: str) -> Query:
+    return Query("made_up.area", text, parameters or ("wanted",))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("row", [Area, Pair])
+async def test_a_row_becomes_an_object_by_the_names_of_its_columns(db: Database, row: type[Any]) -> None:
+    async with db.bare() as tx:
+        assert await query().one(tx, row, wanted=True) == row(importance=9, name="Running")
+        assert await query().rows(tx, row, wanted=True) == [row(importance=9, name="Running")]
+        assert await query().one(tx, row, wanted=False) is None
+
+
+async def test_a_statement_that_travels_with_others_brings_its_own_rows(db: Database) -> None:
+    areas, plain = await db.once(uuid4(), query().statement(Area, wanted=True), query().statement(wanted=True))
+    assert areas == [Area(importance=9, name="Running")]
+    assert plain == [("Running", 9)]
+
+
+async def test_a_value_is_the_only_column(db: Database) -> None:
+    now = datetime.now(UTC)
+    count = query("select n from generate_series(1, %(most)s::integer) n", "most")
+    async with db.bare() as tx:
+        assert await query("select %(now)s::timestamptz as now", "now").value(tx, now=now) == now
+        assert await count.values(tx, most=3) == [1, 2, 3]
+        assert await count.value(tx, most=0) is None
+
+
+async def test_changed_rows_are_counted(db: Database, owner: Any) -> None:
+    await owner.execute("create temporary table made_up (n integer)")
+    add = query("insert into made_up values (%(n)s)", "n")
+    assert await add.run(owner, n=1) == 1
+    assert await add.run_each(owner, [{"n": 2}, {"n": 3}]) == 2
+
+
+@pytest.mark.parametrize("wrong", [{}, {"wanted": True, "want": True}, {"want": True}])
+async def test_a_call_with_other_parameters_names_the_query(db: Database, wrong: dict[str, Any]) -> None:
+    async with db.bare() as tx:
+        for call in (query().one(tx, Area, **wrong), query().value(tx, **wrong), query().run_each(tx, [wrong])):
+            with pytest.raises(WrongParameters, match=r"^made_up.area: missing .*unknown"):
+                await call
+    with pytest.raises(WrongParameters, match=r"^made_up.area: "):
+        query().statement(**wrong)
