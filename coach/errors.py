@@ -15,6 +15,7 @@ CoachError
 │   ├── EmbedderUnavailable
 │   └── DatabaseUnavailable
 │       └── DatabaseBusy        others hold what is to be written, and must not wait for it
+├── NotAllDone                  a job could not do its work for some users; for the others it is done
 └── Misconfigured               the operator's: names the variable and gives an example
 
 No HTTP in here: ``http/problems.py`` gives each its status. ``slug`` is the stable end of the problem's ``type``.
@@ -145,6 +146,10 @@ class DatabaseUnavailable(Unavailable):
 
 class DatabaseBusy(DatabaseUnavailable):
     """Others hold what is to be written; try again later."""
+
+
+class NotAllDone(CoachError):
+    """For some users it could not be done; the next round tries again."""
 
 
 class Misconfigured(CoachError):

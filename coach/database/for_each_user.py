@@ -1,0 +1,62 @@
+"""A step for each user, in a transaction of its own: one user's trouble is not everybody's."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import structlog
+from psycopg import Error as DatabaseError
+
+from coach.database.operators import giving_way
+from coach.database.pool import Database, Transaction
+from coach.errors import DatabaseBusy, NotAllDone
+
+K = TypeVar("K")
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Outcome(Generic[K, T]):
+    """What the steps returned, and the keys of those that did not come to their end."""
+
+    work: str
+    done: dict[K, T] = field(default_factory=dict)
+    busy: list[K] = field(default_factory=list)
+    """The user's own transaction was in the way. No fault: the next round finds them again."""
+
+    failed: list[K] = field(default_factory=list)
+
+
+async def for_each_user(
+    db: Database, work: str, keys: Iterable[K], step: Callable[[Transaction, K], Awaitable[T]]
+) -> Outcome[K, T]:
+    """Take ``step`` for each key, as the operator and giving way to the user's own transactions.
+
+    ``key`` says for whom and of what: a user, or a tuple with the user in it. ``work`` names it all in the log.
+
+    :raises DatabaseUnavailable: the database cannot be reached.
+    """
+    outcome = Outcome[K, T](work)
+    for key in keys:
+        try:
+            async with giving_way(db) as tx:
+                result = await step(tx, key)
+            outcome.done[key] = result
+        except DatabaseBusy:
+            outcome.busy.append(key)
+        except DatabaseError as error:
+            _log.error("user_not_done", work=work, error=type(error).__name__, code=error.sqlstate)
+            outcome.failed.append(key)
+    if outcome.busy:
+        _log.info("users_are_busy", work=work, users=len(outcome.busy))
+    return outcome
+
+
+def require_all(*outcomes: Outcome[Any, Any]) -> None:
+    """:raises NotAllDone: a step of these failed."""
+    failed = [f"{outcome.work}: {len(outcome.failed)}" for outcome in outcomes if outcome.failed]
+    if failed:
+        raise NotAllDone(f"Not done for some users ({', '.join(failed)}); the next round tries again.")
