@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,12 +10,11 @@ from uuid import UUID
 import msgspec
 import structlog
 from msgspec import Struct
-from psycopg import Error as DatabaseError
 
-from coach.database.operators import giving_way
-from coach.database.pool import Database
+from coach.database.for_each_user import Outcome, for_each_user, require_all
+from coach.database.pool import Database, Transaction
 from coach.database.queries import load
-from coach.errors import CoachError, DatabaseBusy, NotFound
+from coach.errors import NotFound
 from coach.http.lists import cursor_of, position_of
 from coach.realtime.pushes import announce, store_pushes
 
@@ -53,62 +52,77 @@ class NudgePush(Struct, tag_field="type", tag="nudge"):
     nudge: Nudge
 
 
-class Unfinished(CoachError):
-    """Some people could not be looked at; the next round tries again."""
+class MadeNudge(Struct):
+    """A row that was made now."""
+
+    user_id: UUID
+    id: UUID
+    kind: str
+    body: str
+    details: dict[str, Any]
+    created_at: datetime
+    expires_at: datetime | None
+
+    @property
+    def push(self) -> dict[str, Any]:
+        nudge = Nudge(self.id, self.kind, self.body, self.details, self.created_at, self.expires_at)
+        return msgspec.to_builtins(NudgePush(nudge))  # type: ignore[no-any-return]
+
+
+Page = tuple[UUID, ...]
 
 
 async def make_nudges(db: Database, now: datetime) -> None:
-    """The chore. A page is all or nothing: nudges, and what is pushed of them.
+    """The job. A page of users is all or nothing: nudges, and what is pushed of them.
 
-    :raises Unfinished: for some pages it failed; for the others it is done.
+    :raises NotAllDone: for some pages it failed; for the others it is done.
     """
-    after: UUID | None = None
-    made = failed = 0
-    while True:
-        async with db.as_operator() as tx:
-            people = [row[0] async for row in _sql.people_to_nudge(tx, after=after, limit=PEOPLE)]
-        if not people:
-            break
-        after = people[-1]
-        try:
-            made += await _nudge(db, people, now)
-        except DatabaseBusy:
-            made += await _nudge_singly(db, people, now)
-        except DatabaseError as error:
-            _log.error("people_not_nudged", error=type(error).__name__, code=error.sqlstate)
-            failed += 1
+    outcomes: list[Outcome[Page, int]] = []
+    async for page in _pages(db):
+        outcomes += [together := await _nudge_each(db, [page], now)]
+        # Somebody's own transaction was in the way: theirs wait for the next round, and nobody else's.
+        outcomes += [await _nudge_each(db, [(user_id,) for busy in together.busy for user_id in busy], now)]
+    made = sum(count for outcome in outcomes for count in outcome.done.values())
     if made:
         _log.info("nudges_made", nudges=made)
-    if failed:
-        raise Unfinished(f"{failed} pages of people could not be looked at.")
+    require_all(*outcomes)
 
 
-async def _nudge_singly(db: Database, people: list[UUID], now: datetime) -> int:
-    """Somebody's own transaction was in the way: theirs wait for the next round, and nobody else's."""
-    made = 0
-    for person in people:
-        with suppress(DatabaseBusy):
-            made += await _nudge(db, [person], now)
-    return made
-
-
-async def _nudge(db: Database, people: list[UUID], now: datetime) -> int:
-    async with giving_way(db) as tx:
-        rows = [row async for row in _sql.make_nudges(tx, user_ids=people, now=now, per_day=A_DAY)]
-        for user_id, *values in rows:
-            await store_pushes(tx, user_id, [msgspec.to_builtins(NudgePush(Nudge(*values)))])
-    if rows:
+async def _pages(db: Database) -> AsyncGenerator[Page, None]:
+    after: UUID | None = None
+    while True:
         async with db.as_operator() as tx:
-            await announce(tx, {row[0] for row in rows})
-    return len(rows)
+            page = tuple(await _sql.people_to_nudge.values(tx, after=after, limit=PEOPLE))
+        if not page:
+            return
+        yield page
+        after = page[-1]
+
+
+async def _nudge_each(db: Database, pages: Sequence[Page], now: datetime) -> Outcome[Page, int]:
+    hearing: set[UUID] = set()
+
+    async def nudge(tx: Transaction, page: Page) -> int:
+        made = await _sql.make_nudges.rows(tx, MadeNudge, user_ids=list(page), now=now, per_day=A_DAY)
+        for each in made:
+            await store_pushes(tx, each.user_id, [each.push])
+        hearing.update(each.user_id for each in made)
+        return len(made)
+
+    outcome = await for_each_user(db, "nudging", pages, nudge)
+    if hearing:
+        async with db.as_operator() as tx:
+            await announce(tx, hearing)
+    return outcome
 
 
 async def listed(db: Database, user_id: UUID, limit: int, cursor: str | None, now: datetime) -> NudgePage:
     """One page of what is neither dismissed nor past."""
     before, before_id = position_of(cursor, tuple[datetime, UUID]) if cursor else (None, None)
     async with db.as_user(user_id) as tx:
-        found = _sql.nudges(tx, user_id=user_id, now=now, before=before, before_id=before_id, limit=limit + 1)
-        items = [Nudge(*row) async for row in found]
+        items = await _sql.nudges.rows(
+            tx, Nudge, user_id=user_id, now=now, before=before, before_id=before_id, limit=limit + 1
+        )
     last = items[limit - 1] if len(items) > limit else None
     return NudgePage(items[:limit], cursor_of((last.created_at, last.id)) if last else None)
 
@@ -120,5 +134,5 @@ async def dismiss(db: Database, user_id: UUID, id_: str, now: datetime) -> None:
     except ValueError:
         raise NotFound("There is no such nudge.") from None
     async with db.as_user(user_id) as tx:
-        if await _sql.dismiss(tx, user_id=user_id, id=nudge_id, now=now) is None:
+        if await _sql.dismiss.value(tx, user_id=user_id, id=nudge_id, now=now) is None:
             raise NotFound("There is no such nudge.")

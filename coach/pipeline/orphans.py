@@ -10,11 +10,10 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from uuid import UUID
 
 import structlog
 
-from coach.chat.housekeeping import close_orphans
+from coach.chat.housekeeping import OrphanedTurn, close_orphans
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable
 from coach.values.clock import utc_now
@@ -31,7 +30,7 @@ class Orphans:
     def __init__(self, db: Database, *, clock: Callable[[], datetime] = utc_now, every: float = EVERY) -> None:
         self._db, self._clock, self._every = db, clock, every
         self._stopping = asyncio.Event()
-        self._refused: set[UUID] = set()
+        self._refused: set[OrphanedTurn] = set()
 
     async def run(self) -> None:
         """Look again and again, until ``stop``."""
@@ -47,6 +46,6 @@ class Orphans:
     async def _look(self) -> None:
         try:
             # What cannot be closed is left to the job of the minute, which is held in sight if it fails as well.
-            self._refused |= await close_orphans(self._db, self._clock(), but=self._refused)
+            self._refused.update((await close_orphans(self._db, self._clock(), but=self._refused)).failed)
         except DatabaseUnavailable as error:
             _log.warning("orphans_wait_for_database", detail=str(error))

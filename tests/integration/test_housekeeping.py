@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from coach.chat.housekeeping import Unfinished, prune_keys, settle_abandoned
+from coach.chat.housekeeping import prune_keys, settle_abandoned
 from coach.chat.meaning import Replay
 from coach.database.pool import Database
+from coach.errors import NotAllDone
 from coach.pipeline.chores import CHORES
 from tests.integration.test_ledger import NOW, Desk
 
@@ -90,7 +91,7 @@ async def test_one_users_trouble_is_not_everybodys_and_is_not_kept_quiet(
         (troubled.user,),
     )
 
-    with pytest.raises(Unfinished, match=r"^1 abandoned"):
+    with pytest.raises(NotAllDone, match=r"\(closing orphaned turns: 1\)"):
         await settle_abandoned(worker_db, LATER)
 
     assert await states(desk) == [("interrupted", "")]

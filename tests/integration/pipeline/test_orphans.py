@@ -106,7 +106,7 @@ async def test_a_turn_that_cannot_be_closed_is_tried_once_and_holds_up_nobody(
             for _ in range(3):
                 await settled(await orphaned(db, await new_user(), owner))
 
-    assert [line["event"] for line in lines].count("abandoned_not_settled") == 1
+    assert [line["event"] for line in lines].count("user_not_done") == 1
     assert await troubled.quota() == (0, 1)
 
 
