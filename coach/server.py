@@ -96,29 +96,22 @@ def work(
     code = 0
     try:
         uvloop.run(_serve(settings, listener, parent, ready, embeds))
-    except* CoachError as group:
-        # The framework runs its lifespan in a task group, so that errors arrive wrapped in one.
-        sys.stderr.write(f"{_innermost(group)}\n")
+    except CoachError as error:
+        sys.stderr.write(f"{error}\n")
         code = STARTUP_FAILED
-    except* KeyboardInterrupt:
+    except KeyboardInterrupt:
         code = 130
     return code
 
 
-def _innermost(error: BaseException) -> BaseException:
-    return _innermost(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
-
-
 async def _serve(settings: Settings, listener: socket.socket, parent: int | None, ready: Ready, embeds: bool) -> None:
-    from coach.app import build_app
+    from coach.app import run_app
     from coach.http.protocol import BoundedHeadProtocol
     from coach.http.socket_protocol import SOCKET_OPTIONS
 
-    app = build_app(settings, embeds=embeds)
-    # Entered here and not by uvicorn: an error at the start arrives as itself, and the order of closing is ours.
-    async with app.lifespan():
+    async with run_app(settings, embeds=embeds) as app:
         config = uvicorn.Config(
-            app,
+            app.asgi,
             lifespan="off",
             http=BoundedHeadProtocol,
             **SOCKET_OPTIONS,
@@ -129,7 +122,7 @@ async def _serve(settings: Settings, listener: socket.socket, parent: int | None
         # What the start has made stays: looked through again at each full collection, it held all turns up for 0.07 s.
         gc.collect()
         gc.freeze()
-        server = DrainingServer(config, app.state.drain, settings.drain_grace, parent, ready)
+        server = DrainingServer(config, app.drain, settings.drain_grace, parent, ready)
         await server.serve(sockets=[listener])
 
 

@@ -1,58 +1,80 @@
-"""Who may pass to which routes. A guard stands on a whole router, so that a new route cannot forget it.
-
-Guards read ``verifier``, ``accounts`` and ``rate`` from the application's state, where ``coach/app.py`` puts them.
-"""
+"""Who may pass to which routes. A guard stands on a whole router, so that a new route cannot forget it."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from litestar import Request
 from litestar.connection import ASGIConnection
-from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 
 from coach.errors import Forbidden, Unauthenticated
 from coach.identity.principal import Principal
+from coach.identity.rate import RateLimiter
 from coach.identity.tokens import Verifier
 from coach.identity.users import Accounts
 
 CurrentUser = NamedDependency[UUID]
 Connection = ASGIConnection[Any, Any, Any, Any]
+AsyncGuard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 
-async def user_guard(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """Let users in, each at a bearable rate. What an operator's token may do, it does under ``/admin``."""
-    state = connection.app.state
-    principal = await _principal(connection, state)
-    if principal.role != "authenticated" or principal.user_id is None:
-        raise Forbidden("This is a user's route; an operator's token reaches /admin only.")
-    state.rate.take(principal.user_id)
-    accounts: Accounts = state.accounts
-    await accounts.admit(principal.user_id)
-    connection.scope["user"] = principal
+@dataclass(frozen=True)
+class Door:
+    """Lets callers in, over HTTP and over sockets alike."""
+
+    verifier: Verifier
+    accounts: Accounts
+    rate: RateLimiter
+
+    async def admit_user(self, principal: Principal) -> UUID:
+        """The user whom a token names.
+
+        :raises Forbidden: it is an operator's. :raises RateLimited: they ask too fast.
+        :raises Unauthenticated: they have no account here.
+        """
+        if principal.role != "authenticated" or principal.user_id is None:
+            raise Forbidden("This is a user's route; an operator's token reaches /admin only.")
+        self.rate.take(principal.user_id)
+        await self.accounts.admit(principal.user_id)
+        return principal.user_id
 
 
-async def operator_guard(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """Let operators in."""
-    principal = await _principal(connection, connection.app.state)
-    if principal.role != "service_role":
-        raise Forbidden("This route is for operators.")
-    connection.scope["user"] = principal
+# Functions and not methods: the framework copies a handler with all that its guards are bound to.
+
+
+def users_guard(door: Door) -> AsyncGuard:
+    """Lets users in, each at a bearable rate. What an operator's token may do, it does under ``/admin``."""
+
+    async def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
+        principal = await door.verifier.verify(bearer(connection))
+        await door.admit_user(principal)
+        connection.scope["user"] = principal
+
+    return guard
+
+
+def operators_guard(door: Door) -> AsyncGuard:
+    """Lets operators in."""
+
+    async def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
+        principal = await door.verifier.verify(bearer(connection))
+        if principal.role != "service_role":
+            raise Forbidden("This route is for operators.")
+        connection.scope["user"] = principal
+
+    return guard
 
 
 async def current_user(request: Request[Principal, Any, Any]) -> UUID:
-    """The user whom ``user_guard`` has let in."""
+    """The user whom the door has let in."""
     if request.user.user_id is None:
         raise Forbidden
     return request.user.user_id
-
-
-async def _principal(connection: Connection, state: State) -> Principal:
-    verifier: Verifier = state.verifier
-    return await verifier.verify(bearer(connection))
 
 
 def bearer(connection: Connection) -> str:

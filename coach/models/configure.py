@@ -61,6 +61,11 @@ _PROVIDERS = frozenset(
 """What ``init_chat_model`` knows. Anything else before a colon is the endpoint's own, as in ``llama3:8b``."""
 
 
+def model_names(settings: ModelSettings) -> tuple[str, ...]:
+    """The names that a request may choose from, the default first."""
+    return tuple(dict.fromkeys((settings.chat_model_name, *settings.fallback_models)))
+
+
 def build_models(settings: ModelSettings) -> dict[str, ChatModel]:
     """The models a request may name, the default first. Each goes on to those behind it until one begins to answer.
 
@@ -68,7 +73,7 @@ def build_models(settings: ModelSettings) -> dict[str, ChatModel]:
 
     :raises Misconfigured: where a name needs a key or a package that is not there
     """
-    names = tuple(dict.fromkeys((settings.chat_model_name, *settings.fallback_models)))
+    names = model_names(settings)
     connected = [_connect(name, settings) for name in names]
     return {name: FallbackModel(connected[i:]) if connected[i + 1 :] else connected[i] for i, name in enumerate(names)}
 

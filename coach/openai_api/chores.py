@@ -13,7 +13,7 @@ import msgspec
 from coach.chat.events import Event, Failed, Finished, Started, TextDelta
 from coach.chat.log import EventLog
 from coach.errors import CoachError, InvalidInput, ModelUnavailable
-from coach.http.limits import RateLimiter
+from coach.identity.rate import RateLimiter
 from coach.models.base import ChatMessage, ChatModel, Completion, Delta, ModelOptions
 from coach.openai_api.messages import Said
 from coach.values.text import escape

@@ -9,13 +9,11 @@ import asyncio
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from time import monotonic
 from typing import Protocol
 
 import structlog
 
-from coach.database.pool import Database
 from coach.database.wake import Wake
 from coach.errors import DatabaseUnavailable
 from coach.metrics import WORKER_CRASHES
@@ -23,10 +21,7 @@ from coach.pipeline.chores import chores
 from coach.pipeline.jobs import Jobs
 from coach.pipeline.orphans import Orphans
 from coach.pipeline.worker import Worker
-from coach.retrieval.base import Embedder
-from coach.retrieval.embedders import another_embedder
-from coach.sessions.late import Model
-from coach.settings import Settings
+from coach.services import Services
 
 _log = structlog.get_logger(__name__)
 
@@ -104,14 +99,18 @@ class Background:
             WORKER_CRASHES.labels(name).inc()
 
 
-def background(db: Database, listen_url: str, embedder: Embedder, model: Model, settings: Settings) -> Background:
-    """The worker of this process. ``db`` is ``operators_database``; ``listen_url`` leads past a transaction pooler."""
-    wake = Wake(listen_url)
+def background(services: Services) -> Background:
+    """The worker of this process.
+
+    :raises Unavailable: its login may not act for all users.
+    """
+    operators = services.act_for_all()
+    wake = Wake(services.urls.listen)
     # One for the life of the process: each new one would declare its model to be the one that all are served from.
-    embedding = Worker(db, embedder, build=partial(another_embedder, settings), wait=wake.wait_for_work)
+    embedding = Worker(operators, services.embedder, build=services.embedders, wait=wake.wait_for_work)
     makers: Mapping[str, Callable[[], Part]] = {
         "embedding": lambda: embedding,
-        "jobs": lambda: Jobs(db, chores(model)),
-        "orphans": lambda: Orphans(db),
+        "jobs": lambda: Jobs(operators, chores(services.models.default)),
+        "orphans": lambda: Orphans(operators),
     }
     return Background(wake, makers)

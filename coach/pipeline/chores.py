@@ -10,11 +10,12 @@ import structlog
 from coach.chat.housekeeping import prune_keys, settle_abandoned
 from coach.database.pool import Database
 from coach.database.queries import load
+from coach.models.base import ChatModel
 from coach.nudges.repository import make_nudges
 from coach.pipeline.jobs import Chore, JobFailed
 from coach.realtime.pushes import prune as prune_pushes
 from coach.sessions.concluding import conclude_left_over
-from coach.sessions.late import Model, judge_left_over
+from coach.sessions.late import judge_left_over
 
 _sql = load("operations")
 _log = structlog.get_logger(__name__)
@@ -44,7 +45,7 @@ async def prune_job_log(db: Database, now: datetime) -> None:
     _log.info("job_log_pruned", rows=gone)
 
 
-def chores(model: Model) -> tuple[Chore, ...]:
+def chores(model: ChatModel) -> tuple[Chore, ...]:
     """Those that every worker does, and those that ask ``model``."""
     return *CHORES, Chore("judge_sessions", partial(judge_left_over, model=model), "* * * * *")
 

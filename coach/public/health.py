@@ -9,7 +9,6 @@ from typing import Literal
 import psycopg
 import structlog
 from litestar import Router, get
-from litestar.datastructures import State
 from msgspec import UNSET, Struct, UnsetType
 
 from coach.chat.schemas import FEATURES, MAX_TEXT
@@ -17,7 +16,7 @@ from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable, Unavailable
 from coach.http.limits import CHAT_BODY, OTHER_BODY
 from coach.pipeline.status import queue_age
-from coach.settings import Settings
+from coach.services import AllServices
 from coach.values.clock import utc_now
 
 log = structlog.get_logger(__name__)
@@ -61,26 +60,24 @@ async def live() -> Health:
 
 
 @get("/ready", summary="Can it answer questions")
-async def ready(state: State) -> Readiness:
+async def ready(services: AllServices) -> Readiness:
     """503 while the database cannot be reached, lacks a migration, or the server is shutting down.
 
     A long queue makes no server unready: it would be taken out of service for what its worker has not done.
     """
-    db: Database = state.db
     try:
-        async with asyncio.timeout(PATIENCE), db.bare() as tx:
+        async with asyncio.timeout(PATIENCE), services.db.bare() as tx:
             rows = await (await tx.execute("select name from coach.migrations")).fetchall()
     except (TimeoutError, psycopg.Error, DatabaseUnavailable) as error:
         log.warning("not_ready", reason=type(error).__name__)
         raise Unavailable("Not ready.") from None
-    if missing := set(state.migrations) - {name for (name,) in rows}:
+    if missing := set(services.migrations) - {name for (name,) in rows}:
         log.warning("not_ready", reason="migrations", missing=len(missing))
         raise Unavailable("Not ready.")
-    return Readiness("ready", await _queue_seconds(state))
+    return Readiness("ready", await _queue_seconds(services.operators))
 
 
-async def _queue_seconds(state: State) -> int | UnsetType:
-    operators: Database | None = state.operators
+async def _queue_seconds(operators: Database | None) -> int | UnsetType:
     if operators is None:
         return UNSET
     try:
@@ -92,15 +89,14 @@ async def _queue_seconds(state: State) -> int | UnsetType:
 
 
 @get("/api/config", summary="What there is", tags=["Operators"])
-async def config(state: State) -> Config:
+async def config(services: AllServices) -> Config:
     """Features, models, limits and ways to sign in."""
-    settings: Settings = state.settings
     return Config(
         name="Aurum Coach",
         version=version("aurum-coach"),
         features=FEATURES,
-        models=tuple(state.models),
-        limits=Limits(MAX_TEXT, CHAT_BODY, OTHER_BODY, settings.monthly_limit),
+        models=tuple(services.models),
+        limits=Limits(MAX_TEXT, CHAT_BODY, OTHER_BODY, services.settings.monthly_limit),
         sign_in=("token",),
     )
 

@@ -9,17 +9,16 @@ from typing import Any
 
 import structlog
 from litestar import Request, Response, get
-from litestar.datastructures import State
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable, Forbidden, Unauthenticated
 from coach.identity.guards import bearer
 from coach.metrics import CONNECTIONS, JOBS_HELD, QUEUE_AGE, QUEUE_ROWS, TURNS_RUNNING
 from coach.pipeline.jobs import held
 from coach.pipeline.status import queue_age, queue_rows
+from coach.services import AllServices, Services
 from coach.settings import Settings
 from coach.values.clock import utc_now
 
@@ -29,10 +28,10 @@ FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 @get("/metrics", summary="Figures for Prometheus", tags=["Operators"], media_type="text/plain")
-async def metrics(request: Request[Any, Any, Any], state: State) -> Response[bytes]:
+async def metrics(request: Request[Any, Any, Any], services: AllServices) -> Response[bytes]:
     """From loopback, or with `COACH_METRICS_TOKEN` as bearer token from anywhere."""
-    _admit(request, state.settings)
-    await _look(state)
+    _admit(request, services.settings)
+    await _measure(services)
     return Response(generate_latest(_registry()), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
@@ -54,12 +53,12 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-async def _look(state: State) -> None:
+async def _measure(services: Services) -> None:
     """What is not counted as it happens."""
-    TURNS_RUNNING.set(state.turns.running)
-    for name, value in state.db.connections().items():
+    TURNS_RUNNING.set(services.turns.running)
+    for name, value in services.db.connections().items():
         CONNECTIONS.labels(name).set(value)
-    operators: Database | None = state.operators
+    operators = services.operators
     if operators is None:
         return
     try:

@@ -6,8 +6,10 @@ The protocol is that of the AI SDK's ``WebSocketChatTransport``. What a message 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from time import perf_counter
 from traceback import format_tb
 from typing import Any, Protocol
@@ -17,25 +19,25 @@ from uuid import UUID, uuid4
 import msgspec
 import structlog
 from litestar import Request, asgi, post
-from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.enums import ScopeType
+from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send, WebSocketScope
 from msgspec import Struct
 
 from coach.chat.encoders import ended_properly
 from coach.chat.schemas import ChatRequest
-from coach.chat.turns import Reader
+from coach.chat.turns import Reader, Turns
 from coach.errors import (
     CoachError,
     Conflict,
-    Forbidden,
-    InvalidInput,
     RateLimited,
     Refused,
     Unauthenticated,
     Unavailable,
 )
 from coach.http.problems import problem, problem_of
+from coach.identity.guards import Door
 from coach.identity.principal import Principal
 from coach.realtime.connection import DONE, GOING_AWAY, REFUSED, TRY_LATER, Connection, SocketGone
 from coach.realtime.frames import (
@@ -48,7 +50,7 @@ from coach.realtime.frames import (
     request_id_of,
     session_of,
 )
-from coach.realtime.hub import Crowded
+from coach.realtime.hub import Crowded, Hub
 from coach.realtime.origin import is_welcome
 from coach.realtime.tickets import Ticket, Tickets
 from coach.telemetry import begin_request
@@ -66,6 +68,13 @@ MAX_REASON = 120
 Begin = Callable[[], Awaitable[Reader | None]]
 
 
+class Refusal(Struct, frozen=True):
+    """With which code and words a socket is closed at once."""
+
+    code: int
+    reason: str
+
+
 class SessionAsk(Struct, frozen=True):
     """What came with ``body.session``: ``said`` is that object, ``request`` the message beside it, if there was one."""
 
@@ -75,7 +84,7 @@ class SessionAsk(Struct, frozen=True):
 
 
 class SessionHooks(Protocol):
-    """Who keeps coaching sessions. The application's state holds one as ``session_hooks``, or None."""
+    """Who keeps coaching sessions."""
 
     async def begin(self, user_id: UUID, ask: SessionAsk) -> Reader | None:
         """Do as asked; the turn that answers, or None where there is nothing to say.
@@ -85,63 +94,72 @@ class SessionHooks(Protocol):
 
 
 @post("/api/ws-ticket", status_code=200, summary="A ticket for one socket", tags=["Chat"])
-async def ws_ticket(request: Request[Principal, Any, Any], state: State) -> Ticket:
+async def ws_ticket(request: Request[Principal, Any, Any], tickets: NamedDependency[Tickets]) -> Ticket:
     """Opens one `/ws/chat?ticket=…` within 60 seconds, on any server process. It is used up by that."""
-    tickets: Tickets = state.tickets
     return await tickets.issue(request.user)
 
 
-@asgi("/ws/chat", copy_scope=False)
-async def chat_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    """The socket itself; below the framework, which would keep several times as much for each."""
-    if scope["type"] != ScopeType.WEBSOCKET:
-        raise Refused("This address takes websockets only.")
-    state: State = scope["litestar_app"].state
-    began = perf_counter()
-    begin_request(None)
-    await receive()
-    if not is_welcome(list(scope["headers"]), scope["scheme"], state.allowed_origins):
-        await send({"type": "websocket.close", "code": REFUSED, "reason": ""})
-        log.info("socket_refused", path=scope["path"], reason="origin")
-        return
-    subprotocol = SUBPROTOCOL if SUBPROTOCOL in scope["subprotocols"] else None
-    principal, refusal = await _admitted(scope, state)
-    await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
-    code = refusal[0] if refusal else 0
-    if principal is None or principal.user_id is None:
-        with suppress(OSError):
-            await send({"type": "websocket.close", "code": code, "reason": refusal[1] if refusal else ""})
-    else:
-        socket = Connection(principal.user_id, principal.expires_at, state.turns.clock(), send)
-        code = await ChatSocket(state, socket, receive).serve()
-    log.info("socket", path=scope["path"], code=code, ms=round((perf_counter() - began) * 1000))
+@dataclass(frozen=True)
+class Sockets:
+    """Accepts sockets: who opens one, from where, and what it may ask."""
 
+    door: Door
+    hub: Hub
+    turns: Turns
+    tickets: Tickets
+    sessions: SessionHooks
+    allowed_origins: Sequence[str]
 
-async def _admitted(scope: WebSocketScope, state: State) -> tuple[Principal | None, tuple[int, str] | None]:
-    """Who opens the socket, or with which code and words it is closed."""
-    try:
-        principal = await _principal(scope, state)
-        if principal.role != "authenticated" or principal.user_id is None:
-            raise Forbidden("This is a user's address; an operator's token reaches /admin only.")
-        state.rate.take(principal.user_id)
-        await state.accounts.admit(principal.user_id)
-    except (Unavailable, RateLimited) as error:
-        return None, (TRY_LATER, _reason(error))
-    except CoachError as error:
-        return None, (REFUSED, _reason(error))
-    return principal, None
+    @property
+    def handler(self) -> ASGIRouteHandler:
+        """``/ws/chat``, below the framework, which would keep several times as much for each socket."""
 
+        async def chat_socket(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != ScopeType.WEBSOCKET:
+                raise Refused("This address takes websockets only.")
+            await self._accept(scope, receive, send)
 
-async def _principal(scope: WebSocketScope, state: State) -> Principal:
-    query = parse_qs(scope["query_string"].decode("latin-1"))
-    if "ticket" in query:
-        principal: Principal = await state.tickets.redeem(query["ticket"][0])
-        return principal
-    offered = [name for name in scope["subprotocols"] if name != SUBPROTOCOL]
-    if SUBPROTOCOL not in scope["subprotocols"] or not offered:
-        raise Unauthenticated("Open it with ?ticket= from POST /api/ws-ticket, or the subprotocols coach.v1 and a JWT.")
-    principal = await state.verifier.verify(offered[0])
-    return principal
+        return asgi("/ws/chat", copy_scope=False)(chat_socket)
+
+    async def _accept(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
+        began = perf_counter()
+        begin_request(None)
+        await receive()
+        if not is_welcome(list(scope["headers"]), scope["scheme"], frozenset(map(str.encode, self.allowed_origins))):
+            await send({"type": "websocket.close", "code": REFUSED, "reason": ""})
+            log.info("socket_refused", path=scope["path"], reason="origin")
+            return
+        subprotocol = SUBPROTOCOL if SUBPROTOCOL in scope["subprotocols"] else None
+        admitted = await self._admit(scope)
+        await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
+        if isinstance(admitted, Refusal):
+            code = admitted.code
+            with suppress(OSError):
+                await send({"type": "websocket.close", "code": code, "reason": admitted.reason})
+        else:
+            code = await ChatSocket(self, Connection(*admitted, self.turns.clock(), send), receive).serve()
+        log.info("socket", path=scope["path"], code=code, ms=round((perf_counter() - began) * 1000))
+
+    async def _admit(self, scope: WebSocketScope) -> tuple[UUID, datetime] | Refusal:
+        """Who opens the socket and until when, or why it is closed."""
+        try:
+            principal = await self._read_principal(scope)
+            return await self.door.admit_user(principal), principal.expires_at
+        except (Unavailable, RateLimited) as error:
+            return Refusal(TRY_LATER, _reason(error))
+        except CoachError as error:
+            return Refusal(REFUSED, _reason(error))
+
+    async def _read_principal(self, scope: WebSocketScope) -> Principal:
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        if "ticket" in query:
+            return await self.tickets.redeem(query["ticket"][0])
+        offered = [name for name in scope["subprotocols"] if name != SUBPROTOCOL]
+        if SUBPROTOCOL not in scope["subprotocols"] or not offered:
+            raise Unauthenticated(
+                "Open it with ?ticket= from POST /api/ws-ticket, or the subprotocols coach.v1 and a JWT."
+            )
+        return await self.door.verifier.verify(offered[0])
 
 
 def _reason(error: CoachError) -> str:
@@ -151,9 +169,9 @@ def _reason(error: CoachError) -> str:
 class ChatSocket:
     """Reads one socket's frames and begins what they ask for."""
 
-    def __init__(self, state: State, socket: Connection, receive: Receive) -> None:
-        self._state, self._socket, self._receive = state, socket, receive
-        self._hub, self._turns, self._user_id = state.hub, state.turns, socket.user_id
+    def __init__(self, sockets: Sockets, socket: Connection, receive: Receive) -> None:
+        self._socket, self._receive, self._user_id = socket, receive, socket.user_id
+        self._door, self._hub, self._turns, self._sessions = sockets.door, sockets.hub, sockets.turns, sockets.sessions
 
     async def serve(self) -> int:
         """Until it is closed, by whomever; the close code."""
@@ -205,7 +223,7 @@ class ChatSocket:
             raise Conflict("A request of this id is being answered on this socket.")
         if len(self._socket.replies) >= MAX_IN_FLIGHT:
             raise RateLimited(1.0, f"At most {MAX_IN_FLIGHT} requests may be open on one socket.")
-        self._state.rate.take(self._user_id)
+        self._door.rate.take(self._user_id)
 
     def _answer(self, frame: SendFrame | ResumeFrame, begin: Begin) -> None:
         work = self._tell(Reply(frame.requestId), begin, frame.header("x-request-id"))
@@ -249,17 +267,14 @@ class ChatSocket:
     async def _begin(self, frame: SendFrame) -> Reader | None:
         session = session_of(frame)
         if session is None:
-            return await self._turns.begin(self._user_id, asked(frame))  # type: ignore[no-any-return]
-        hooks: SessionHooks | None = self._state.session_hooks
-        if hooks is None:
-            raise InvalidInput("body.session", "this server keeps no coaching sessions.")
+            return await self._turns.begin(self._user_id, asked(frame))
         request = asked(frame) if frame.messages else None
         if request is not None:
-            return await hooks.begin(self._user_id, SessionAsk(request.conversation_id, session, request))
+            return await self._sessions.begin(self._user_id, SessionAsk(request.conversation_id, session, request))
         conversation_id = uuid4().hex if frame.id is None else valid_id(frame.id, "id")
-        return await hooks.begin(self._user_id, SessionAsk(conversation_id, session, None))
+        return await self._sessions.begin(self._user_id, SessionAsk(conversation_id, session, None))
 
     async def _resume(self, frame: ResumeFrame) -> Reader | None:
         if not is_id(frame.id):
             return None
-        return await self._turns.resume(self._user_id, frame.id)  # type: ignore[no-any-return]
+        return await self._turns.resume(self._user_id, frame.id)

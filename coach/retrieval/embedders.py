@@ -25,14 +25,6 @@ def build_embedder(settings: Settings) -> Embedder:
     return OpenAIEmbedder(name, settings.openai_api_key, settings.openai_base_url)
 
 
-def another_embedder(settings: Settings, model: str) -> Embedder | None:
-    """One of another model than the configured one, beside it during a change; None where it cannot be had."""
-    try:
-        return build_embedder(settings.model_copy(update={"embedding_model": model}))
-    except Misconfigured:
-        return None
-
-
 class Embedders:
     """The embedder of any model's name, as far as the settings can have it: while one model replaces another, both are
     asked."""

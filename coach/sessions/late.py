@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -34,17 +34,14 @@ AT_A_TIME = 40
 """Sessions a round: at 45 s each, four at once, it takes under eight minutes even where the model never answers."""
 
 
-Model = Callable[[], ChatModel]
-
-
-async def judge_left_over(db: Database, now: datetime, *, model: Model) -> None:
-    """The chore. ``model`` is made only where there is something to judge: a worker does without it for long."""
+async def judge_left_over(db: Database, now: datetime, *, model: ChatModel) -> None:
+    """The chore."""
     async with db.as_operator() as tx:
         found = _sql.unjudged_sessions(tx, kinds=list(JUDGED), before=now - OVERDUE, limit=AT_A_TIME)
         left = [(user_id, Standing(*row)) async for user_id, *row in found]
     if not left:
         return
-    judge = Judge(partial(_held, db), model(), utc_now, partial(_tell, db))
+    judge = Judge(partial(_held, db), model, utc_now, partial(_tell, db))
     outcomes = await asyncio.gather(*(judge.judge(*each) for each in left), return_exceptions=True)
     broken = [each for each in outcomes if isinstance(each, BaseException)]
     _log.warning("sessions_judged_late", sessions=len(left), failed=len(broken))

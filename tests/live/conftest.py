@@ -20,8 +20,9 @@ from uuid import UUID
 import httpx
 import pytest
 import uvicorn
+import uvloop
 
-from coach.app import build_app
+from coach.app import run_app
 from coach.http.socket_protocol import SOCKET_OPTIONS
 from coach.identity.tokens import mint
 from coach.server import address_of, listen
@@ -45,15 +46,22 @@ def coach_url(coach_settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def serving(settings: Settings, **options: Any) -> Iterator[str]:
+    """A server in a thread of this process; its address while inside."""
     listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(build_app(settings, **options), log_config=None, server_header=False, **SOCKET_OPTIONS)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    servers: list[uvicorn.Server] = []
+
+    async def serve() -> None:
+        async with run_app(settings, **options) as app:
+            config = uvicorn.Config(app.asgi, lifespan="off", log_config=None, server_header=False, **SOCKET_OPTIONS)
+            servers.append(uvicorn.Server(config))
+            await servers[0].serve(sockets=[listener])
+
+    thread = threading.Thread(target=uvloop.run, args=(serve(),))
     thread.start()
-    until(lambda: server.started or not thread.is_alive())
-    assert server.started, "the server did not start"
+    until(lambda: bool(servers and servers[0].started) or not thread.is_alive())
+    assert [each.started for each in servers] == [True], "the server did not start"
     yield address_of(listener)
-    server.should_exit = True
+    servers[0].should_exit = True
     thread.join(30)
     assert not thread.is_alive(), "the server did not stop"
 

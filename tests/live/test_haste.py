@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coach.http.limits import RateLimiter
+from coach.identity.rate import RateLimiter
 from tests.live.conftest import serving
 
 

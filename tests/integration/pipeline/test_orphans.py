@@ -13,10 +13,9 @@ from structlog.testing import capture_logs
 
 from coach.chat.settling import ORPHANED_AFTER
 from coach.database.pool import Database
-from coach.models.offline import OfflineModel
 from coach.pipeline.background import background
 from coach.pipeline.orphans import Orphans
-from coach.retrieval.wordllama import WordllamaEmbedder
+from coach.services import open_services
 from coach.settings import load_settings
 from coach.values.clock import utc_now
 from tests.integration.pipeline.conftest import until
@@ -44,12 +43,14 @@ LEFT = {
 
 
 @pytest.fixture
-async def worker_inside(worker_db: Database, worker_url: str, owner: Any) -> AsyncIterator[Any]:
+async def worker_inside(database_url: str, worker_url: str, owner: Any) -> AsyncIterator[Any]:
     """``start()``: the worker of a server that has just come up."""
     await owner.execute("truncate coach_jobs.pgqueuer, coach_jobs.pgqueuer_schedules")
-    worker = background(worker_db, worker_url, WordllamaEmbedder(), OfflineModel, load_settings(jwt_secret="s" * 40))
-    yield worker
-    await worker.stop(5)
+    settings = load_settings(database_url=database_url, worker_database_url=worker_url, jwt_secret="s" * 40)
+    async with open_services(settings) as services:
+        worker = background(services)
+        yield worker
+        await worker.stop(5)
 
 
 @pytest.mark.parametrize("left", LEFT)

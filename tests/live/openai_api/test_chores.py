@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from coach.bench.stub_script import Answer, Stall, Status
-from coach.http.limits import RateLimiter
+from coach.identity.rate import RateLimiter
 from coach.openai_api import chores
 from tests.live.conftest import serving
 from tests.live.openai_api.conftest import completion, data_of, post, said

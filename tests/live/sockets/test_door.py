@@ -9,7 +9,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from coach.http.limits import RateLimiter
+from coach.identity.rate import RateLimiter
 from coach.identity.tokens import mint
 from coach.settings import load_settings
 from tests.live.conftest import SECRET, serving

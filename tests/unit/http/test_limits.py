@@ -8,7 +8,7 @@ import pytest
 
 from coach.errors import RateLimited
 from coach.http import limits
-from coach.http.limits import RateLimiter
+from coach.identity.rate import RateLimiter
 
 
 class Clock:

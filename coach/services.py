@@ -1,0 +1,180 @@
+"""What a process opens once: one value for the server, the worker, commands, benches and tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from coach.chat.prompt import Prompts
+from coach.chat.turns import RunningTurn, Turns
+from coach.conversations.titles import Titles
+from coach.database.migrations import migrations
+from coach.database.opening import Urls, opened
+from coach.database.operators import operators_database
+from coach.database.pool import Database
+from coach.errors import Misconfigured, Unavailable
+from coach.identity.guards import Door
+from coach.identity.jwks import JwksKeys
+from coach.identity.rate import RateLimiter
+from coach.identity.tokens import Verifier
+from coach.identity.users import Accounts
+from coach.models.late import Models
+from coach.openai_api.chores import Chores
+from coach.realtime.hub import Hub
+from coach.realtime.pushes import Pushes
+from coach.realtime.tickets import Tickets
+from coach.resources import SQL
+from coach.retrieval.base import Embedder
+from coach.retrieval.context import Retriever
+from coach.retrieval.embedders import Embedders, build_embedder
+from coach.retrieval.wordllama import WordllamaEmbedder
+from coach.sessions.sessions import Sessions
+from coach.settings import Settings
+from coach.values.clock import utc_now
+
+NO_OPERATORS = "This server has no login that may act for all users: set COACH_WORKER_DATABASE_URL."
+
+
+@dataclass(frozen=True)
+class Services:
+    """All of them, open. ``operators`` acts for all users; a server can do without, and then it is None.
+
+    ``migrations`` are the names that a database must have applied. ``embedders`` finds the embedder of another model
+    than the serving one, while one replaces the other.
+    """
+
+    settings: Settings
+    clock: Callable[[], datetime]
+    urls: Urls
+    migrations: tuple[str, ...]
+    db: Database
+    operators: Database | None
+    door: Door
+    models: Models
+    embedder: Embedder
+    embedders: Embedders
+    retriever: Retriever
+    hub: Hub
+    pushes: Pushes
+    tickets: Tickets
+    sessions: Sessions
+    turns: Turns
+    chores: Chores
+
+    async def warm_up(self) -> None:
+        """Make what would keep the first question waiting: the models' clients, the table of word vectors.
+
+        :raises Misconfigured: a model cannot be had.
+        """
+        self.models.connect()
+        if isinstance(self.embedder, WordllamaEmbedder):
+            await self.embedder.embed_query("")
+
+    def act_for_all(self) -> Database:
+        """What acts for all users.
+
+        :raises Unavailable: this process has no login that may.
+        """
+        if self.operators is None:
+            raise Unavailable(NO_OPERATORS)
+        return self.operators
+
+
+AllServices = NamedDependency[SkipValidation[Services]]
+"""What a handler takes to be given all of them."""
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    rate: RateLimiter | None = None,
+    needs_operators: bool = False,
+) -> AsyncIterator[Services]:
+    """Open in the order of need, close in reverse. What costs seconds (models, word vectors) waits for its first use.
+
+    Without ``needs_operators`` a login that may not act for all users is left out, unless it is set by a variable of its own.
+
+    :raises Misconfigured: a setting that cannot work. :raises DatabaseUnavailable: no answer.
+    """
+    async with AsyncExitStack() as stack:
+        urls = await stack.enter_async_context(opened(settings))
+        db = Database(urls.server, max_size=settings.pool_size)
+        await db.open()
+        stack.push_async_callback(db.close)
+        operators = await _open_operators(stack, settings, urls, needs_operators)
+        door = Door(build_verifier(settings), Accounts(db), rate or RateLimiter())
+        models, embedder, embedders = Models(settings), build_embedder(settings), Embedders(settings)
+        hub = Hub(clock)
+        pushes = Pushes(db, hub, urls.listen, clock)
+        titles = Titles(db, models.default, clock)
+        sessions = Sessions(db, models.default, clock, pushes.push_soon)
+        for closed_at_the_end in (door.verifier, models, embedder, embedders, pushes, titles, sessions):
+            stack.push_async_callback(closed_at_the_end.aclose)
+        pushes.start()
+        retriever = Retriever(embedder, embedders)
+        turns = Turns(
+            db,
+            models=models,
+            embedder=embedder,
+            retriever=retriever,
+            prompts=Prompts(),
+            monthly_limit=settings.monthly_limit,
+            timeout=settings.turn_timeout,
+            clock=clock,
+            completed=partial(_follow_up, titles, sessions, pushes),
+            stepped=sessions.stepped,
+        )
+        yield Services(
+            settings=settings,
+            clock=clock,
+            urls=urls,
+            migrations=tuple(migration.name for migration in migrations(SQL / "migrations")),
+            db=db,
+            operators=operators,
+            door=door,
+            models=models,
+            embedder=embedder,
+            embedders=embedders,
+            retriever=retriever,
+            hub=hub,
+            pushes=pushes,
+            tickets=Tickets(db, clock),
+            sessions=sessions,
+            turns=turns,
+            chores=Chores(models.default),
+        )
+
+
+async def _open_operators(stack: AsyncExitStack, settings: Settings, urls: Urls, is_needed: bool) -> Database | None:
+    try:
+        return await stack.enter_async_context(operators_database(urls.worker))
+    except Misconfigured:
+        if is_needed or settings.worker_database_url is not None:
+            raise
+        return None
+
+
+def build_verifier(settings: Settings) -> Verifier:
+    """Whatever is configured of shared secret and published keys."""
+    return Verifier(
+        secret=settings.jwt_secret.get_secret_value() if settings.jwt_secret else None,
+        keys=JwksKeys(settings.jwks_url) if settings.jwks_url else None,
+        audience=settings.jwt_audience,
+        issuer=settings.jwt_issuer,
+    )
+
+
+def _follow_up(titles: Titles, sessions: Sessions, pushes: Pushes, running: RunningTurn) -> None:
+    """After a whole answer. A caller that keeps the conversation itself also names it itself."""
+    pushes.quota_taken(running.turn.user_id, running.turn.quota)
+    sessions.consider(running.turn)
+    if running.request.caller is None:
+        titles.consider(running.turn.user_id, running.turn.conversation_id)
