@@ -100,7 +100,7 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Open in the order of need, close in reverse. What costs seconds (models, word vectors) waits for its first use.
 
-    Without ``needs_operators`` a login that may not act for all users is left out, unless it is set by a variable of its own.
+    Without ``needs_operators`` a login that may not act for all users is left out, unless a variable sets it.
 
     :raises Misconfigured: a setting that cannot work. :raises DatabaseUnavailable: no answer.
     """

@@ -61,7 +61,7 @@ async def test_stages_are_judged(
 
     model = build_model(coach_settings)
     async with aclosing(model), asyncio.timeout(5):
-        await judge_left_over(operator, datetime.now(UTC) + timedelta(minutes=3), model=lambda: model)
+        await judge_left_over(operator, datetime.now(UTC) + timedelta(minutes=3), model=model)
 
     assert [(await couch.session())["stage"] for couch in couches] == ["goal", "reality"]
     assert provider.calls == before + 1, "for nothing nobody is asked"

@@ -50,7 +50,7 @@ def make_up(operator: Database, owner: Any, coach_settings: Settings) -> Any:
         rows = await owner.execute("select max(updated_at) from ai_conversation_memory where status = 'complete'")
         (finished,) = await rows.fetchone()
         async with aclosing(model):
-            await judge_left_over(operator, finished + later, model=lambda: model)
+            await judge_left_over(operator, finished + later, model=model)
 
     return run
 
