@@ -92,7 +92,9 @@ class _Lane(Struct, frozen=True):
 
     async def _follow(self, word: str, number: int) -> _Seen:
         async with self.db.as_user(self.user_id, role="authenticated") as tx:
-            task: UUID = await _sql.edit_some_task(tx, user_id=self.user_id, name=f"Paint the {word}", number=number)
+            task: UUID = await _sql.edit_some_task.value(
+                tx, user_id=self.user_id, name=f"Paint the {word}", number=number
+            )
         committed = perf_counter()
         stored, is_stored = 0.0, asyncio.Event()
 
@@ -116,7 +118,7 @@ class _Lane(Struct, frozen=True):
 
     async def _is_stored(self, task: UUID, word: str) -> bool:
         async with self.db.as_operator() as tx:
-            is_stored: bool = await _sql.is_embedded(tx, user_id=self.user_id, task_id=task, word=word)
+            is_stored: bool = await _sql.is_embedded.value(tx, user_id=self.user_id, task_id=task, word=word)
         return is_stored
 
     async def _stale_where_found(self, word: str) -> int | None:

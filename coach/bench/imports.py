@@ -71,10 +71,10 @@ async def _import(db: Database, rows: int, *, is_triggered: bool) -> float:
         await tx.execute("insert into auth.users (id) values (%s)", (user_id,))
         await (_sql.with_trigger if is_triggered else _sql.without_trigger)(tx)
     async with db.as_user(user_id, role="authenticated") as tx:
-        await _sql.add_project(tx, user_id=user_id, project_id=project_id)
+        await _sql.add_project.run(tx, user_id=user_id, project_id=project_id)
     began = perf_counter()
     async with db.as_user(user_id, role="authenticated") as tx:
-        await _sql.import_tasks(tx, user_id=user_id, project_id=project_id, count=rows)
+        await _sql.import_tasks.run(tx, user_id=user_id, project_id=project_id, count=rows)
     took = perf_counter() - began
     await _check(db, rows if is_triggered else 0, user_id)
     return took

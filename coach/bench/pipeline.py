@@ -92,7 +92,7 @@ async def _people(db: Database, count: int) -> list[UUID]:
 async def _queue(db: Database, people: Sequence[UUID], rows: int) -> None:
     for person in people:
         async with db.as_user(person) as tx:
-            await _sql.add_tasks(tx, user_id=person, count=rows // len(people))
+            await _sql.add_tasks.run(tx, user_id=person, count=rows // len(people))
 
 
 async def _one_by_one(db: Database, people: Sequence[UUID], rows: int) -> float:
@@ -106,7 +106,7 @@ async def _one_by_one(db: Database, people: Sequence[UUID], rows: int) -> float:
                 break
             user_id, task_id, text = row
             vector = await embedder.embed_query(text)
-            await _sql.store_task(
+            await _sql.store_task.run(
                 tx, user_id=user_id, task_id=task_id, text=text, embedding=vector.tolist(), model=embedder.model
             )
             done += 1
@@ -126,7 +126,7 @@ async def _until_empty(db: Database, worker: Worker) -> None:
     while True:
         if not await worker.work():
             async with db.as_operator() as tx:
-                if not await _sql.is_queued(tx):
+                if not await _sql.is_queued.value(tx):
                     return
             await asyncio.sleep(0.01)
 

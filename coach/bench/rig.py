@@ -138,7 +138,7 @@ async def _idle(url: str, patience: float = 120.0) -> None:
         until = time.monotonic() + patience
         while True:
             async with db.as_operator() as tx:
-                waiting = await _sql.waiting(tx)
+                waiting = await _sql.waiting.value(tx)
             if not waiting or time.monotonic() > until:
                 return
             await asyncio.sleep(0.2)

@@ -42,7 +42,7 @@ def sentence(dice: Generator, words: int = 20) -> str:
 
 
 async def make_tables(owner: Transaction) -> None:
-    await _sql.make_plain(owner)
+    await _sql.make_plain.run(owner)
 
 
 async def store(owner: Transaction, person: Person) -> None:

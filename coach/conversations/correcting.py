@@ -40,20 +40,20 @@ async def _correct_fact(
 ) -> Memory:
     async with db.as_user(user_id) as tx:
         await fact_of(tx, user_id, domain, entity)
-        may_embed = await _sql.consented(tx, user_id=user_id)
+        may_embed = await _sql.consented.value(tx, user_id=user_id)
     vector = await _vector(embedder, text) if may_embed else None
     key = {"user_id": user_id, "domain_tag": domain, "entity_id": entity}
     async with db.as_user(user_id) as tx:
         remembers, serving = await _held(tx, user_id)
         chunk, title = await fact_of(tx, user_id, domain, entity)
         await blank_where_shown(tx, user_id, {"source_id": f"{domain}:{entity}"})
-        await _sql.correct(tx, **key, content=text, now=now)
+        await _sql.correct.run(tx, **key, content=text, now=now)
         if remembers:
             for table in TABLES[domain]:
-                await _sql.queue_fact(tx, user_id=user_id, entity_table=table, entity_id=entity, now=now)
-        await _sql.drop_fact(tx, **key)
+                await _sql.queue_fact.run(tx, user_id=user_id, entity_table=table, entity_id=entity, now=now)
+        await _sql.drop_fact.run(tx, **key)
         if remembers and vector is not None and serving == embedder.model:
-            await _sql.add_fact(
+            await _sql.add_fact.run(
                 tx,
                 **key,
                 chunk=chunk,
@@ -73,19 +73,19 @@ async def _correct_turn(
 ) -> Memory:
     async with db.as_user(user_id) as tx:
         _, author, is_incognito = await turn_of(tx, user_id, id_)
-        may_embed = not is_incognito and await _sql.consented(tx, user_id=user_id)
+        may_embed = not is_incognito and await _sql.consented.value(tx, user_id=user_id)
     vector = await _vector(embedder, f"{author}: {text}" if author else text) if may_embed else None
     async with db.as_user(user_id) as tx:
         remembers, serving = await _held(tx, user_id)
         was, _, _ = await turn_of(tx, user_id, id_)
         await rename_after(tx, user_id, id_, was, text)
         await blank_where_shown(tx, user_id, {"source_id": f"conversation:{id_}"})
-        await _sql.correct_turn(tx, user_id=user_id, id=id_, content=text, now=now)
+        await _sql.correct_turn.run(tx, user_id=user_id, id=id_, content=text, now=now)
         if remembers and vector is not None and serving == embedder.model:
-            await _sql.store_turn_vector(
+            await _sql.store_turn_vector.run(
                 tx, user_id=user_id, id=id_, content=text, embedding=halfvec(vector), model=serving
             )
-        await _sql.hasten_turn(tx, user_id=user_id, id=id_, now=now)
+        await _sql.hasten_turn.run(tx, user_id=user_id, id=id_, now=now)
         await notify_work(tx)
         found = await _sql.one_turn(tx, user_id=user_id, id=id_)
     return memory_of(found)
@@ -93,8 +93,8 @@ async def _correct_turn(
 
 async def _held(tx: Transaction, user_id: UUID) -> tuple[bool, str | None]:
     """Whether anything may be remembered, and from which model; both stay so until the end of ``tx``."""
-    remembers = await _sql.hold_consent(tx, user_id=user_id) is not False
-    return remembers, await _sql.hold_models(tx, user_id=user_id)
+    remembers = await _sql.hold_consent.value(tx, user_id=user_id) is not False
+    return remembers, await _sql.hold_models.value(tx, user_id=user_id)
 
 
 async def _vector(embedder: Embedder, text: str) -> Vector | None:

@@ -57,7 +57,7 @@ async def import_conversations(db: Database, user_id: UUID, body: bytes, now: da
 
 async def _store(tx: Transaction, user_id: UUID, past: Arriving, now: datetime) -> int:
     """How many messages were new. The conversation's row is locked meanwhile."""
-    conversation_id: UUID = await _sql.open_import(
+    conversation_id: UUID = await _sql.open_import.value(
         tx,
         user_id=user_id,
         client_id=past.key,
@@ -69,11 +69,11 @@ async def _store(tx: Transaction, user_id: UUID, past: Arriving, now: datetime) 
     known = {key async for (key,) in _sql.known_keys(tx, user_id=user_id, conversation_id=conversation_id)}
     rows = [_row(user_id, conversation_id, m) for m in past.messages if m.key not in known]
     if rows:
-        await _sql.add_imported(tx, rows)
-        await _sql.hang_under_named(tx, user_id=user_id, conversation_id=conversation_id)
-        await _sql.hang_in_a_row(tx, user_id=user_id, conversation_id=conversation_id)
-        await _sql.embed_now(tx, user_id=user_id, ids=[row["id"] for row in rows], now=now)
-    await _sql.show_latest(tx, user_id=user_id, conversation_id=conversation_id, leaf=past.leaf)
+        await _sql.add_imported.run_each(tx, rows)
+        await _sql.hang_under_named.run(tx, user_id=user_id, conversation_id=conversation_id)
+        await _sql.hang_in_a_row.run(tx, user_id=user_id, conversation_id=conversation_id)
+        await _sql.embed_now.run(tx, user_id=user_id, ids=[row["id"] for row in rows], now=now)
+    await _sql.show_latest.run(tx, user_id=user_id, conversation_id=conversation_id, leaf=past.leaf)
     return len(rows)
 
 

@@ -76,10 +76,10 @@ async def listed(db: Database, user_id: UUID, *, source: Domain | None, limit: i
     page = {"user_id": user_id, "before": before, "before_id": before_id, "limit": limit + 1}
     facts, turns = list[Any](), list[Any]()
     async with db.as_user(user_id, is_snapshot=True) as tx:
-        if not await _sql.consented(tx, user_id=user_id):
+        if not await _sql.consented.value(tx, user_id=user_id):
             return MemoryPage([])
         if source != "conversation":
-            model = await _sql.served_from(tx, user_id=user_id)
+            model = await _sql.served_from.value(tx, user_id=user_id)
             facts = [row async for row in _sql.remembered_facts(tx, model=model, source=source, **page)]
         if source in (None, "conversation"):
             turns = [row async for row in _sql.remembered_turns(tx, **page)]
@@ -106,19 +106,19 @@ async def forget(db: Database, user_id: UUID, source: str, id_: str, now: dateti
     """
     domain, entity = named(source, id_)
     async with db.as_user(user_id) as tx:
-        await _sql.hold_models(tx, user_id=user_id)
+        await _sql.hold_models.value(tx, user_id=user_id)
         if domain == "conversation":
             was, _, _ = await turn_of(tx, user_id, entity)
             await rename_after(tx, user_id, entity, was, "")
             await blank_where_shown(tx, user_id, {"source_id": f"{domain}:{entity}"})
-            await _sql.forget_turn(tx, user_id=user_id, id=entity, now=now)
+            await _sql.forget_turn.run(tx, user_id=user_id, id=entity, now=now)
             return
         await fact_of(tx, user_id, domain, entity)
         await blank_where_shown(tx, user_id, {"source_id": f"{domain}:{entity}"})
         key = {"user_id": user_id, "domain_tag": domain, "entity_id": entity}
-        await _sql.correct(tx, **key, content=None, now=now)
-        await _sql.unqueue_fact(tx, user_id=user_id, tables=list(TABLES[domain]), entity_id=entity)
-        await _sql.drop_fact(tx, **key)
+        await _sql.correct.run(tx, **key, content=None, now=now)
+        await _sql.unqueue_fact.run(tx, user_id=user_id, tables=list(TABLES[domain]), entity_id=entity)
+        await _sql.drop_fact.run(tx, **key)
 
 
 def named(source: str, id_: str) -> tuple[Domain, UUID]:
@@ -145,7 +145,7 @@ async def turn_of(tx: Transaction, user_id: UUID, id_: UUID) -> tuple[str, str |
 
     :raises NotFound: absent, deleted, or still being said.
     """
-    await _sql.hold_conversation_of(tx, user_id=user_id, id=id_)
+    await _sql.hold_conversation_of.value(tx, user_id=user_id, id=id_)
     row = await _sql.turn_to_change(tx, user_id=user_id, id=id_)
     if row is None:
         raise NotFound("There is no such memory.")
@@ -154,4 +154,4 @@ async def turn_of(tx: Transaction, user_id: UUID, id_: UUID) -> tuple[str, str |
 
 async def rename_after(tx: Transaction, user_id: UUID, id_: UUID, was: str, becomes: str) -> None:
     """A conversation whose name was made of its first message does not keep what that said."""
-    await _sql.rename_after(tx, user_id=user_id, id=id_, title=beginning_of(becomes), old_title=beginning_of(was))
+    await _sql.rename_after.run(tx, user_id=user_id, id=id_, title=beginning_of(becomes), old_title=beginning_of(was))

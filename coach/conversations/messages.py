@@ -78,7 +78,7 @@ async def _start(tx: Transaction, user_id: UUID, key: str, leaf: str | None) -> 
     if leaf is None:
         return row
     message = await message_in(tx, user_id, row[0], leaf, "leaf")
-    return row[0], UUID(str(await _sql.newest_below(tx, user_id=user_id, id=message)))
+    return row[0], UUID(str(await _sql.newest_below.value(tx, user_id=user_id, id=message)))
 
 
 async def _conversation(tx: Transaction, user_id: UUID, key: str) -> tuple[UUID, UUID | None]:

@@ -63,7 +63,7 @@ async def change(db: Database, user_id: UUID, key: str, wanted: ConversationChan
         if isinstance(wanted.current_message_id, str):
             leaf = await message_in(tx, user_id, id_, wanted.current_message_id, "current_message_id")
         archived = wanted.archived if isinstance(wanted.archived, bool) else None
-        await _sql.change_conversation(
+        await _sql.change_conversation.run(
             tx, user_id=user_id, id=id_, title=title, archived=archived, current_message_id=leaf
         )
         return await _one(tx, user_id, key)
@@ -74,7 +74,7 @@ async def locked(tx: Transaction, user_id: UUID, key: str) -> UUID:
 
     :raises NotFound: absent, or another user's.
     """
-    id_ = await _sql.conversation_to_change(tx, user_id=user_id, client_id=key) if is_id(key) else None
+    id_ = await _sql.conversation_to_change.value(tx, user_id=user_id, client_id=key) if is_id(key) else None
     if id_ is None:
         raise NotFound("There is no such conversation.")
     return UUID(str(id_))
@@ -111,7 +111,7 @@ async def rate(
             raise NotFound("There is no such message in this conversation.")
         if row[1] != "assistant":
             raise InvalidInput("message_id", "must be an answer of the coach; it is a message of yours.")
-        await _sql.give_feedback(tx, user_id=user_id, id=row[0], feedback=Jsonb(msgspec.to_builtins(stored)))
+        await _sql.give_feedback.run(tx, user_id=user_id, id=row[0], feedback=Jsonb(msgspec.to_builtins(stored)))
     return stored
 
 
@@ -128,7 +128,7 @@ async def delete(db: Database, user_id: UUID, key: str, *, even_running: bool = 
         if running and not even_running:
             return running
         await blank_where_shown(tx, user_id, {"conversation_id": key})
-        await _sql.delete_conversation(tx, user_id=user_id, id=id_)
+        await _sql.delete_conversation.run(tx, user_id=user_id, id=id_)
     return ()
 
 
@@ -136,7 +136,7 @@ async def blank_where_shown(tx: Transaction, user_id: UUID, source: dict[str, st
     """Take the text of a source out of every answer that keeps a copy of it."""
     rows = _sql.where_shown(tx, user_id=user_id, sources=Jsonb({"sources": [source]}))
     if ids := [row[0] async for row in rows]:
-        await _sql.blank_sources(tx, user_id=user_id, ids=ids, source=Jsonb(source))
+        await _sql.blank_sources.run(tx, user_id=user_id, ids=ids, source=Jsonb(source))
 
 
 async def _one(tx: Transaction, user_id: UUID, key: str) -> Conversation:

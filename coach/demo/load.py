@@ -46,7 +46,7 @@ class Memory(Struct, frozen=True):
 async def is_loaded(db: Database, user_id: UUID) -> bool:
     """Whether the user has any life data, the demo's or their own."""
     async with db.as_user(user_id) as tx:
-        return bool(await _sql.has_life(tx, user_id=user_id))
+        return bool(await _sql.has_life.value(tx, user_id=user_id))
 
 
 async def load(db: Database, embedder: Embedder, user_id: UUID, life: Life) -> bool:
@@ -62,8 +62,8 @@ async def load(db: Database, embedder: Embedder, user_id: UUID, life: Life) -> b
         consents = await _read_consents(tx, user_id)
     memory = await embedded(life, consents, embedder)
     async with db.as_user(user_id) as tx:
-        await _sql.await_turn(tx, user_id=user_id)
-        if await _sql.has_life(tx, user_id=user_id):
+        await _sql.await_turn.run(tx, user_id=user_id)
+        if await _sql.has_life.value(tx, user_id=user_id):
             return False
         if await _read_consents(tx, user_id) != consents:
             raise Conflict("A consent changed while the life was being loaded; nothing was written.")
@@ -85,12 +85,12 @@ async def embedded(life: Life, consents: Consents, embedder: Embedder) -> Memory
 
 
 async def _read_consents(tx: Transaction, user_id: UUID) -> Consents:
-    await _sql.default_preferences(tx, user_id=user_id)
+    await _sql.default_preferences.run(tx, user_id=user_id)
     return Consents(*await _sql.consents(tx, user_id=user_id))
 
 
 async def _write(tx: Transaction, user_id: UUID, life: Life, consents: Consents, memory: Memory) -> None:
-    await _sql.settle_in(
+    await _sql.settle_in.run(
         tx,
         user_id=user_id,
         first_name=life.person.first_name,
@@ -101,17 +101,17 @@ async def _write(tx: Transaction, user_id: UUID, life: Life, consents: Consents,
     )
     if not consents.metrics:
         life = unmeasured(life)
-    await _sql.write_pillars(tx, user_id=user_id, rows=_rows(life.pillars))
-    await _sql.write_areas(tx, user_id=user_id, rows=_rows(life.areas))
-    await _sql.write_projects(tx, user_id=user_id, rows=_rows(life.projects))
-    await _sql.write_tasks(tx, user_id=user_id, rows=_rows(life.tasks))
-    await _sql.write_journal_entries(tx, user_id=user_id, rows=_rows(life.journal_entries))
+    await _sql.write_pillars.run(tx, user_id=user_id, rows=_rows(life.pillars))
+    await _sql.write_areas.run(tx, user_id=user_id, rows=_rows(life.areas))
+    await _sql.write_projects.run(tx, user_id=user_id, rows=_rows(life.projects))
+    await _sql.write_tasks.run(tx, user_id=user_id, rows=_rows(life.tasks))
+    await _sql.write_journal_entries.run(tx, user_id=user_id, rows=_rows(life.journal_entries))
     if consents.flow:
-        await _sql.write_flow_events(tx, user_id=user_id, rows=_rows(life.flow_events))
-    await _sql.write_conversations(tx, user_id=user_id, rows=_rows(life.conversations))
-    await _sql.write_message(tx, _message_rows(user_id, memory))
-    await _sql.write_snippet(tx, _snippet_rows(user_id, memory))
-    await _sql.leave_embedded(tx, user_id=user_id)
+        await _sql.write_flow_events.run(tx, user_id=user_id, rows=_rows(life.flow_events))
+    await _sql.write_conversations.run(tx, user_id=user_id, rows=_rows(life.conversations))
+    await _sql.write_message.run_each(tx, _message_rows(user_id, memory))
+    await _sql.write_snippet.run_each(tx, _snippet_rows(user_id, memory))
+    await _sql.leave_embedded.run(tx, user_id=user_id)
 
 
 def unmeasured(life: Life) -> Life:

@@ -27,20 +27,20 @@ class StoredResponse(Struct, frozen=True):
 
 async def timezone_of(db: Database, user_id: UUID) -> ZoneInfo:
     async with db.as_user(user_id) as tx:
-        return ZoneInfo(await _sql.timezone_of(tx, user_id=user_id) or "UTC")
+        return ZoneInfo(await _sql.timezone_of.value(tx, user_id=user_id) or "UTC")
 
 
 async def answer_saying(db: Database, user_id: UUID, conversation_id: str, text: str) -> str | None:
     """The message id of a conversation's newest answer with this text."""
     async with db.as_user(user_id) as tx:
-        found: str | None = await _sql.answer_saying(tx, user_id=user_id, client_id=conversation_id, content=text)
+        found: str | None = await _sql.answer_saying.value(tx, user_id=user_id, client_id=conversation_id, content=text)
         return found
 
 
 async def require_conversation(db: Database, user_id: UUID, conversation_id: str) -> None:
     """:raises NotFound: absent, or another user's."""
     async with db.as_user(user_id) as tx:
-        if not await _sql.conversation_exists(tx, user_id=user_id, client_id=conversation_id):
+        if not await _sql.conversation_exists.value(tx, user_id=user_id, client_id=conversation_id):
             raise NotFound(f"There is no conversation {conversation_id!r}.")
 
 

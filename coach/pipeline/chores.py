@@ -33,7 +33,7 @@ async def refresh_views(db: Database, _now: datetime) -> None:
     async with db.as_operator() as tx:
         # Supabase ends what takes a role longer than eight seconds to two minutes.
         await tx.execute("set local statement_timeout = '30min'")
-        await _sql.refresh_views(tx)
+        await _sql.refresh_views.run(tx)
         stale = [name async for (name,) in _sql.views_not_refreshed(tx)]
     if stale:
         raise JobFailed(f"Not refreshed: {', '.join(stale)}; coach.system_log says why.")
@@ -41,7 +41,7 @@ async def refresh_views(db: Database, _now: datetime) -> None:
 
 async def prune_job_log(db: Database, now: datetime) -> None:
     async with db.as_operator() as tx:
-        gone: int = await _sql.prune_job_log(tx, before=now - JOB_LOG_KEPT)
+        gone: int = await _sql.prune_job_log.run(tx, before=now - JOB_LOG_KEPT)
     _log.info("job_log_pruned", rows=gone)
 
 

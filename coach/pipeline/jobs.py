@@ -138,7 +138,7 @@ class Careful(EntrypointExecutor):
             await self._failed(job, error)
         else:
             async with self.db.as_operator() as tx:
-                await _sql.forget_held(tx, name=self.chore.name, except_id=job.id)
+                await _sql.forget_held.run(tx, name=self.chore.name, except_id=job.id)
 
     async def _failed(self, job: Job, error: Exception) -> None:
         said, attempt = _described(error), job.attempts + 1
@@ -149,8 +149,8 @@ class Careful(EntrypointExecutor):
             pause = min(self.chore.first_pause * 2**job.attempts, LONGEST_PAUSE)
             raise RetryRequested(delay=pause, reason=said) from None
         async with self.db.as_operator() as tx:
-            await _sql.forget_held(tx, name=self.chore.name, except_id=job.id)
-            await _sql.log_held(tx, name=self.chore.name, error=said)
+            await _sql.forget_held.run(tx, name=self.chore.name, except_id=job.id)
+            await _sql.log_held.run(tx, name=self.chore.name, error=said)
         raise JobFailed(said) from None
 
 

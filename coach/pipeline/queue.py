@@ -118,12 +118,14 @@ class Queue:
                     await _sql.hold_person(tx, user_id=user_id)
                     buried = _sql.bury(tx, user_id=user_id, now=now, most_attempts=ATTEMPTS)
                     gone = [(table, since) async for table, since in buried]
-                    await _sql.tell(tx, [_error(user_id, table, since, BURIED, now) for table, since in gone])
+                    await _sql.tell.run_each(tx, [_error(user_id, table, since, BURIED, now) for table, since in gone])
 
     async def renew(self, batch: Batch) -> None:
         until = self.clock() + LEASE
         async with self._db.as_operator() as tx:
-            await _sql.renew(tx, [{"user_id": user, "token": batch.token, "until": until} for user in batch.users])
+            await _sql.renew.run_each(
+                tx, [{"user_id": user, "token": batch.token, "until": until} for user in batch.users]
+            )
 
     async def release(self, batch: Batch) -> None:
         """Give back what is still ours, uncharged."""
@@ -132,14 +134,14 @@ class Queue:
             async with self._db.as_operator() as tx:
                 left = [user async for (user,) in _sql.still_leased(tx, users=batch.users, token=batch.token)]
                 for user_id in left:
-                    await _sql.let_go(tx, user_id=user_id, token=batch.token, not_before="-infinity")
+                    await _sql.let_go.run(tx, user_id=user_id, token=batch.token, not_before="-infinity")
             if not left:
                 break
 
     async def postpone(self, batch: Batch, user_id: UUID) -> None:
         """The same of one user's, for a while."""
         async with self._db.as_operator() as tx:
-            await _sql.let_go(tx, user_id=user_id, token=batch.token, not_before=self.clock() + HELD_UP)
+            await _sql.let_go.run(tx, user_id=user_id, token=batch.token, not_before=self.clock() + HELD_UP)
 
     async def charge(self, batch: Batch, faults: Sequence[tuple[Claimed, str]]) -> None:
         """Faults of rows' own: later again, or given up."""
@@ -150,8 +152,8 @@ class Queue:
             own = [(row, error) for row, error in faults if row.user_id == user_id]
             try:
                 async with giving_way(self._db) as tx:
-                    await _sql.tell(tx, list(_told(own, now)))  # first: the person comes before their rows
-                    await _sql.charge(tx, list(_charged(batch, own, now)))
+                    await _sql.tell.run_each(tx, list(_told(own, now)))  # first: the person comes before their rows
+                    await _sql.charge.run_each(tx, list(_charged(batch, own, now)))
             except DatabaseBusy:
                 await self.postpone(batch, user_id)
 

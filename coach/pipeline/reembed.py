@@ -46,11 +46,11 @@ class Reembedding:
         """Whether this process's model is the target; at the first call it becomes it."""
         async with self._db.as_operator() as tx:
             if not self._declared:
-                if await _sql.declare_target(tx, model=self._embedder.model):
+                if await _sql.declare_target.run(tx, model=self._embedder.model):
                     # What another model has refused to the last, this one may take.
-                    await _letters.retry_dead_letters(tx, now=utc_now())
-                await _sql.register_all(tx)
-            target = await _sql.target(tx)
+                    await _letters.retry_dead_letters.run(tx, now=utc_now())
+                await _sql.register_all.run(tx)
+            target = await _sql.target.value(tx)
         self._declared = True
         if target != self._embedder.model and not self._stood_aside:
             _log.warning("worker_stands_aside", model=self._embedder.model, target=target)
@@ -65,8 +65,8 @@ class Reembedding:
             if row is None:
                 return False
             user_id, serving = row
-            await _sql.drop_other_facts(tx, user_id=user_id, serving=serving, target=target)
-            await _sql.drop_other_messages(tx, user_id=user_id, serving=serving, target=target)
+            await _sql.drop_other_facts.run(tx, user_id=user_id, serving=serving, target=target)
+            await _sql.drop_other_messages.run(tx, user_id=user_id, serving=serving, target=target)
         if serving != target:
             texts = await self._unfilled(user_id, serving)
             if texts:
@@ -92,7 +92,7 @@ class Reembedding:
         )
         async with giving_way(self._db) as tx:
             await _people.hold_person(tx, user_id=user_id)  # what is queued or stored here, a withdrawal waits for
-            if await _sql.hold_serving(tx, user_id=user_id) != serving:
+            if await _sql.hold_serving.value(tx, user_id=user_id) != serving:
                 return
             for text, outcome in sorted(zip(texts, outcomes, strict=True), key=_in_lock_order):
                 if isinstance(outcome, EmbedderUnavailable):
@@ -111,25 +111,25 @@ class Reembedding:
 
     async def _leave(self, user_id: UUID, token: UUID) -> None:
         async with self._db.as_operator() as tx:
-            await _sql.leave_user(tx, user_id=user_id, token=token)
+            await _sql.leave_user.run(tx, user_id=user_id, token=token)
 
     async def _switch(self, user_id: UUID) -> None:
         """All or nothing, and only where nothing is missing: who stores a vector holds the row that is locked here."""
         target = self._embedder.model
         async with giving_way(self._db) as tx:
-            serving = await _sql.lock_serving(tx, user_id=user_id)
+            serving = await _sql.lock_serving.value(tx, user_id=user_id)
             if serving is None:
                 return
             if serving != target:
-                if await _sql.is_unfilled(tx, user_id=user_id, serving=serving, target=target):
-                    await _sql.leave_waiting(tx, user_id=user_id, until=utc_now() + WAIT)
+                if await _sql.is_unfilled.value(tx, user_id=user_id, serving=serving, target=target):
+                    await _sql.leave_waiting.run(tx, user_id=user_id, until=utc_now() + WAIT)
                     return
-                await _sql.switch_messages(tx, user_id=user_id, target=target)
-                await _sql.drop_refused(tx, user_id=user_id, target=target)
-            await _sql.drop_other_facts(tx, user_id=user_id, serving=target, target=target)
-            await _sql.drop_other_messages(tx, user_id=user_id, serving=target, target=target)
-            await _sql.drop_seconds(tx, user_id=user_id, target=target)
-            await _sql.serve(tx, user_id=user_id, target=target, now=utc_now())
+                await _sql.switch_messages.run(tx, user_id=user_id, target=target)
+                await _sql.drop_refused.run(tx, user_id=user_id, target=target)
+            await _sql.drop_other_facts.run(tx, user_id=user_id, serving=target, target=target)
+            await _sql.drop_other_messages.run(tx, user_id=user_id, serving=target, target=target)
+            await _sql.drop_seconds.run(tx, user_id=user_id, target=target)
+            await _sql.serve.run(tx, user_id=user_id, target=target, now=utc_now())
 
 
 def _in_lock_order(filled: tuple[Text, Outcome]) -> int:
@@ -140,7 +140,7 @@ def _in_lock_order(filled: tuple[Text, Outcome]) -> int:
 
 async def _reject(tx: Transaction, user_id: UUID, text: Text, serving: str) -> None:
     if text.is_message:
-        await _sql.reject_message(tx, user_id=user_id, id=text.id, now=utc_now())
+        await _sql.reject_message.run(tx, user_id=user_id, id=text.id, now=utc_now())
         return
-    await _sql.reject_fact(tx, user_id=user_id, id=text.id, serving=serving, now=utc_now())
-    await _sql.forget_fact(tx, user_id=user_id, id=text.id, serving=serving)
+    await _sql.reject_fact.run(tx, user_id=user_id, id=text.id, serving=serving, now=utc_now())
+    await _sql.forget_fact.run(tx, user_id=user_id, id=text.id, serving=serving)

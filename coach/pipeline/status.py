@@ -114,7 +114,7 @@ async def pipeline(db: Database, now: datetime) -> Pipeline:
     async with db.as_operator() as tx:
         depth, failed = await _sql.queue_rows(tx)
         (oldest,) = await _sql.queue_age(tx, now=now)
-        done = await _sql.embedded_since(tx, since=now - RATE_WINDOW)
+        done = await _sql.embedded_since.value(tx, since=now - RATE_WINDOW)
         letters = [DeadLetter(*row) async for row in _sql.dead_letters(tx, limit=LETTERS)]
     rate = done / (RATE_WINDOW / timedelta(minutes=1))
     return Pipeline(depth, failed, oldest, rate, letters, await held(db))
@@ -148,6 +148,6 @@ async def retry_dead_letters(db: Database, now: datetime) -> int:
     from coach.database.wake import notify_work
 
     async with db.as_operator() as tx:
-        retried: int = await _sql.retry_dead_letters(tx, now=now)
+        retried: int = await _sql.retry_dead_letters.run(tx, now=now)
         await notify_work(tx)
     return retried

@@ -46,10 +46,10 @@ async def store(db: Database, batch: Batch, person: Person, ready: Sequence[Read
     async with giving_way(db) as tx:
         consents = await _sql.hold_person(tx, user_id=user_id)
         if (Consents(*consents) if consents else Consents()) != person.consents:
-            await _sql.let_go(tx, user_id=user_id, token=batch.token, not_before="-infinity")
+            await _sql.let_go.run(tx, user_id=user_id, token=batch.token, not_before="-infinity")
             return 0
         if await _serving(tx, person) != person.models[0]:
-            await _sql.let_go(tx, user_id=user_id, token=batch.token, not_before="-infinity")
+            await _sql.let_go.run(tx, user_id=user_id, token=batch.token, not_before="-infinity")
             return 0
         held = await _hold(tx, user_id, batch, [each.plan.claimed for each in ready])
         still = [each for each in ready if (each.plan.claimed.table, each.plan.claimed.id) in held]
@@ -58,28 +58,28 @@ async def store(db: Database, batch: Batch, person: Person, ready: Sequence[Read
         for each in finished:
             if each.plan.claimed.expands:
                 row = each.plan.claimed
-                await _sql.expand(tx, user_id=user_id, entity_table=row.table, entity_id=row.id, now=now)
+                await _sql.expand.run(tx, user_id=user_id, entity_table=row.table, entity_id=row.id, now=now)
         done = [each.plan.claimed for each in finished]
-        await _sql.finish(tx, user_id=user_id, tables=[row.table for row in done], ids=[row.id for row in done])
+        await _sql.finish.run(tx, user_id=user_id, tables=[row.table for row in done], ids=[row.id for row in done])
         told = list(_told(user_id, finished, now))
-        await _sql.tell(tx, told)
+        await _sql.tell.run_each(tx, told)
         await store_pushes(tx, user_id, [{"type": "data-changed", "domain": domain} for domain in _domains(told)])
     return len(finished)
 
 
 async def _serving(tx: Transaction, person: Person) -> str | None:
     """Which model serves, locked against a switch. Nobody is registered whose account has gone."""
-    serving: str | None = await _sql.hold_model(tx, user_id=person.user_id)
+    serving: str | None = await _sql.hold_model.value(tx, user_id=person.user_id)
     if serving is None:
-        await _sql.register(tx, user_id=person.user_id, model=person.models[-1])
-        serving = await _sql.hold_model(tx, user_id=person.user_id)
+        await _sql.register.run(tx, user_id=person.user_id, model=person.models[-1])
+        serving = await _sql.hold_model.value(tx, user_id=person.user_id)
     return serving
 
 
 async def _hold(tx: Transaction, user_id: UUID, batch: Batch, rows: Sequence[Claimed]) -> set[tuple[str, UUID]]:
     messages = [row.id for row in rows if row.table == MESSAGES]
     if messages:
-        await _sql.lock_messages(tx, user_id=user_id, ids=messages)
+        await _sql.lock_messages.run(tx, user_id=user_id, ids=messages)
     held = _sql.hold(
         tx,
         user_id=user_id,

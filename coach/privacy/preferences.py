@@ -28,8 +28,8 @@ async def change(db: Database, user_id: UUID, wanted: PreferencesChange) -> Pref
     changes = wanted.checked()
     async with db.as_user(user_id) as tx:
         if changes:
-            await _sql.make_preferences(tx, user_id=user_id)
-            await _sql.change_preferences(tx, user_id=user_id, changes=Jsonb(changes))
+            await _sql.make_preferences.run(tx, user_id=user_id)
+            await _sql.change_preferences.run(tx, user_id=user_id, changes=Jsonb(changes))
             # A consent that is given again leaves work behind.
             await notify_work(tx)
         return await _read(tx, user_id)

@@ -46,20 +46,20 @@ Frame = Mapping[str, Any]
 async def store_pushes(tx: Transaction, user_id: UUID, frames: Iterable[Frame], origin: str = NOBODY) -> None:
     """Inside of the transaction that the frames tell about. ``announce`` them once it has committed."""
     for frame in frames:
-        await _sql.store_push(tx, user_id=user_id, origin=origin, frame=Jsonb(dict(frame)))
+        await _sql.store_push.run(tx, user_id=user_id, origin=origin, frame=Jsonb(dict(frame)))
 
 
 async def announce(tx: Transaction, user_ids: Iterable[UUID]) -> None:
     """Tell every process that these people have pushes, when ``tx`` commits. A short one: commits that notify wait for
     each other in the whole cluster."""
-    await _sql.announce_pushes(tx, channel=CHANNEL, user_ids=list(user_ids))
+    await _sql.announce_pushes.run(tx, channel=CHANNEL, user_ids=list(user_ids))
 
 
 async def prune(db: Database, now: datetime) -> None:
     """The chore: what has been told, and tickets that nobody used."""
     async with db.as_operator() as tx:
-        await _sql.prune_pushes(tx, before=now - KEPT)
-        await _sql.prune_tickets(tx, before=now)
+        await _sql.prune_pushes.run(tx, before=now - KEPT)
+        await _sql.prune_tickets.run(tx, before=now)
 
 
 class Pushes:

@@ -51,8 +51,8 @@ class Tickets:
         raw, now = principal.user_id.bytes + secrets.token_bytes(_SECRET), self._clock()
         expires_at = now + VALID_FOR
         async with self._db.as_user(principal.user_id) as tx:
-            await _sql.forget_tickets(tx, user_id=principal.user_id, now=now)
-            await _sql.issue_ticket(
+            await _sql.forget_tickets.run(tx, user_id=principal.user_id, now=now)
+            await _sql.issue_ticket.run(
                 tx,
                 user_id=principal.user_id,
                 digest=_digest(raw),

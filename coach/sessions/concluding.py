@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import structlog
 from msgspec import Struct
-from psycopg import Error as DatabaseError
 from psycopg.types.json import Jsonb
 
-from coach.database.operators import giving_way
+from coach.database.for_each_user import for_each_user, require_all
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.database.wake import notify_work
-from coach.errors import CoachError, DatabaseBusy
 from coach.models.base import ChatMessage
 from coach.models.offline import offline_reply
 from coach.sessions.judging import Conclusion, Said, ask_what_came, read_conclusion
@@ -59,44 +58,73 @@ class Ended(Struct, frozen=True):
         return concluded or Conclusion(f"A session of {self.today.isoformat()}.")
 
 
-class Unfinished(CoachError):
-    """Some sessions could not be summed up; the next round tries again."""
+class StoredSession(Struct, frozen=True):
+    """One row of the query ``standing_of``."""
+
+    conversation_id: UUID | None
+    kind: Kind
+    stage: str
+    steps: list[dict[str, Any]]
+    started_at: datetime
+    ended_at: datetime | None
+    summary: str | None
+    timezone: str
+
+    @property
+    def stage_began(self) -> datetime:
+        return datetime.fromisoformat(self.steps[-1]["at"]) if self.steps else self.started_at
+
+
+class _Summarized(Struct, frozen=True):
+    """Where a summary is remembered."""
+
+    conversation_id: UUID
+    parent_id: UUID | None
+
+
+class _LeftOver(Struct, frozen=True):
+    user_id: UUID
+    id: UUID
+
+
+async def read_session(tx: Transaction, user_id: UUID, session_id: UUID) -> StoredSession | None:
+    return await _sql.standing_of.one(tx, StoredSession, user_id=user_id, id=session_id)
 
 
 async def read_ended(tx: Transaction, user_id: UUID, session_id: UUID) -> Ended | None:
     """None where it is gone, still runs, or has its summary."""
-    row = await _sql.standing_of(tx, user_id=user_id, id=session_id)
-    if row is None or row[5] is None or row[6] is not None:
+    session = await read_session(tx, user_id, session_id)
+    if session is None or session.ended_at is None or session.summary is not None:
         return None
-    _, kind, _, _, started_at, ended_at, _, zone = row
-    said = await said_since(tx, user_id, session_id, started_at)
-    rows = [found async for found in _sql.open_projects(tx, user_id=user_id, limit=PROJECTS)]
-    projects = {name.strip().casefold(): id_ for id_, name in reversed(rows)}
-    return Ended(
-        session_id, kind, ended_at.astimezone(ZoneInfo(zone)).date(), said, projects, [name for _, name in rows]
-    )
+    said = await said_since(tx, user_id, session_id, session.started_at)
+    open_projects = await _sql.open_projects.rows(tx, tuple, user_id=user_id, limit=PROJECTS)
+    projects = {name.strip().casefold(): id_ for id_, name in reversed(open_projects)}
+    today = session.ended_at.astimezone(ZoneInfo(session.timezone)).date()
+    return Ended(session_id, session.kind, today, said, projects, [name for _, name in open_projects])
 
 
 async def said_since(tx: Transaction, user_id: UUID, session_id: UUID, since: datetime) -> Said:
     """What the conversation shows of it, oldest first."""
-    rows = _sql.session_said(tx, user_id=user_id, id=session_id, since=since, depth=DEPTH)
-    return [(role, text) async for _, role, text in rows][::-1]
+    said = await _sql.session_said.rows(tx, tuple, user_id=user_id, id=session_id, since=since, depth=DEPTH)
+    return said[::-1]
 
 
 async def store(tx: Transaction, user_id: UUID, ended: Ended, conclusion: Conclusion, now: datetime) -> bool:
     """Summary, memory and proposals together; false where another process was faster."""
-    await _sql.hold_conversation_of_session(tx, user_id=user_id, id=ended.id)
+    await _sql.hold_conversation_of_session.value(tx, user_id=user_id, id=ended.id)
     message_id = uuid4()
-    row = await _sql.store_summary(tx, user_id=user_id, id=ended.id, summary=conclusion.summary, message_id=message_id)
-    if row is None:
+    stored = await _sql.store_summary.one(
+        tx, _Summarized, user_id=user_id, id=ended.id, summary=conclusion.summary, message_id=message_id
+    )
+    if stored is None:
         return False
-    await _sql.remember_summary(
+    await _sql.remember_summary.run(
         tx,
         user_id=user_id,
         id=message_id,
-        conversation_id=row[0],
+        conversation_id=stored.conversation_id,
         client_id=f"summary_{ended.id.hex}",
-        parent_id=row[1],
+        parent_id=stored.parent_id,
         summary=conclusion.summary,
         context=Jsonb({"session": str(ended.id)}),
         now=now,
@@ -114,33 +142,26 @@ async def store(tx: Transaction, user_id: UUID, ended: Ended, conclusion: Conclu
         for position, each in enumerate(conclusion.commitments)
     ]
     if proposals:
-        await _sql.propose(tx, proposals)
-    await _sql.hasten_summary(tx, user_id=user_id, id=message_id, now=now)
+        await _sql.propose.run_each(tx, proposals)
+    await _sql.hasten_summary.run(tx, user_id=user_id, id=message_id, now=now)
     await notify_work(tx)
     return True
 
 
 async def conclude_left_over(db: Database, now: datetime) -> None:
-    """The chore: sessions whose server stopped before it had summed them up.
+    """The job: sessions whose server stopped before it had summed them up.
 
-    :raises Unfinished: for some it failed; for the others it is done.
+    :raises NotAllDone: for some it failed; for the others it is done.
     """
+
+    async def conclude(tx: Transaction, session: _LeftOver) -> None:
+        ended = await read_ended(tx, session.user_id, session.id)
+        if ended is not None:
+            await store(tx, session.user_id, ended, ended.stand_in(), now)
+
     async with db.as_operator() as tx:
-        found = _sql.unfinished_sessions(tx, before=now - OVERDUE, limit=AT_A_TIME)
-        left = [(user_id, session_id) async for user_id, session_id in found]
-    failed = 0
-    for user_id, session_id in left:
-        try:
-            async with giving_way(db) as tx:
-                ended = await read_ended(tx, user_id, session_id)
-                if ended is not None:
-                    await store(tx, user_id, ended, ended.stand_in(), now)
-        except DatabaseBusy:
-            _log.info("session_waits_for_its_person")  # the next round finds it again
-        except DatabaseError as error:
-            _log.error("session_not_concluded", error=type(error).__name__, code=error.sqlstate)
-            failed += 1
+        left = await _sql.unfinished_sessions.rows(tx, _LeftOver, before=now - OVERDUE, limit=AT_A_TIME)
+    outcome = await for_each_user(db, "concluding sessions", left, conclude)
     if left:
-        _log.warning("sessions_concluded_late", sessions=len(left), failed=failed)
-    if failed:
-        raise Unfinished(f"{failed} of {len(left)} sessions could not be summed up.")
+        _log.warning("sessions_concluded_late", sessions=len(left), failed=len(outcome.failed))
+    require_all(outcome)

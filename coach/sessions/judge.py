@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from uuid import UUID
 
 import structlog
 
-from coach.chat.schemas import MAX_TEXT
 from coach.database.pool import Transaction
 from coach.database.queries import load
 from coach.errors import ModelUnavailable
-from coach.models.base import ChatMessage, ChatModel, Delta, ModelOptions
+from coach.models.base import ChatMessage, ChatModel, ModelOptions
+from coach.models.whole import ask_model_once
 from coach.sessions import concluding
 from coach.sessions.judging import ask_whether_done, is_done
 from coach.stages.stages import Standing, after, stage_of
@@ -44,23 +44,22 @@ class Judge:
         """One step on where the model says so.
 
         That it was asked is noted once it has answered or failed to: a judgement that a stopped process takes along is
-        made up for by the chore ``judge_sessions``.
+        made up for by the job ``judge_sessions``.
 
-        :raises ModelUnavailable: or TimeoutError; the stage waits for the next turn then.
+        :raises ModelUnavailable: the stage waits for the next turn then.
         """
         stage = stage_of(standing.kind, standing.stage)
         if stage.done_when is None:
             return
         read_at = self._clock()
         async with self._begin(user_id) as tx:
-            row = await _sql.standing_of(tx, user_id=user_id, id=standing.session_id)
-            if row is None or row[5] is not None or row[2] != standing.stage:
+            session = await concluding.read_session(tx, user_id, standing.session_id)
+            if session is None or session.ended_at is not None or session.stage != standing.stage:
                 return
-            since = datetime.fromisoformat(row[3][-1]["at"]) if row[3] else row[4]
-            said = await concluding.said_since(tx, user_id, standing.session_id, since)
+            said = await concluding.said_since(tx, user_id, standing.session_id, session.stage_began)
         try:
-            is_over = is_done(await self._asked(ask_whether_done(stage, said), 200))
-        except (ModelUnavailable, TimeoutError):
+            is_over = is_done(await self._ask(ask_whether_done(stage, said), 200))
+        except ModelUnavailable:
             await self._note(user_id, standing, read_at)
             raise
         if is_over:
@@ -75,8 +74,8 @@ class Judge:
         if ended is None:
             return
         try:
-            conclusion = ended.read(await self._asked(ended.question, 1_500))
-        except (ModelUnavailable, TimeoutError) as error:
+            conclusion = ended.read(await self._ask(ended.question, 1_500))
+        except ModelUnavailable as error:
             _log.warning("session_concluded_without_model", session=str(session_id), error=type(error).__name__)
             conclusion = None
         async with self._begin(user_id) as tx:
@@ -95,11 +94,10 @@ class Judge:
 
     async def _note(self, user_id: UUID, standing: Standing, read_at: datetime) -> None:
         async with self._begin(user_id) as tx:
-            await _sql.judged(tx, user_id=user_id, id=standing.session_id, stage=standing.stage, read_at=read_at)
+            await _sql.judged.run(tx, user_id=user_id, id=standing.session_id, stage=standing.stage, read_at=read_at)
 
-    async def _asked(self, message: ChatMessage, max_tokens: int) -> str:
-        """:raises ModelUnavailable: no answer. :raises TimeoutError: none in time."""
+    async def _ask(self, message: ChatMessage, max_tokens: int) -> str:
+        """:raises ModelUnavailable: no answer, or none in time."""
         options = ModelOptions(temperature=0.0, max_tokens=max_tokens)
-        async with self._free, asyncio.timeout(PATIENCE), aclosing(self._model.stream([message], options)) as pieces:
-            said = [piece.text async for piece in pieces if isinstance(piece, Delta)]
-        return "".join(said)[:MAX_TEXT]
+        async with self._free:
+            return (await ask_model_once(self._model, [message], options, within=PATIENCE)).text

@@ -6,7 +6,6 @@ else comes back is nobody's judgement: the stage stays, and the summary is the s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
@@ -117,12 +116,11 @@ def _clean(text: str) -> str:
 
 def _object(answer: str) -> dict[str, Any] | None:
     """The first JSON object in an answer, whatever stands around it."""
-    shown = re.sub(r"<think>.*?(</think>|\Z)", "", answer, flags=re.DOTALL)
-    start, end = shown.find("{"), shown.rfind("}")
+    start, end = answer.find("{"), answer.rfind("}")
     if start < 0 or end < start:
         return None
     try:
-        found = msgspec.json.decode(shown[start : end + 1])
+        found = msgspec.json.decode(answer[start : end + 1])
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
+from msgspec import Struct
 
 from coach.database.operators import giving_way
 from coach.database.pool import Database, Transaction
@@ -21,7 +22,7 @@ from coach.realtime.pushes import announce, store_pushes
 from coach.sessions.judge import Judge
 from coach.sessions.repository import read
 from coach.sessions.schemas import SessionPush
-from coach.stages.stages import JUDGED, Standing
+from coach.stages.stages import JUDGED, Kind, Standing
 from coach.values.clock import utc_now
 
 _sql = load("sessions")
@@ -34,20 +35,36 @@ AT_A_TIME = 40
 """Sessions a round: at 45 s each, four at once, it takes under eight minutes even where the model never answers."""
 
 
+class _Unjudged(Struct, frozen=True):
+    """One row of the query ``unjudged_sessions``."""
+
+    user_id: UUID
+    session_id: UUID
+    kind: Kind
+    stage: str
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(self.session_id, self.kind, self.stage)
+
+
 async def judge_left_over(db: Database, now: datetime, *, model: ChatModel) -> None:
-    """The chore."""
+    """The job."""
     async with db.as_operator() as tx:
-        found = _sql.unjudged_sessions(tx, kinds=list(JUDGED), before=now - OVERDUE, limit=AT_A_TIME)
-        left = [(user_id, Standing(*row)) async for user_id, *row in found]
+        left = await _sql.unjudged_sessions.rows(
+            tx, _Unjudged, kinds=list(JUDGED), before=now - OVERDUE, limit=AT_A_TIME
+        )
     if not left:
         return
     judge = Judge(partial(_held, db), model, utc_now, partial(_tell, db))
-    outcomes = await asyncio.gather(*(judge.judge(*each) for each in left), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(judge.judge(each.user_id, each.standing) for each in left), return_exceptions=True
+    )
     broken = [each for each in outcomes if isinstance(each, BaseException)]
     _log.warning("sessions_judged_late", sessions=len(left), failed=len(broken))
     for error in broken:
         # Those stages wait for their next turns, or for the next round.
-        if not isinstance(error, ModelUnavailable | TimeoutError | DatabaseBusy):
+        if not isinstance(error, ModelUnavailable | DatabaseBusy):
             raise error
 
 
@@ -55,7 +72,7 @@ async def judge_left_over(db: Database, now: datetime, *, model: ChatModel) -> N
 async def _held(db: Database, user_id: UUID) -> AsyncIterator[Transaction]:
     """Where the person's own transaction is in the way, the model is not even asked, and no step is taken untold."""
     async with giving_way(db) as tx:
-        await _sql.hold(tx, user_id=user_id)
+        await _sql.hold.value(tx, user_id=user_id)
         yield tx
 
 

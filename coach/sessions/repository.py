@@ -6,14 +6,39 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+from msgspec import Struct
+
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import NotFound
 from coach.http.lists import cursor_of, position_of
 from coach.sessions.schemas import Commitment, Session, SessionDetail, SessionPage, Step
-from coach.stages.stages import STAGES, names_of
+from coach.stages.stages import STAGES, Kind, names_of
 
 _sql = load("sessions")
+
+
+class _Row(Struct, frozen=True):
+    """One row of the queries ``sessions`` and ``one_session``."""
+
+    id: UUID
+    conversation_id: str | None
+    kind: Kind
+    stage: str
+    summary: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    proposed: int
+    steps: list[dict[str, Any]]
+
+    def shown(self) -> dict[str, Any]:
+        """The fields of a ``Session``."""
+        row = msgspec.structs.asdict(self)
+        del row["steps"]
+        status = "active" if self.ended_at is None else "ending" if self.summary is None else "ended"
+        stage = self.stage or STAGES[self.kind][0].name
+        return row | {"stage": stage, "stages": names_of(self.kind), "status": status, "summary": self.summary or None}
 
 
 async def listed(  # noqa: PLR0917 - the list's parameters
@@ -27,8 +52,9 @@ async def listed(  # noqa: PLR0917 - the list's parameters
     """One page, newest first."""
     before, before_id = position_of(cursor, tuple[datetime, UUID]) if cursor else (None, None)
     async with db.as_user(user_id) as tx:
-        found = _sql.sessions(
+        rows = await _sql.sessions.rows(
             tx,
+            _Row,
             user_id=user_id,
             conversation=conversation,
             is_active=is_active,
@@ -36,8 +62,7 @@ async def listed(  # noqa: PLR0917 - the list's parameters
             before_id=before_id,
             limit=limit + 1,
         )
-        rows = [row async for row in found]
-    items = [Session(*_shown(row)) for row in rows[:limit]]
+    items = [Session(**row.shown()) for row in rows[:limit]]
     return SessionPage(items, cursor_of((items[-1].started_at, items[-1].id)) if len(rows) > limit else None)
 
 
@@ -50,14 +75,11 @@ async def one(db: Database, user_id: UUID, id_: str) -> SessionDetail:
 
 async def read(tx: Transaction, user_id: UUID, session_id: UUID) -> SessionDetail:
     """:raises NotFound: as above."""
-    row = await _sql.one_session(tx, user_id=user_id, id=session_id)
+    row = await _sql.one_session.one(tx, _Row, user_id=user_id, id=session_id)
     if row is None:
         raise NotFound("There is no such session.")
-    commitments = [
-        Commitment(*found) async for found in _sql.commitments_of(tx, user_id=user_id, session_id=session_id)
-    ]
-    steps = [Step(each["stage"], each["cause"], datetime.fromisoformat(each["at"])) for each in row[8]]
-    return SessionDetail(*_shown(row), steps=steps, commitments=commitments)
+    commitments = await _sql.commitments_of.rows(tx, Commitment, user_id=user_id, session_id=session_id)
+    return SessionDetail(**row.shown(), steps=msgspec.convert(row.steps, list[Step]), commitments=commitments)
 
 
 def identified(id_: str, what: str) -> UUID:
@@ -66,10 +88,3 @@ def identified(id_: str, what: str) -> UUID:
         return UUID(id_)
     except ValueError:
         raise NotFound(f"There is no such {what}.") from None
-
-
-def _shown(row: Any) -> tuple[Any, ...]:
-    id_, conversation, kind, stage, summary, started_at, ended_at, proposed, _ = row
-    status = "active" if ended_at is None else "ending" if summary is None else "ended"
-    known = stage or STAGES[kind][0].name
-    return id_, conversation, kind, known, names_of(kind), status, summary or None, started_at, ended_at, proposed

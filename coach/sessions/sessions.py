@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-import structlog
 
 from coach.chat.ledger import Opened
 from coach.chat.turns import Reader, Turns
 from coach.database.pool import Database
 from coach.database.queries import load
-from coach.errors import DatabaseUnavailable, ModelUnavailable, NotFound
+from coach.errors import NotFound
 from coach.models.base import ChatModel
 from coach.realtime.socket import SessionAsk
 from coach.sessions.judge import Judge
@@ -23,24 +21,24 @@ from coach.sessions.repository import read
 from coach.sessions.schemas import SessionDetail, SessionPush
 from coach.stages.stages import SessionCommand, read_command
 from coach.stages.steps import apply
+from coach.values.background import BackgroundTasks
 
 _sql = load("sessions")
-_log = structlog.get_logger(__name__)
 
 WAITING = 500
-"""More judgements than these at a time are left to the chore. Endings never are."""
+"""More judgements than these at a time are left to the job. Endings never are."""
 
 Push = Callable[[UUID, dict[str, Any]], None]
 
 
 class Sessions:
     """Has the model asked beside the turns. All state is in rows: what a stopped process leaves undone is done by the
-    chores ``judge_sessions`` and ``conclude_sessions``, or after the next turn."""
+    jobs ``judge_sessions`` and ``conclude_sessions``, or after the next turn."""
 
     def __init__(self, db: Database, model: ChatModel, clock: Callable[[], datetime], push: Push) -> None:
         self._db, self._clock, self._push = db, clock, push
         self._judge = Judge(db.as_user, model, clock, self._show)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks("session_left_as_it_is")
 
     async def apply(self, user_id: UUID, conversation_key: str, command: SessionCommand) -> SessionDetail:
         """Do as a command says that came without a message.
@@ -48,20 +46,20 @@ class Sessions:
         :raises NotFound: there is no such conversation. :raises Conflict: nothing to advance or end, or another kind.
         """
         async with self._db.as_user(user_id) as tx:
-            conversation = await _sql.hold_conversation(tx, user_id=user_id, client_id=conversation_key)
+            conversation = await _sql.hold_conversation.value(tx, user_id=user_id, client_id=conversation_key)
             if conversation is None:
                 raise NotFound("There is no such conversation; a session begins with a message.")
             standing = await apply(tx, user_id, conversation, command, None, self._clock())
             detail = await read(tx, user_id, standing.session_id)
         self._tell(user_id, detail)
         if standing.is_over:
-            self._spawn(self._judge.conclude(user_id, standing.session_id))
+            self._tasks.start(self._judge.conclude(user_id, standing.session_id))
         return detail
 
     def stepped(self, turn: Opened) -> None:
         """A turn's command has changed its session. Returns at once."""
         if turn.session is not None:
-            self._spawn(self._show(turn.user_id, turn.session.session_id))
+            self._tasks.start(self._show(turn.user_id, turn.session.session_id))
 
     def consider(self, turn: Opened) -> None:
         """A turn is finished. Returns at once."""
@@ -69,16 +67,13 @@ class Sessions:
         if standing is None:
             return
         if standing.is_over:
-            self._spawn(self._judge.conclude(turn.user_id, standing.session_id))
+            self._tasks.start(self._judge.conclude(turn.user_id, standing.session_id))
         elif len(self._tasks) < WAITING:
-            self._spawn(self._judge.judge(turn.user_id, standing))
+            self._tasks.start(self._judge.judge(turn.user_id, standing))
 
     async def aclose(self) -> None:
         """Nobody waits for a judgement."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.aclose()
 
     async def _show(self, user_id: UUID, session_id: UUID) -> None:
         async with self._db.as_user(user_id, is_snapshot=True) as tx:
@@ -87,17 +82,6 @@ class Sessions:
 
     def _tell(self, user_id: UUID, detail: SessionDetail) -> None:
         self._push(user_id, msgspec.to_builtins(SessionPush(detail)))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._guarded(work), name="coach session")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except (ModelUnavailable, DatabaseUnavailable, NotFound, TimeoutError) as error:
-            _log.warning("session_left_as_it_is", error=type(error).__name__)
 
 
 class SocketSessions:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+from msgspec.structs import replace
 from psycopg.types.json import Jsonb
 
 from coach.database.pool import Transaction
@@ -25,34 +26,39 @@ async def apply(  # noqa: PLR0917 - one argument a part
     """
     if key is not None and (done := await _done_before(tx, user_id, conversation_id, key)):
         return done
-    active = await _sql.active_session(tx, user_id=user_id, conversation_id=conversation_id)
+    active = await _sql.active_session.one(tx, Standing, user_id=user_id, conversation_id=conversation_id)
     if command.type == "start" and command.kind is not None:
         return await _start(tx, user_id, conversation_id, command.kind, active, key, now)
     if active is None:
         raise Conflict("No coaching session is running in this conversation.")
-    id_, kind, stage = active
-    next_stage = after(kind, stage) if command.type == "advance" else None
+    next_stage = after(active.kind, active.stage) if command.type == "advance" else None
     cause: Cause = "ended" if command.type == "end" else "advanced"
-    await step(tx, user_id, Standing(id_, kind, stage), next_stage, cause, key, now)
-    return Standing(id_, kind, next_stage or stage, is_over=next_stage is None, has_changed=True)
+    await step(tx, user_id, active, next_stage, cause, key, now)
+    return replace(active, stage=next_stage or active.stage, is_over=next_stage is None, has_changed=True)
 
 
 async def _done_before(tx: Transaction, user_id: UUID, conversation_id: UUID, key: str) -> Standing | None:
-    row = await _sql.stepped_by(tx, user_id=user_id, conversation_id=conversation_id, step=Jsonb([{"message": key}]))
-    return None if row is None else Standing(*row)
+    step = Jsonb([{"message": key}])
+    return await _sql.stepped_by.one(tx, Standing, user_id=user_id, conversation_id=conversation_id, step=step)
 
 
 async def _start(  # noqa: PLR0917 - a row's worth
-    tx: Transaction, user_id: UUID, conversation_id: UUID, kind: Kind, active: Any, key: str | None, now: datetime
+    tx: Transaction,
+    user_id: UUID,
+    conversation_id: UUID,
+    kind: Kind,
+    active: Standing | None,
+    key: str | None,
+    now: datetime,
 ) -> Standing:
     """A new one, or the one that runs: whoever lost the connection may say start again."""
     if active is not None:
-        if active[1] != kind:
-            raise Conflict(f"A session of kind {active[1]} is running in this conversation; end it first.")
-        return Standing(*active)
+        if active.kind != kind:
+            raise Conflict(f"A session of kind {active.kind} is running in this conversation; end it first.")
+        return active
     id_, stage = uuid4(), STAGES[kind][0].name
     taken = Jsonb([_step(stage, "started", key, now)])
-    await _sql.start_session(
+    await _sql.start_session.run(
         tx, user_id=user_id, id=id_, conversation_id=conversation_id, kind=kind, stage=stage, step=taken, now=now
     )
     return Standing(id_, kind, stage, has_changed=True)
@@ -71,8 +77,8 @@ async def step(  # noqa: PLR0917 - as above
     where = {"user_id": user_id, "id": standing.session_id, "stage_before": standing.stage}
     taken = Jsonb([_step(next_stage or "end", cause, key, now)])
     if next_stage is None:
-        return await _sql.end_session(tx, **where, step=taken, now=now) is not None
-    return await _sql.advance_session(tx, **where, stage=next_stage, step=taken) is not None
+        return await _sql.end_session.value(tx, **where, step=taken, now=now) is not None
+    return await _sql.advance_session.value(tx, **where, stage=next_stage, step=taken) is not None
 
 
 def _step(stage: str, cause: Cause, key: str | None, now: datetime) -> dict[str, Any]:

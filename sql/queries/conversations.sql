@@ -213,7 +213,7 @@ with claimed as (
         and (title_tried_at is null or title_tried_at < :tried_before)
     returning id
 )
-select c.id, q.message_content, a.message_content
+select q.message_content as question, a.message_content as answer
 from claimed c
 join ai_conversation_memory a on a.user_id = :user_id and a.conversation_id = c.id
 join ai_conversation_memory q on q.user_id = :user_id and q.id = a.parent_id

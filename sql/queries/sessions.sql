@@ -1,6 +1,6 @@
 -- name: active_session(user_id, conversation_id)^
 -- The session that a conversation is in. Partial unique index; locked, the conversation before it.
-select id, kind, stage
+select id as session_id, kind, stage
 from coach.hold_person(:user_id)
 cross join coaching_sessions
 where user_id = :user_id and conversation_id = :conversation_id and ended_at is null
@@ -8,7 +8,7 @@ for update of coaching_sessions;
 
 -- name: stepped_by(user_id, conversation_id, step)^
 -- The session in which a message has brought a command along already. Index (user_id, conversation_id).
-select id, kind, stage, ended_at is not null
+select id as session_id, kind, stage, ended_at is not null as is_over
 from coaching_sessions
 where user_id = :user_id and conversation_id = :conversation_id and steps @> :step
 order by started_at desc, id desc
@@ -40,7 +40,7 @@ where user_id = :user_id and id = :id and stage = :stage and ended_at is null;
 -- name: unjudged_sessions(kinds, before, limit)
 -- Of all users: a turn was finished in this stage, and nobody has judged it since. Partial index of running sessions;
 -- 20,000 of them take 34 ms.
-select s.user_id, s.id, s.kind, s.stage
+select s.user_id, s.id as session_id, s.kind, s.stage
 from coaching_sessions s
 join conversations c on c.user_id = s.user_id and c.id = s.conversation_id
 join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id
@@ -69,7 +69,7 @@ with recursive branch as (
     join ai_conversation_memory m on m.user_id = :user_id and m.id = b.parent_id
     where b.step < :depth::integer and b.created_at >= :since
 )
-select id, message_role, message_content
+select message_role as role, message_content as text
 from branch
 where created_at >= :since
     and not deleted
@@ -80,7 +80,9 @@ order by step;
 
 -- name: standing_of(user_id, id)^
 -- Primary key.
-select s.conversation_id, s.kind, s.stage, s.steps, s.started_at, s.ended_at, s.summary, coalesce(p.timezone, 'UTC')
+select
+    s.conversation_id, s.kind, s.stage, s.steps, s.started_at, s.ended_at, s.summary,
+    coalesce(p.timezone, 'UTC') as timezone
 from coaching_sessions s
 left join user_profiles p on p.id = s.user_id
 where s.user_id = :user_id and s.id = :id;
@@ -113,7 +115,7 @@ where s.user_id = :user_id
     and s.summary is null
     and c.user_id = s.user_id
     and c.id = s.conversation_id
-returning s.conversation_id, c.current_message_id;
+returning s.conversation_id, c.current_message_id as parent_id;
 
 -- name: remember_summary(user_id, id, conversation_id, client_id, parent_id, summary, context, now)!
 -- As a message: consent, incognito, correcting and forgetting hold for it as for all that was said.
@@ -147,12 +149,12 @@ limit :limit::integer;
 -- name: sessions(user_id, conversation, is_active, before, before_id, limit)
 -- GET /api/sessions, newest first. Index (user_id, started_at).
 select
-    s.id, c.client_id, s.kind, s.stage, s.summary, s.started_at, s.ended_at,
+    s.id, c.client_id as conversation_id, s.kind, s.stage, s.summary, s.started_at, s.ended_at,
     (
         select count(*)
         from commitments k
         where k.user_id = s.user_id and k.session_id = s.id and k.status = 'proposed'
-    ),
+    ) as proposed,
     s.steps
 from coaching_sessions s
 left join conversations c on c.user_id = s.user_id and c.id = s.conversation_id
@@ -168,12 +170,12 @@ limit :limit::integer;
 -- name: one_session(user_id, id)^
 -- Primary key.
 select
-    s.id, c.client_id, s.kind, s.stage, s.summary, s.started_at, s.ended_at,
+    s.id, c.client_id as conversation_id, s.kind, s.stage, s.summary, s.started_at, s.ended_at,
     (
         select count(*)
         from commitments k
         where k.user_id = s.user_id and k.session_id = s.id and k.status = 'proposed'
-    ),
+    ) as proposed,
     s.steps
 from coaching_sessions s
 left join conversations c on c.user_id = s.user_id and c.id = s.conversation_id
@@ -182,8 +184,8 @@ where s.user_id = :user_id and s.id = :id;
 -- name: commitments_of(user_id, session_id)
 -- In the order in which they were proposed. Done with the task that came of it.
 select
-    k.id, k.session_id, k.title, k.due_date, k.project_id, p.name,
-    case when k.status = 'accepted' and t.completed then 'done' else k.status end,
+    k.id, k.session_id, k.title, k.due_date, k.project_id, p.name as project,
+    case when k.status = 'accepted' and t.completed then 'done' else k.status end as status,
     k.task_id, k.created_at, k.updated_at
 from commitments k
 left join projects p on p.user_id = k.user_id and p.id = k.project_id
@@ -195,8 +197,8 @@ limit 200;
 -- name: one_commitment(user_id, id)^
 -- Primary key.
 select
-    k.id, k.session_id, k.title, k.due_date, k.project_id, p.name,
-    case when k.status = 'accepted' and t.completed then 'done' else k.status end,
+    k.id, k.session_id, k.title, k.due_date, k.project_id, p.name as project,
+    case when k.status = 'accepted' and t.completed then 'done' else k.status end as status,
     k.task_id, k.created_at, k.updated_at
 from commitments k
 left join projects p on p.user_id = k.user_id and p.id = k.project_id

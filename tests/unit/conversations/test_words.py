@@ -53,8 +53,6 @@ def test_an_excerpt_without_the_word_is_the_beginning() -> None:
         ('"Knees and hills."', "Knees and hills"),
         ("**Title: Knees**\n\nIt is about knees.", "Knees"),
         ("# Knees", "Knees"),
-        ("<think>\nlong thoughts\n</think>\n\nKnees", "Knees"),
-        ("<think>never closed", ""),
         ("„Knie und Hügel“", "Knie und Hügel"),
         ("膝盖与山坡。", "膝盖与山坡"),
         ("", ""),
