@@ -150,7 +150,7 @@ def _users_routes(services: Services) -> Router:
             "db": _provide(lambda: services.db),
             "turns": _provide(lambda: services.turns),
             "tickets": _provide(lambda: services.tickets),
-            "chores": _provide(lambda: services.chores),
+            "ui_tasks": _provide(lambda: services.ui_tasks),
             "embedder": _provide(lambda: services.embedder),
             "retriever": _provide(lambda: services.retriever),
         },

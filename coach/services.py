@@ -25,7 +25,7 @@ from coach.identity.rate import RateLimiter
 from coach.identity.tokens import Verifier
 from coach.identity.users import Accounts
 from coach.models.late import Models
-from coach.openai_api.chores import Chores
+from coach.openai_api.ui_tasks import UiTasks
 from coach.realtime.hub import Hub
 from coach.realtime.pushes import Pushes
 from coach.realtime.tickets import Tickets
@@ -65,7 +65,7 @@ class Services:
     tickets: Tickets
     sessions: Sessions
     turns: Turns
-    chores: Chores
+    ui_tasks: UiTasks
 
     async def warm_up(self) -> None:
         """Make what would keep the first question waiting: the models' clients, the table of word vectors.
@@ -149,7 +149,7 @@ async def open_services(
             tickets=Tickets(db, clock),
             sessions=sessions,
             turns=turns,
-            chores=Chores(models.default),
+            ui_tasks=UiTasks(models.default),
         )
 
 

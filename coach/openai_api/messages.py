@@ -13,7 +13,7 @@ from coach.errors import InvalidInput
 from coach.models.base import Role
 from coach.openai_api.errors import Unsupported
 
-CHORE = "### Task:"
+UI_TASK = "### Task:"
 """How chat UIs begin a call for a title, tags or follow-ups."""
 
 
@@ -39,8 +39,8 @@ class Said(Struct, frozen=True):
     at: str
 
     @property
-    def is_chore(self) -> bool:
-        return not (self.history or self.notes) and self.question.lstrip().startswith(CHORE)
+    def is_ui_task(self) -> bool:
+        return not (self.history or self.notes) and self.question.lstrip().startswith(UI_TASK)
 
     def within(self, limit: int = MAX_TEXT) -> Said:
         """:raises InvalidInput: the question, or the notes together, are longer than ``limit`` characters."""

@@ -1,4 +1,4 @@
-"""What a caller may name as a model: the coach, one of its features, or a chat UI's housekeeping."""
+"""What a caller may name as a model: the coach, one of its features, or a UI task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Struct
 from coach.chat.schemas import FEATURES, Feature
 from coach.openai_api.errors import UnknownModel
 
-DEFAULT, CHORES = "coach", "coach/task"
+DEFAULT, UI_TASK = "coach", "coach/task"
 CREATED = 1_795_392_000
 _FEATURES: dict[str, Feature] = {DEFAULT: "goal_coaching", **{f"{DEFAULT}/{feature}": feature for feature in FEATURES}}
 
@@ -28,15 +28,15 @@ class ModelList(Struct, frozen=True):
     object: Literal["list"] = "list"
 
 
-MODELS = {name: Model(name) for name in (*_FEATURES, CHORES)}
+MODELS = {name: Model(name) for name in (*_FEATURES, UI_TASK)}
 
 
 def feature_of(model: str) -> Feature | None:
-    """None for the housekeeping.
+    """None for a UI task.
 
     :raises UnknownModel: naming where to look.
     """
-    if model == CHORES:
+    if model == UI_TASK:
         return None
     if model not in _FEATURES:
         raise UnknownModel(model)

@@ -18,7 +18,6 @@ from coach.errors import InvalidInput
 from coach.http.limits import CHAT_BODY
 from coach.http.problems import require_json
 from coach.identity.guards import CurrentUser
-from coach.openai_api.chores import MOST_TEXT, Chores
 from coach.openai_api.chunks import STOPPED, Chunks, Whole, completion, read_whole
 from coach.openai_api.errors import UnknownModel, ended_badly
 from coach.openai_api.models import MODELS, Model, ModelList
@@ -28,13 +27,14 @@ from coach.openai_api.response_objects import Facts, as_it_stands, response_obje
 from coach.openai_api.schemas import Call, parse_completion, parse_response
 from coach.openai_api.sending import ClientLeft, streamed, unless_left
 from coach.openai_api.turns import Arrived, completion_request, facts_of, response_request
+from coach.openai_api.ui_tasks import MOST_TEXT, UiTasks
 
 AnyRequest = Request[Any, Any, Any]
 
 
 @get("/models", summary="What may be named as a model", sync_to_thread=False)
 def models() -> ModelList:
-    """`coach`, one entry a feature, and `coach/task` for the housekeeping of chat UIs."""
+    """`coach`, one entry a feature, and `coach/task` for a chat UI's own calls (titles, tags, follow-ups)."""
     return ModelList(tuple(MODELS.values()))
 
 
@@ -53,14 +53,14 @@ async def completions(
     user_id: CurrentUser,
     db: NamedDependency[Database],
     turns: NamedDependency[Turns],
-    chores: NamedDependency[Chores],
+    ui_tasks: NamedDependency[UiTasks],
 ) -> Response[Any]:
     """The messages are the history; system messages are data. Unknown fields are ignored."""
     arrived = await _arrived(request, user_id, turns)
     call = parse_completion(arrived.raw)
     headers: dict[str, str] = {}
     if call.feature is None:
-        reader = _chore(chores, user_id, call)
+        reader = _begin_ui_task(ui_tasks, user_id, call)
     else:
         asked = await completion_request(db, arrived, call, call.feature)
         headers = {"x-conversation-id": asked.conversation_id}
@@ -80,14 +80,14 @@ async def responses(
     user_id: CurrentUser,
     db: NamedDependency[Database],
     turns: NamedDependency[Turns],
-    chores: NamedDependency[Chores],
+    ui_tasks: NamedDependency[UiTasks],
 ) -> Response[Any]:
     """Text in, text out. `previous_response_id` or `conversation` put what is stored before the input."""
     arrived = await _arrived(request, user_id, turns)
     call = parse_response(arrived.raw)
     headers: dict[str, str] = {}
     if call.feature is None:
-        reader, facts = _chore(chores, user_id, call), facts_of(call)
+        reader, facts = _begin_ui_task(ui_tasks, user_id, call), facts_of(call)
     else:
         asked, facts = await response_request(db, arrived, call, call.feature)
         headers = {"x-conversation-id": asked.conversation_id}
@@ -126,8 +126,8 @@ async def _arrived(request: AnyRequest, user_id: UUID, turns: Turns) -> Arrived:
     return Arrived(user_id, request.scope["path"], request.headers, await request.body(), turns.clock())
 
 
-def _chore(chores: Chores, user_id: UUID, call: Call) -> Reader:
-    return chores.begin(user_id, call.said.within(MOST_TEXT), call.options)
+def _begin_ui_task(ui_tasks: UiTasks, user_id: UUID, call: Call) -> Reader:
+    return ui_tasks.begin(user_id, call.said.within(MOST_TEXT), call.options)
 
 
 async def _whole(

@@ -129,7 +129,7 @@ def parse_completion(body: bytes) -> Call:
     said = understand(read.messages, "messages")
     return Call(
         model=read.model,
-        feature=None if said.is_chore else feature,
+        feature=None if said.is_ui_task else feature,
         said=said,
         options=ModelOptions(
             temperature=_within(read.temperature, 0.0, 2.0),
@@ -168,7 +168,7 @@ def parse_response(body: bytes) -> ResponseCall:
     conversation = read.conversation.id if isinstance(read.conversation, _Conversation) else read.conversation
     return ResponseCall(
         model=read.model,
-        feature=None if said.is_chore else feature,
+        feature=None if said.is_ui_task else feature,
         said=said,
         options=ModelOptions(
             temperature=_within(read.temperature, 0.0, 2.0),

@@ -17,8 +17,8 @@ import structlog
 from coach.database.wake import Wake
 from coach.errors import DatabaseUnavailable
 from coach.metrics import WORKER_CRASHES
-from coach.pipeline.chores import chores
-from coach.pipeline.jobs import Jobs
+from coach.pipeline.job_runner import JobRunner
+from coach.pipeline.jobs import jobs_of
 from coach.pipeline.orphans import Orphans
 from coach.pipeline.worker import Worker
 from coach.services import Services
@@ -110,7 +110,7 @@ def background(services: Services) -> Background:
     embedding = Worker(operators, services.embedder, build=services.embedders, wait=wake.wait_for_work)
     makers: Mapping[str, Callable[[], Part]] = {
         "embedding": lambda: embedding,
-        "jobs": lambda: Jobs(operators, chores(services.models.default)),
+        "jobs": lambda: JobRunner(operators, jobs_of(services)),
         "orphans": lambda: Orphans(operators),
     }
     return Background(wake, makers)

@@ -1,185 +1,60 @@
-"""Periodic and one-off jobs, on pgqueuer.
-
-A due time only ever queues the job, under its name as key: of many workers one queues it, and none that waits or runs
-is queued again. Failures are then the queue's: tried again later, and after the last attempt held, where ``held`` shows
-them. The next success of a periodic job clears what is held of it.
-"""
+"""What is done periodically, and when (UTC)."""
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
-import traceback
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
-import stamina
 import structlog
-from msgspec import Struct
-from pgqueuer.core.applications import PgQueuer
-from pgqueuer.core.executors import EntrypointExecutor
-from pgqueuer.domain.errors import RetryRequested
-from pgqueuer.domain.models import Context, CronExpressionEntrypoint, Job, Schedule
-from psycopg import Error as DatabaseError
-from psycopg.errors import UniqueViolation
 
+from coach.chat.housekeeping import prune_keys, settle_abandoned
 from coach.database.pool import Database
 from coach.database.queries import load
-from coach.errors import CoachError, DatabaseUnavailable
-from coach.pipeline.jobs_driver import queries
-from coach.values.clock import utc_now
+from coach.nudges.repository import make_nudges
+from coach.pipeline.job_runner import Job, JobFailed
+from coach.realtime.pushes import prune as prune_pushes
+from coach.services import Services
+from coach.sessions.concluding import conclude_left_over
+from coach.sessions.late import judge_left_over
 
 _sql = load("operations")
 _log = structlog.get_logger(__name__)
 
-POLL = timedelta(seconds=5)
-LOST_AFTER = timedelta(seconds=30)
-"""Without a sign of life for so long, a job is taken up by another worker."""
+JOB_LOG_KEPT = timedelta(days=14)
 
-ATTEMPTS = 5
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=10)
-
-Work = Callable[[Database, datetime], Awaitable[None]]
+REFRESH_VIEWS = "refresh_behavior_views"
 
 
-class JobFailed(CoachError):
-    """A job did not do what it is for."""
+async def refresh_views(db: Database, _now: datetime) -> None:
+    """Bring the behaviour views up to date.
 
-
-@dataclasses.dataclass(frozen=True)
-class Chore:
-    """A job by name. ``cron`` is in UTC; without one it runs only when queued."""
-
-    name: str
-    work: Work
-    cron: str | None = None
-    attempts: int = ATTEMPTS
-    first_pause: timedelta = FIRST_PAUSE
-
-
-class HeldJob(Struct, frozen=True):
-    """One that failed as often as it may. ``error`` names the fault's class, never a value."""
-
-    id: int
-    name: str
-    attempts: int
-    failed_at: datetime
-    error: str
-
-
-class Jobs:
-    """The runner of one worker process. Ends with an error when the database goes: whoever runs it starts a new one."""
-
-    def __init__(
-        self, db: Database, chores: Sequence[Chore], *, clock: Callable[[], datetime] = utc_now, poll: timedelta = POLL
-    ) -> None:
-        self._db, self._chores, self._clock, self._poll = db, chores, clock, poll
-        self._queries = queries(db)
-        self._pgq = PgQueuer(self._queries.driver, channel=self._queries.qbe.settings.channel, queries=self._queries)
-        for chore in chores:
-            self._register(chore)
-
-    async def run(self) -> None:
-        """Queue what becomes due and do what is queued, until ``stop``."""
-        await self._drop_former_times()
-        # Without aggregation: it keeps figures that nobody reads.
-        await self._pgq.run(
-            dequeue_timeout=self._poll, heartbeat_timeout=LOST_AFTER, log_aggregation_interval=timedelta()
-        )
-
-    def stop(self) -> None:
-        """Begin nothing more; ``run`` returns when what is being done is done."""
-        self._pgq.shutdown.set()
-
-    def _register(self, chore: Chore) -> None:
-        async def do(_: Job) -> None:
-            await chore.work(self._db, self._clock())
-
-        async def due(_: Schedule) -> None:
-            # The time has been marked as past already; a lost connection must not cost a night.
-            async for attempt in stamina.retry_context(on=DatabaseUnavailable, attempts=None, timeout=None):
-                with attempt:
-                    await enqueue(self._db, chore.name)
-
-        runner = partial(Careful, chore=chore, db=self._db)
-        self._pgq.entrypoint(chore.name, on_failure="hold", accepts_context=False, executor_factory=runner)(do)
-        if chore.cron is not None:
-            self._pgq.schedule(chore.name, chore.cron, accepts_context=False)(due)
-
-    async def _drop_former_times(self) -> None:
-        """A job whose times were changed must not keep its old row; one that has not changed keeps when it is due."""
-        ours, now = {chore.name for chore in self._chores}, set(self._pgq.sm.registry)
-        rows = await self._queries.peek_schedule()
-        former = {
-            row.id
-            for row in rows
-            if row.entrypoint in ours and CronExpressionEntrypoint(row.entrypoint, row.expression) not in now
-        }
-        if former:
-            await self._queries.delete_schedule(former, set())
-
-
-@dataclasses.dataclass
-class Careful(EntrypointExecutor):
-    """Runs a job; a failure is tried again later, then held. What pgqueuer stores of it is our own words."""
-
-    chore: Chore = dataclasses.field(kw_only=True)
-    db: Database = dataclasses.field(kw_only=True)
-
-    async def execute(self, job: Job, context: Context) -> None:
-        try:
-            await super().execute(job, context)
-        except asyncio.CancelledError:
-            # The process stops and could not wait. Left alone, pgqueuer would take the job off the queue as cancelled.
-            raise RetryRequested(reason="The worker stopped.") from None
-        except Exception as error:  # noqa: BLE001 - whatever broke: it is tried again, then held and shown
-            await self._failed(job, error)
-        else:
-            async with self.db.as_operator() as tx:
-                await _sql.forget_held.run(tx, name=self.chore.name, except_id=job.id)
-
-    async def _failed(self, job: Job, error: Exception) -> None:
-        said, attempt = _described(error), job.attempts + 1
-        # Frames only: a database error quotes the row it broke on.
-        frames = traceback.format_tb(error.__traceback__)
-        _log.error("job_failed", job=self.chore.name, attempt=attempt, error=said, frames=frames)
-        if attempt < self.chore.attempts:
-            pause = min(self.chore.first_pause * 2**job.attempts, LONGEST_PAUSE)
-            raise RetryRequested(delay=pause, reason=said) from None
-        async with self.db.as_operator() as tx:
-            await _sql.forget_held.run(tx, name=self.chore.name, except_id=job.id)
-            await _sql.log_held.run(tx, name=self.chore.name, error=said)
-        raise JobFailed(said) from None
-
-
-def _described(error: Exception) -> str:
-    """What of an error may be kept: our own words, or a class and PostgreSQL's code for it."""
-    if isinstance(error, CoachError):
-        return str(error)
-    code = error.sqlstate if isinstance(error, DatabaseError) else None
-    return f"{type(error).__name__} {code}" if code else type(error).__name__
-
-
-async def enqueue(db: Database, name: str) -> bool:
-    """Queue a job once; false where it waits or runs already. ``db`` logs in as a worker."""
-    ids = await queries(db).enqueue(name, None, dedupe_key=name, on_conflict="skip")
-    return ids[0] is not None
-
-
-async def held(db: Database) -> list[HeldJob]:
-    """What failed for good, newest first."""
+    :raises JobFailed: names the views that could not be; the others are fresh.
+    """
     async with db.as_operator() as tx:
-        return [HeldJob(*row) async for row in _sql.held_jobs(tx)]
+        # Supabase ends what takes a role longer than eight seconds to two minutes.
+        await tx.execute("set local statement_timeout = '30min'")
+        await _sql.refresh_views.run(tx)
+        stale = await _sql.views_not_refreshed.values(tx)
+    if stale:
+        raise JobFailed(f"Not refreshed: {', '.join(stale)}; coach.system_log says why.")
 
 
-async def release(db: Database) -> int:
-    """Give every held job its attempts anew; how many."""
-    released = 0
-    for job in await queries(db).list_failed_jobs():
-        # One that is queued again already stays held until that has shown whether it works now.
-        with suppress(UniqueViolation):
-            await queries(db).requeue_jobs([job.id])
-            released += 1
-    return released
+async def prune_job_log(db: Database, now: datetime) -> None:
+    async with db.as_operator() as tx:
+        gone = await _sql.prune_job_log.run(tx, before=now - JOB_LOG_KEPT)
+    _log.info("job_log_pruned", rows=gone)
+
+
+def jobs_of(services: Services) -> tuple[Job, ...]:
+    """All of them. A new job is a line here."""
+    return (
+        # Orphaned turns are closed sooner (orphans.py); here are also those that were refused there.
+        Job("settle_abandoned_turns", settle_abandoned, "* * * * *"),
+        Job("make_nudges", make_nudges, "*/15 * * * *"),
+        Job("conclude_sessions", conclude_left_over, "* * * * *"),
+        Job("judge_sessions", partial(judge_left_over, model=services.models.default), "* * * * *"),
+        Job("prune_pushes", prune_pushes, "*/5 * * * *"),
+        Job("prune_idempotency_keys", prune_keys, "23 * * * *"),
+        Job(REFRESH_VIEWS, refresh_views, "17 3 * * *"),
+        Job("prune_job_log", prune_job_log, "47 3 * * *"),
+    )

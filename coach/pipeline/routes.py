@@ -16,8 +16,8 @@ from coach.errors import InvalidInput
 from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
 from coach.identity.guards import CurrentUser
 from coach.pipeline import status
-from coach.pipeline.chores import REFRESH_VIEWS
-from coach.pipeline.jobs import enqueue, release
+from coach.pipeline.job_runner import enqueue, release
+from coach.pipeline.jobs import REFRESH_VIEWS
 from coach.pipeline.status import AuditPage, MyPipeline, Pipeline, UsagePage
 from coach.values.clock import utc_now
 

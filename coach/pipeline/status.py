@@ -10,7 +10,7 @@ from msgspec import Struct
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.http.lists import cursor_of, position_of
-from coach.pipeline.jobs import HeldJob, held
+from coach.pipeline.job_runner import HeldJob, held
 
 _sql = load("operations")
 

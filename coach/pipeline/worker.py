@@ -26,6 +26,7 @@ from coach.pipeline.reembed import Reembedding
 from coach.pipeline.storing import Embedded, Ready, store
 from coach.realtime.pushes import announce
 from coach.retrieval.base import Embedder, Vector
+from coach.values.background import beside
 
 _log = structlog.get_logger(__name__)
 
@@ -62,12 +63,9 @@ class Worker:
 
     async def run(self) -> None:
         """Work until ``stop``. Ends early only where it is cancelled, and gives back what it holds either way."""
-        stopped = asyncio.create_task(self._stopping.wait())
-        try:
+        async with beside(self._stopping.wait(), "worker_cannot_stop") as stopped:
             while not self._stopping.is_set():
                 await self._step_until(stopped)
-        finally:
-            stopped.cancel()
 
     async def _step_until(self, stopped: asyncio.Task[Any]) -> None:
         step = asyncio.create_task(self._step())
@@ -200,9 +198,9 @@ class Worker:
 
         Not after an error of ours: the attempt stays charged, and whatever row brought it about is soon alone with it.
         """
-        renewing = asyncio.create_task(self._renew(batch))
         try:
-            yield
+            async with beside(self._renew(batch), "leases_not_renewed"):
+                yield
         except (asyncio.CancelledError, DatabaseUnavailable):
             await self._queue.release(batch)
             raise
@@ -213,8 +211,6 @@ class Worker:
             await self._queue.charge(batch, [(row, fault) for row in batch.rows])
         else:
             await self._queue.release(batch)
-        finally:
-            renewing.cancel()
 
     async def _renew(self, batch: Batch) -> None:
         while True:

@@ -16,7 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from coach.errors import DatabaseUnavailable, Forbidden, Unauthenticated
 from coach.identity.guards import bearer
 from coach.metrics import CONNECTIONS, JOBS_HELD, QUEUE_AGE, QUEUE_ROWS, TURNS_RUNNING
-from coach.pipeline.jobs import held
+from coach.pipeline.job_runner import held
 from coach.pipeline.status import queue_age, queue_rows
 from coach.services import AllServices, Services
 from coach.settings import Settings

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from coach.metrics import SOCKETS_CLOSED
 from coach.realtime.frames import PING
+from coach.values.background import BackgroundTasks
 
 DONE, GOING_AWAY, REFUSED, TRY_LATER = 1000, 1001, 1008, 1013
 """Close codes (RFC 6455, section 7.4). Too large a frame is 1009, and the protocol's own to answer."""
@@ -45,6 +46,7 @@ class Connection:
         "_moved_at",
         "_pushes",
         "_send",
+        "_tasks",
         "_waiting",
         "code",
         "expires_at",
@@ -64,6 +66,7 @@ class Connection:
         self._waiting, self._moved_at = 0, now
         self._pushes: deque[bytes] | None = None
         self._flushing: asyncio.Task[None] | None = None
+        self._tasks = BackgroundTasks("socket_request_broke")
 
     async def send(self, frame: bytes) -> None:
         """One frame; waits while the reader is behind.
@@ -91,7 +94,7 @@ class Connection:
             return False
         self._pushes.append(frame)
         if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush(self._pushes))
+            self._flushing = self._tasks.start(self._flush(self._pushes))
         return True
 
     def ping(self, now: float) -> None:
@@ -102,7 +105,7 @@ class Connection:
 
     def answer(self, request_id: str, work: Coroutine[Any, Any, None], done: Callable[[], None]) -> None:
         """Carry on with one request beside the others; ``done`` is called after its last frame."""
-        task = asyncio.create_task(work)
+        task = self._tasks.start(work)
         self.replies[request_id] = task
 
         def ended(_: asyncio.Task[None]) -> None:

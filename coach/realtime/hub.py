@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from time import monotonic
@@ -14,6 +14,7 @@ from uuid import UUID
 from coach.metrics import SOCKETS
 from coach.realtime.connection import GOING_AWAY, REFUSED, TRY_LATER, Connection
 from coach.realtime.frames import push_frame
+from coach.values.background import BackgroundTasks
 
 MAX_SOCKETS = 20
 """Of one person, in one server process: some devices with some tabs each."""
@@ -36,8 +37,8 @@ class Hub:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._sockets: defaultdict[UUID, set[Connection]] = defaultdict(set)
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._ticking: asyncio.Task[None] | None = None
+        self._closing = BackgroundTasks("socket_not_closed")
+        self._ticking = BackgroundTasks("sockets_unattended")
         self.occupied = asyncio.Event()
         self.is_draining = False
 
@@ -53,8 +54,8 @@ class Hub:
         own.add(socket)
         SOCKETS.inc()
         self.occupied.set()
-        if self._ticking is None:
-            self._ticking = asyncio.create_task(self._tick(), name="coach sockets")
+        if not self._ticking:
+            self._ticking.start(self._tick())
         try:
             yield
         finally:
@@ -84,7 +85,7 @@ class Hub:
 
     def close(self, socket: Connection, code: int, reason: str) -> None:
         """Begin to close one, without waiting for it."""
-        self._spawn(socket.close(code, reason))
+        self._closing.start(socket.close(code, reason))
 
     def rested(self, socket: Connection) -> None:
         """A request has ended. While the server goes away, so does a socket with nothing left to tell."""
@@ -105,10 +106,8 @@ class Hub:
             await asyncio.wait(telling, timeout=LAST_WORDS)
         for socket in self._all():
             self.close(socket, GOING_AWAY, "The server is restarting; connect again.")
-        if self._ticking is not None:
-            self._ticking.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=LAST_WORDS)
+        await self._ticking.aclose()
+        await self._closing.aclose(LAST_WORDS)
 
     async def _tick(self) -> None:
         while True:
@@ -128,8 +127,3 @@ class Hub:
 
     def _all(self) -> list[Connection]:
         return [socket for own in self._sockets.values() for socket in own]
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -7,14 +7,14 @@ socket of theirs reads the row, under their row level security. Behind that stan
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import structlog
+from msgspec import Struct
 from psycopg.types.json import Jsonb
 
 from coach.chat.events import QuotaTold
@@ -22,9 +22,9 @@ from coach.chat.quota import warning
 from coach.database.listening import Listener
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
-from coach.database.round_trips import asked
 from coach.errors import CoachError
 from coach.realtime.hub import Hub
+from coach.values.background import BackgroundTasks, beside
 
 _sql = load("realtime")
 _log = structlog.get_logger(__name__)
@@ -43,6 +43,15 @@ NOBODY = ""
 Frame = Mapping[str, Any]
 
 
+class _Push(Struct, frozen=True):
+    """One row of the query ``pushes_since``."""
+
+    user_id: UUID
+    id: UUID
+    frame: dict[str, Any]
+    created_at: datetime
+
+
 async def store_pushes(tx: Transaction, user_id: UUID, frames: Iterable[Frame], origin: str = NOBODY) -> None:
     """Inside of the transaction that the frames tell about. ``announce`` them once it has committed."""
     for frame in frames:
@@ -56,7 +65,7 @@ async def announce(tx: Transaction, user_ids: Iterable[UUID]) -> None:
 
 
 async def prune(db: Database, now: datetime) -> None:
-    """The chore: what has been told, and tickets that nobody used."""
+    """The job: what has been told, and tickets that nobody used."""
     async with db.as_operator() as tx:
         await _sql.prune_pushes.run(tx, before=now - KEPT)
         await _sql.prune_tickets.run(tx, before=now)
@@ -75,8 +84,8 @@ class Pushes:
         self._all_due = False
         self._called = asyncio.Event()
         self._told: dict[UUID, datetime] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._running: asyncio.Task[None] | None = None
+        self._sending = BackgroundTasks("push_lost")
+        self._bringing = BackgroundTasks("pushes_not_brought")
 
     async def push(self, user_id: UUID, frame: Frame) -> None:
         """Tell all of a person's open sockets: ``{"type": …}`` and what belongs to it, JSON values only.
@@ -90,7 +99,7 @@ class Pushes:
 
     def push_soon(self, user_id: UUID, frame: Frame) -> None:
         """``push`` for whoever cannot wait; a push that is lost is only told."""
-        self._spawn(self._push_or_tell(user_id, frame))
+        self._sending.start(self.push(user_id, frame), kind=str(frame.get("type")))
 
     def quota_taken(self, user_id: UUID, quota: QuotaTold) -> None:
         """After a turn: where its unit was the one that reached 80, 95 or 100 percent."""
@@ -108,49 +117,36 @@ class Pushes:
             )
 
     def start(self) -> None:
-        self._running = asyncio.create_task(self._run(), name="coach pushes")
+        self._bringing.start(self._run())
 
     async def _run(self) -> None:
         """Nothing is listened to before somebody opens the first socket here."""
         await self._hub.occupied.wait()
-        listening = asyncio.create_task(self._listener.run())
-        try:
+        async with beside(self._listener.run(), "pushes_not_heard"):
             while True:
                 await self._wait()
-                people = self._whom_to_look_at()
-                if people:
-                    await self._bring(people)
-        finally:
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
+                if users := self._whom_to_look_at():
+                    await self._bring(users)
 
     async def aclose(self) -> None:
         """What was to be pushed soon is, within a second or never."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=1)
-        ending = [*self._tasks, *([self._running] if self._running else [])]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        await self._sending.aclose(grace=1)
+        await self._bringing.aclose()
 
-    async def _bring(self, people: Sequence[UUID]) -> None:
+    async def _bring(self, users: Sequence[UUID]) -> None:
         now = self._clock()
         try:
-            rows = await self._read(people, now - OVERLAP)
+            rows: list[_Push] = await self._db.once_for_several(
+                _sql.pushes_since.statement(_Push, user_ids=list(users), since=now - OVERLAP, origin=self._origin)
+            )
         except (CoachError, psycopg.Error) as error:
             _log.warning("pushes_not_read", error=type(error).__name__)
             return
-        for user_id, push_id, frame, created_at in rows:
-            if push_id not in self._told:
-                self._told[push_id] = now
-                self._hub.push(user_id, frame, created_at)
+        for row in rows:
+            if row.id not in self._told:
+                self._told[row.id] = now
+                self._hub.push(row.user_id, row.frame, row.created_at)
         self._told = {push_id: at for push_id, at in self._told.items() if now - at < OVERLAP * 2}
-
-    async def _read(self, people: Sequence[UUID], since: datetime) -> list[tuple[UUID, UUID, dict[str, Any], datetime]]:
-        return await self._db.once_for_several(
-            asked(_sql.pushes_since, user_ids=list(people), since=since, origin=self._origin)
-        )
 
     async def _wait(self) -> None:
         try:
@@ -178,14 +174,3 @@ class Pushes:
     def _look_at_all(self) -> None:
         self._all_due = True
         self._called.set()
-
-    async def _push_or_tell(self, user_id: UUID, frame: Frame) -> None:
-        try:
-            await self.push(user_id, frame)
-        except (CoachError, psycopg.Error) as error:
-            _log.warning("push_lost", kind=frame.get("type"), error=type(error).__name__)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

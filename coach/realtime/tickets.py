@@ -69,10 +69,12 @@ class Tickets:
         raw = _read(ticket)
         user_id = UUID(bytes=raw[:16])
         async with self._db.as_user(user_id) as tx:
-            row = await _sql.redeem_ticket(tx, user_id=user_id, digest=_digest(raw), now=self._clock())
-        if row is None:
+            token_expires_at = await _sql.redeem_ticket.value(
+                tx, user_id=user_id, digest=_digest(raw), now=self._clock()
+            )
+        if token_expires_at is None:
             raise Unauthenticated("The ticket was used already, or has expired; get a new one.")
-        return Principal("authenticated", user_id, row[0])
+        return Principal("authenticated", user_id, token_expires_at)
 
 
 def _digest(raw: bytes) -> bytes:

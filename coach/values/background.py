@@ -23,7 +23,8 @@ _log = structlog.get_logger(__name__)
 LAST_CALL = 2.0
 """Seconds that cancelled tasks have to let go of what they hold."""
 
-AGAIN = 0.25
+AGAIN = 1.0
+"""Seconds between two cancellations of a task: the first one's rollback must not be cut off by the second."""
 
 
 class BackgroundTasks:

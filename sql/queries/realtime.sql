@@ -8,7 +8,7 @@ where user_id = :user_id and expires_at <= :now;
 insert into socket_tickets (user_id, digest, token_expires_at, expires_at)
 values (:user_id, :digest, :token_expires_at, :expires_at);
 
--- name: redeem_ticket(user_id, digest, now)^
+-- name: redeem_ticket(user_id, digest, now)$
 -- At the opening of a socket; of two at once one gets it. Primary key.
 delete from socket_tickets
 where user_id = :user_id and digest = :digest and expires_at > :now
@@ -31,11 +31,11 @@ select user_id, id, frame, created_at
 from coach.pushes_since(:user_ids, :since, :origin);
 
 -- name: prune_pushes(before)!
--- The chore, as the operator; a scan of minutes.
+-- The job, as the operator; a scan of minutes.
 delete from pushes
 where created_at < :before;
 
 -- name: prune_tickets(before)!
--- The chore, as the operator; a scan of minutes.
+-- The job, as the operator; a scan of minutes.
 delete from socket_tickets
 where expires_at < :before;

@@ -11,7 +11,6 @@ from coach.chat.housekeeping import prune_keys, settle_abandoned
 from coach.chat.meaning import Replay
 from coach.database.pool import Database
 from coach.errors import NotAllDone
-from coach.pipeline.chores import CHORES
 from tests.integration.test_ledger import NOW, Desk
 
 LATER = NOW + timedelta(minutes=5)
@@ -126,7 +125,3 @@ async def test_a_key_is_forgotten_when_it_counts_no_more_and_not_before(
 
 async def keys(desk: Desk) -> list[Any]:
     return await desk.rows("select key from idempotency_keys where user_id = %(user)s")
-
-
-def test_keys_are_pruned_every_hour() -> None:
-    assert {chore.name: chore.cron for chore in CHORES}["prune_idempotency_keys"] == "23 * * * *"

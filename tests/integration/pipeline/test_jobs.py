@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
@@ -13,9 +13,12 @@ import pytest
 from psycopg import AsyncConnection
 
 from coach.database.pool import Database
-from coach.pipeline.chores import CHORES, REFRESH_VIEWS
-from coach.pipeline.jobs import Chore, Jobs, enqueue, held, release
+from coach.pipeline.background import background
+from coach.pipeline.job_runner import Job, JobRunner, enqueue, held, release
+from coach.pipeline.jobs import jobs_of, refresh_views
 from coach.pipeline.jobs_driver import queries
+from coach.services import open_services
+from coach.settings import Settings, load_settings
 
 QUICK = timedelta(seconds=0.1)
 YEARLY = "0 0 1 1 *"
@@ -26,12 +29,17 @@ async def no_jobs(owner: AsyncConnection[Any]) -> None:
     await owner.execute("truncate coach_jobs.pgqueuer, coach_jobs.pgqueuer_log, coach_jobs.pgqueuer_schedules")
 
 
+@pytest.fixture
+def settings(database_url: str, worker_url: str) -> Settings:
+    return load_settings(database_url=database_url, worker_database_url=worker_url, jwt_secret="s" * 40)
+
+
 class Work:
     """A job that counts, and fails as often as it is told to."""
 
     def __init__(self, name: str = "count", failures: int = 0, **options: Any) -> None:
         self.runs, self.failures = 0, failures
-        self.chore = Chore(name, self, **({"first_pause": QUICK} | options))
+        self.job = Job(name, self, **({"first_pause": QUICK} | options))
 
     async def __call__(self, _db: Database, _now: Any) -> None:
         self.runs += 1
@@ -46,12 +54,11 @@ class Work:
 
 
 @asynccontextmanager
-async def running(db: Database, *works: Work, workers: int = 1) -> AsyncIterator[list[Jobs]]:
-    chores = [work.chore for work in works]
-    jobs = [Jobs(db, chores, poll=QUICK) for _ in range(workers)]
-    tasks = [asyncio.create_task(one.run()) for one in jobs]
-    yield jobs
-    for one in jobs:
+async def running(db: Database, *works: Work, workers: int = 1) -> AsyncIterator[list[JobRunner]]:
+    runners = [JobRunner(db, [work.job for work in works], poll=QUICK) for _ in range(workers)]
+    tasks = [asyncio.create_task(one.run()) for one in runners]
+    yield runners
+    for one in runners:
         one.stop()
     await asyncio.wait_for(asyncio.gather(*tasks), 10)
 
@@ -207,7 +214,7 @@ async def test_a_job_that_is_cut_off_by_a_stop_stays_in_the_queue(
         began.set()
         await asyncio.sleep(60)
 
-    jobs = Jobs(worker_db, [Chore("endless", endless)], poll=QUICK)
+    jobs = JobRunner(worker_db, [Job("endless", endless)], poll=QUICK)
     runner = asyncio.create_task(jobs.run())
     await enqueue(worker_db, "endless")
     await asyncio.wait_for(began.wait(), 10)
@@ -224,8 +231,7 @@ async def test_a_job_that_is_cut_off_by_a_stop_stays_in_the_queue(
 async def test_views_are_refreshed_and_one_that_fails_is_named(
     worker_db: Database, owner: AsyncConnection[Any]
 ) -> None:
-    (chore,) = [chore for chore in CHORES if chore.name == REFRESH_VIEWS]
-    await chore.work(worker_db, None)  # type: ignore[arg-type]
+    await refresh_views(worker_db, datetime.now(UTC))
     rows = await (
         await owner.execute("select distinct status from coach.system_log where webhook_type = 'view_refresh'")
     ).fetchall()
@@ -233,7 +239,33 @@ async def test_views_are_refreshed_and_one_that_fails_is_named(
 
     await owner.execute("drop index coach.daily_flow_metrics_key")
     with pytest.raises(Exception, match="daily_flow_metrics"):
-        await chore.work(worker_db, None)  # type: ignore[arg-type]
+        await refresh_views(worker_db, datetime.now(UTC))
+
+
+async def test_the_times_of_all_jobs(settings: Settings) -> None:
+    async with open_services(settings) as services:
+        times = {job.name: job.cron for job in jobs_of(services)}
+    assert times == {
+        "settle_abandoned_turns": "* * * * *",
+        "make_nudges": "*/15 * * * *",
+        "conclude_sessions": "* * * * *",
+        "judge_sessions": "* * * * *",
+        "prune_pushes": "*/5 * * * *",
+        "prune_idempotency_keys": "23 * * * *",
+        "refresh_behavior_views": "17 3 * * *",
+        "prune_job_log": "47 3 * * *",
+    }
+
+
+async def test_a_new_job_is_one_line_of_the_table(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the worker of a process runs is what ``jobs_of`` names."""
+    work = Work("made_up", cron="* * * * * */1")
+    monkeypatch.setattr("coach.pipeline.background.jobs_of", lambda services: (*jobs_of(services), work.job))
+    async with open_services(settings) as services:
+        worker = background(services)
+        worker.start()
+        await work.ran()
+        await worker.stop(5)
 
 
 async def _gone(db: Database) -> bool:

@@ -1,4 +1,4 @@
-"""The worker's chores beside a person whose app left a transaction open: what is another's is done all the same."""
+"""The worker's jobs beside a person whose app left a transaction open: what is another's is done all the same."""
 
 from __future__ import annotations
 

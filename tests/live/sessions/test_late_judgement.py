@@ -16,7 +16,7 @@ from coach.bench.stub_provider import StubProvider
 from coach.bench.stub_script import Answer, ChatStep, Stall, Status
 from coach.database.pool import Database
 from coach.models.configure import build_model
-from coach.pipeline.jobs import enqueue
+from coach.pipeline.job_runner import enqueue
 from coach.sessions.late import judge_left_over
 from coach.settings import Settings
 from tests.live.conftest import Person
@@ -43,7 +43,7 @@ async def couch(ann: Person, provider: StubProvider, owner: Any) -> AsyncIterato
 
 @pytest.fixture
 def make_up(operator: Database, owner: Any, coach_settings: Settings) -> Any:
-    """``await make_up()``: the chore, a while after the last turn was finished."""
+    """``await make_up()``: the job, a while after the last turn was finished."""
 
     async def run(later: timedelta = TWO_MINUTES) -> None:
         model = build_model(coach_settings)

@@ -33,10 +33,10 @@ def test_what_is_empty_is_no_history():
 
 
 @pytest.mark.parametrize("question", ["### Task:\nx", " \n### Task: x"])
-def test_a_lone_task_is_a_chore(question):
-    assert said(("user", question)).is_chore
-    assert not said(("user", "1"), ("assistant", "2"), ("user", question)).is_chore
-    assert not said(("user", f"About this: {question}")).is_chore
+def test_a_lone_task_is_a_ui_task(question):
+    assert said(("user", question)).is_ui_task
+    assert not said(("user", "1"), ("assistant", "2"), ("user", question)).is_ui_task
+    assert not said(("user", f"About this: {question}")).is_ui_task
 
 
 def test_an_assistants_refusal_is_its_text():

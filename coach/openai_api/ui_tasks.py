@@ -1,10 +1,8 @@
-"""Housekeeping of chat UIs: titles, tags, follow-ups. The model alone: nothing is retrieved, stored or counted."""
+"""UI tasks: titles, tags, follow-ups for a chat client. The model alone: nothing is retrieved, stored or counted."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
 from time import monotonic
 from uuid import UUID, uuid4
 
@@ -12,10 +10,12 @@ import msgspec
 
 from coach.chat.events import Event, Failed, Finished, Started, TextDelta
 from coach.chat.log import EventLog
-from coach.errors import CoachError, InvalidInput, ModelUnavailable
+from coach.errors import CoachError, InvalidInput
 from coach.identity.rate import RateLimiter
-from coach.models.base import ChatMessage, ChatModel, Completion, Delta, ModelOptions
+from coach.models.base import ChatMessage, ChatModel, ModelOptions
+from coach.models.whole import ask_model_once
 from coach.openai_api.messages import Said
+from coach.values.background import beside
 from coach.values.text import escape
 
 MOST_TOKENS = 1_000
@@ -25,7 +25,7 @@ PER_MINUTE, BURST = 30, 30
 """A chat UI asks for a title, tags and follow-ups after an answer: three a turn. What is free must not be endless."""
 
 
-class Chores:
+class UiTasks:
     """Asks the model what needs nothing of the person's life."""
 
     def __init__(self, model: ChatModel, rate: RateLimiter | None = None) -> None:
@@ -59,33 +59,18 @@ async def _read(
 ) -> AsyncGenerator[Sequence[Event], None]:
     log = EventLog()
     # A task of its own: a time limit belongs to one task, and readers go on in another after each silence.
-    asking = asyncio.create_task(_ask(model, messages, options, log))
-    try:
+    async with beside(_ask(model, messages, options, log), "ui_task_broke"):
         async for batch in log.read():
             yield batch
-    finally:
-        asking.cancel()
-        with suppress(asyncio.CancelledError):
-            await asking
 
 
 async def _ask(model: ChatModel, messages: Sequence[ChatMessage], options: ModelOptions, log: EventLog) -> None:
-    began, said_anything = monotonic(), False
+    began = monotonic()
     log.publish(Started(f"msg_{uuid4().hex}", "", "", "", model.name, ""))
     try:
-        async with asyncio.timeout(PATIENCE), aclosing(model.stream(messages, options)) as pieces:
-            async for piece in pieces:
-                match piece:
-                    case Delta(text):
-                        said_anything = True
-                        log.publish(TextDelta(text))
-                    case Completion():
-                        spent = round((monotonic() - began) * 1000)
-                        ending = Finished(piece.reason, piece.usage, spent, spent)
-        if not said_anything:
-            raise ModelUnavailable("The model gave an empty answer; try again.")
-        log.publish(ending)
-    except TimeoutError:
-        log.publish(Failed(ModelUnavailable.slug, f"The answer took longer than {PATIENCE:g} s."))
+        answer = await ask_model_once(model, messages, options, within=PATIENCE)
     except CoachError as error:
         log.publish(Failed(error.slug, str(error)))
+        return
+    spent = round((monotonic() - began) * 1000)
+    log.publish(TextDelta(answer.text), Finished(answer.completion.reason, answer.completion.usage, spent, spent))
