@@ -21,8 +21,8 @@ from msgspec import Struct
 from coach.bench.rig import lives, server, token_of
 from coach.database.pool import Database
 from coach.database.queries import load
-from coach.database.scratch import scratch
 from coach.database.wake import POLL
+from coach.testing.scratch import scratch
 
 GOAL = 2.0
 LONGEST = 30.0
@@ -137,19 +137,15 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
     :raises TimeoutError: a change was not found within ``LONGEST``.
     """
     async with scratch("coach-bench-") as place:
-        db = Database(place.owner)
-        await db.open()
-        try:
-            progress(f"loading {size.people} lives")
-            people = await lives(db, size.people)
-            with server(place.home, {"COACH_CHAT_MODEL": "offline"}) as (_, port):
-                progress(f"{size.edits} edits until a search finds them")
-                shares = [len(range(lane, size.edits, size.people)) for lane in range(size.people)]
-                lanes = await asyncio.gather(
-                    *(_lane(db, port, user, number, shares[number]) for number, user in enumerate(people))
-                )
-        finally:
-            await db.close()
+        db = place.owner
+        progress(f"loading {size.people} lives")
+        people = await lives(db, size.people)
+        with server(place.home, {"COACH_CHAT_MODEL": "offline"}) as (_, port):
+            progress(f"{size.edits} edits until a search finds them")
+            shares = [len(range(lane, size.edits, size.people)) for lane in range(size.people)]
+            lanes = await asyncio.gather(
+                *(_lane(db, port, user, number, shares[number]) for number, user in enumerate(people))
+            )
     seen = [each for lane in lanes for each in lane]
     return Result(
         edits=len(seen),

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from coach.database.pool import Database
 from coach.database.queries import load
-from coach.database.scratch import scratch
+from coach.testing.scratch import scratch
 
 GOAL = 3.0
 
@@ -49,17 +49,13 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
     """
     plain, triggered = list[float](), list[float]()
     async with scratch("coach-bench-") as place:
-        db = Database(place.owner)
-        await db.open()
-        try:
-            for number in range(size.rounds):
-                progress(f"round {number + 1} of {size.rounds}")
-                # Who goes first changes: the second finds the table larger.
-                for is_triggered in (number % 2 == 0, number % 2 == 1):
-                    took = await _import(db, size.rows, is_triggered=is_triggered)
-                    (triggered if is_triggered else plain).append(took)
-        finally:
-            await db.close()
+        db = place.owner
+        for number in range(size.rounds):
+            progress(f"round {number + 1} of {size.rounds}")
+            # Who goes first changes: the second finds the table larger.
+            for is_triggered in (number % 2 == 0, number % 2 == 1):
+                took = await _import(db, size.rows, is_triggered=is_triggered)
+                (triggered if is_triggered else plain).append(took)
     fastest = min(plain)
     return Result(size.rows, size.rounds, fastest, min(triggered), min(triggered) / fastest - 1, size.rows)
 

@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from coach.database.pool import Database
 from coach.database.queries import load
-from coach.database.scratch import scratch
 from coach.pipeline.worker import Worker
 from coach.retrieval.base import DIMENSIONS, Vector
+from coach.testing.scratch import scratch
 
 DELAY = 0.05
 CREW = 4
@@ -67,18 +67,14 @@ class SlowEmbedder:
 async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -> Result:
     """Measure on a database of its own; nothing leaves this machine."""
     async with scratch("coach-bench-") as place:
-        db = Database(place.owner)
-        await db.open()
-        try:
-            people = await _people(db, size.users)
-            progress(f"{size.single_rows} rows, one call each")
-            one_by_one = await _one_by_one(db, people, size.single_rows)
-            progress(f"{size.rows:,} rows, one worker")
-            one, calls = await _measured(db, people, size.rows, 1)
-            progress(f"{size.rows:,} rows, {CREW} workers")
-            four, _ = await _measured(db, people, size.rows, CREW)
-        finally:
-            await db.close()
+        db = place.owner
+        people = await _people(db, size.users)
+        progress(f"{size.single_rows} rows, one call each")
+        one_by_one = await _one_by_one(db, people, size.single_rows)
+        progress(f"{size.rows:,} rows, one worker")
+        one, calls = await _measured(db, people, size.rows, 1)
+        progress(f"{size.rows:,} rows, {CREW} workers")
+        four, _ = await _measured(db, people, size.rows, CREW)
     return Result(one_by_one, one, four, calls, size.rows)
 
 

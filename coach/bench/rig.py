@@ -18,14 +18,13 @@ from uuid import UUID, uuid4
 import msgspec
 from httpx import AsyncClient
 from msgspec import Struct
-from psycopg import AsyncConnection
 
 from coach.bench.stub_provider import StubProvider
 from coach.bench.stub_script import Answer, Script
 from coach.database.pool import Database
 from coach.database.queries import load
-from coach.database.scratch import scratch
 from coach.identity.tokens import mint
+from coach.testing.scratch import scratch
 
 _sql = load("bench")
 
@@ -65,7 +64,7 @@ async def rig(
     """
     async with scratch("coach-bench-") as place:
         progress(f"loading {users} lives" if has_lives else f"making {users} accounts")
-        people = await (_people if has_lives else _newcomers)(place.owner, users)
+        people = await (lives if has_lives else _newcomers)(place.owner, users)
         with _stub(tokens, rate) as stub_port, server(place.home, _provider(stub_port)) as (pid, port):
             progress("waiting for the worker inside, which begins with their lives")
             await _idle(place.owner)
@@ -130,35 +129,21 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
     raise RuntimeError(f"the server did not start: {log.read_text()[-500:]}")
 
 
-async def _idle(url: str, patience: float = 120.0) -> None:
+async def _idle(db: Database, patience: float = 120.0) -> None:
     """Until nothing waits to be embedded: what is measured next is not to share its core with that."""
-    db = Database(url)
-    await db.open()
-    try:
-        until = time.monotonic() + patience
-        while True:
-            async with db.as_operator() as tx:
-                waiting = await _sql.waiting.value(tx)
-            if not waiting or time.monotonic() > until:
-                return
-            await asyncio.sleep(0.2)
-    finally:
-        await db.close()
+    until = time.monotonic() + patience
+    while True:
+        async with db.as_operator() as tx:
+            waiting = await _sql.waiting.value(tx)
+        if not waiting or time.monotonic() > until:
+            return
+        await asyncio.sleep(0.2)
 
 
-async def _people(url: str, count: int) -> list[UUID]:
-    db = Database(url)
-    await db.open()
-    try:
-        return await lives(db, count)
-    finally:
-        await db.close()
-
-
-async def _newcomers(url: str, count: int) -> list[UUID]:
+async def _newcomers(db: Database, count: int) -> list[UUID]:
     people = [uuid4() for _ in range(count)]
-    async with await AsyncConnection.connect(url, autocommit=True) as connection:
-        await connection.execute("insert into auth.users (id) select unnest(%s::uuid[])", (people,))
+    async with db.bare() as tx:
+        await tx.execute("insert into auth.users (id) select unnest(%s::uuid[])", (people,))
     return people
 
 

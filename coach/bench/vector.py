@@ -7,7 +7,6 @@ server runs it, under row level security; the plain one as the owner, without.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -24,11 +23,11 @@ from pgvector.utils import Vector as PlainVector
 
 from coach.bench.vector_data import MODEL, Person, make_tables, people, sentence, store
 from coach.bench.vector_space import Space
-from coach.database.opening import Urls, opened
+from coach.database.opening import Urls
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.retrieval.base import Vector, halfvec
-from coach.settings import Settings
+from coach.testing.scratch import scratch
 
 _sql, _retrieval = load("bench"), load("retrieval")
 TOP = 10
@@ -125,20 +124,18 @@ class Contender:
 
 async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -> Result:
     """Fill a database of its own, ask, and take it away again."""
-    with tempfile.TemporaryDirectory(prefix="coach-bench-") as home:
-        os.chmod(home, 0o755)  # noqa: S103 - as root the database runs as a user of its own, who has to get in
-        settings = Settings(home=Path(home), _env_file=None)  # type: ignore[call-arg]
-        async with opened(settings) as urls:
-            dice = np.random.default_rng(20)
-            space = Space(48, dice)
-            measured = await _fill(urls, space, size, dice, progress)
-            compared = []
-            for person in measured:
-                for kind in ("on-topic", "off-topic"):
-                    questions = space.about(dice.choice(_topics(person, space, kind), size.questions))
-                    compared.append(await _compare(urls, person, questions, kind, size.rounds))
-                    progress(f"{len(person.texts):,} rows asked {kind}")
-        return Result(size.rows, compared)
+    async with scratch("coach-bench-") as place:
+        urls = place.services.urls
+        dice = np.random.default_rng(20)
+        space = Space(48, dice)
+        measured = await _fill(urls, space, size, dice, progress)
+        compared = []
+        for person in measured:
+            for kind in ("on-topic", "off-topic"):
+                questions = space.about(dice.choice(_topics(person, space, kind), size.questions))
+                compared.append(await _compare(urls, person, questions, kind, size.rounds))
+                progress(f"{len(person.texts):,} rows asked {kind}")
+    return Result(size.rows, compared)
 
 
 async def _fill(

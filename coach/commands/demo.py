@@ -12,8 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from coach.commands.token import make_token
 from coach.database.embedded import EmbeddedServer
-from coach.database.opening import opened
-from coach.database.operators import operators_database
 from coach.database.pool import Database
 from coach.demo.generate import DEMO_SEED, generate
 from coach.demo.load import is_loaded, load
@@ -21,8 +19,8 @@ from coach.demo.population import name_of, settle
 from coach.identity.secret import with_secret
 from coach.identity.users import ensure_user
 from coach.retrieval.base import Embedder
-from coach.retrieval.embedders import build_embedder
 from coach.server import listen, serve
+from coach.services import open_services
 from coach.settings import Settings, load_settings, misspelt
 from coach.telemetry import configure_logging
 
@@ -50,19 +48,14 @@ def run(host: str, port: int, users: int = 0, *, embeds: bool = True) -> int:
 
 async def _prepare(settings: Settings, console: Console, users: int) -> str:
     """The database, its migrations, the person and her year; returns her token."""
-    async with opened(settings) as urls, operators_database(urls.owner or urls.worker) as operators:
-        accounts = await _accounts(operators, [NAME, *(name_of(number) for number in range(1, users + 1))])
-        db, embedder = Database(urls.owner or urls.server), build_embedder(settings)
-        await db.open()
-        try:
-            if not await is_loaded(db, accounts[0]):
-                with console.status("Writing a year of a life into the database …"):
-                    await load(db, embedder, accounts[0], generate(DEMO_SEED, date.today()))
-            if users:
-                await _populate(db, embedder, console, accounts[1:])
-        finally:
-            await db.close()
-            await embedder.aclose()
+    async with open_services(settings, needs_operators=True) as services:
+        db = services.db
+        accounts = await _accounts(services.act_for_all(), [NAME, *(name_of(number) for number in range(1, users + 1))])
+        if not await is_loaded(db, accounts[0]):
+            with console.status("Writing a year of a life into the database …"):
+                await load(db, services.embedder, accounts[0], generate(DEMO_SEED, date.today()))
+        if users:
+            await _populate(db, services.embedder, console, accounts[1:])
     return await make_token(settings, NAME, "authenticated", TOKEN_LIFE)
 
 

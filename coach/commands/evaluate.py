@@ -11,10 +11,8 @@ import click
 import msgspec
 
 from coach.database.pool import Database
-from coach.database.scratch import scratch
 from coach.retrieval.base import Embedder
-from coach.retrieval.embedders import build_embedder
-from coach.settings import load_settings
+from coach.testing.scratch import scratch
 
 
 async def demo_retrieval(min_hit: float, as_json: bool) -> int:
@@ -44,12 +42,5 @@ def _say(line: str) -> None:
 @asynccontextmanager
 async def empty_database() -> AsyncIterator[tuple[Database, Embedder]]:
     """A database with nobody in it, and the configured embedder."""
-    settings = load_settings()
     async with scratch() as place:
-        db, embedder = Database(place.owner), build_embedder(settings)
-        await db.open()
-        try:
-            yield db, embedder
-        finally:
-            await db.close()
-            await embedder.aclose()
+        yield place.owner, place.services.embedder

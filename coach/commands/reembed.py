@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import click
 import msgspec
 
-from coach.database.opening import opened
-from coach.database.pool import Database
 from coach.pipeline.progress import Progress, progress, rate
+from coach.services import open_services
 from coach.settings import load_settings
 
 LOOK = 2.0
@@ -23,16 +21,12 @@ WIDTH = 30
 async def run(as_json: bool) -> None:
     """Tell how far a change of model is."""
     settings = load_settings()
-    async with opened(settings) as urls:
-        db = Database(urls.worker)
-        await db.open()
-        try:
-            before = after = await progress(db, datetime.now(UTC))
-            if not before.is_complete:
-                await asyncio.sleep(LOOK)
-                after = await progress(db, datetime.now(UTC))
-        finally:
-            await db.close()
+    async with open_services(settings, needs_operators=True) as services:
+        db, clock = services.act_for_all(), services.clock
+        before = after = await progress(db, clock())
+        if not before.is_complete:
+            await asyncio.sleep(LOOK)
+            after = await progress(db, clock())
     lines = [as_data(before, after)] if as_json else told(before, after, settings.embedding_model or None)
     for line in lines:
         click.echo(line)

@@ -7,13 +7,12 @@ from datetime import timedelta
 
 import click
 
-from coach.database.opening import opened
-from coach.database.operators import operators_database
 from coach.errors import InvalidInput, Misconfigured
 from coach.identity.principal import Role
 from coach.identity.secret import shared_secret
 from coach.identity.tokens import mint
 from coach.identity.users import ensure_user
+from coach.services import open_services
 from coach.settings import Settings, load_settings
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -40,9 +39,8 @@ async def make_token(settings: Settings, name: str, role: Role, lifetime: timede
             "shared secret. Example: COACH_JWT_SECRET=the output of: openssl rand -base64 48"
         )
     async with (
-        opened(settings) as urls,
-        operators_database(urls.worker) as operators,
-        operators.as_operator() as tx,
+        open_services(settings, needs_operators=True) as services,
+        services.act_for_all().as_operator() as tx,
     ):
         user_id = await ensure_user(tx, name)
     return mint(
