@@ -12,7 +12,8 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from coach.chat.prompt import Prompts
-from coach.chat.turns import RunningTurn, Turns
+from coach.chat.running import RunningTurn
+from coach.chat.turns import Turns
 from coach.conversations.titles import Titles
 from coach.database.migrations import migrations
 from coach.database.opening import Urls, opened

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from coach.chat.events import Event
+from coach.chat.running import RunningTurn
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import DatabaseUnavailable
-
-if TYPE_CHECKING:
-    from coach.chat.turns import RunningTurn
+from coach.values.background import BackgroundTasks
 
 _sql = load("attendance")
 
@@ -28,8 +27,8 @@ FOLLOWED_FOR = timedelta(seconds=1.5)
 class Attendance:
     """Who reads a turn on which server process, as far as it matters: whether anybody still does."""
 
-    def __init__(self, db: Database, clock: Callable[[], datetime], spawn: Callable[[Coroutine[Any, Any, None]], Any]):
-        self._db, self._clock, self._spawn = db, clock, spawn
+    def __init__(self, db: Database, clock: Callable[[], datetime], tasks: BackgroundTasks) -> None:
+        self._db, self._clock, self._tasks = db, clock, tasks
 
     def reader(self, running: RunningTurn) -> AsyncGenerator[Sequence[Event], None]:
         """A caller's turn lives as long as it is read; all others belong to the server."""
@@ -38,13 +37,13 @@ class Attendance:
     async def follow(self, user_id: UUID, answer_id: UUID) -> None:
         """Tell the process that runs a turn that it is being read here."""
         async with self._db.as_user(user_id) as tx:
-            await _sql.follow(tx, user_id=user_id, message_id=answer_id, now=self._clock())
+            await _sql.follow.run(tx, user_id=user_id, message_id=answer_id, now=self._clock())
 
     def left(self, running: RunningTurn) -> None:
         """A reader of this process has gone."""
         running.readers -= 1
         if not (running.readers or running.log.ended):
-            self._spawn(self._abandon(running))
+            self._tasks.start(self._abandon(running))
 
     async def _abandon(self, running: RunningTurn) -> None:
         """Stop it, unless somebody comes back, here or elsewhere."""
@@ -59,7 +58,7 @@ class Attendance:
         turn = running.turn
         try:
             async with self._db.as_user(turn.user_id) as tx:
-                last = await _sql.followed_at(tx, user_id=turn.user_id, message_id=turn.answer_id)
+                last = await _sql.followed_at.value(tx, user_id=turn.user_id, message_id=turn.answer_id)
         except DatabaseUnavailable:
             return False  # nobody elsewhere can read it either
         return last is not None and self._clock() - last < FOLLOWED_FOR

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from datetime import datetime
 from uuid import UUID
 
 import structlog
 from psycopg.types.json import Jsonb
 
-from coach.chat.answer import Answer
-from coach.chat.ledger import Opened
+from coach.chat.running import RunningTurn
 from coach.database.pool import Database
 from coach.database.queries import load
-from coach.database.round_trips import asked
 from coach.errors import DatabaseUnavailable
 
 _sql = load("chat")
@@ -31,24 +29,21 @@ AT_ONCE = 50
 class Kept:
     """One running turn, and what of it is written."""
 
-    def __init__(
-        self, turn: Opened, answer: Answer, context: Callable[[], dict[str, object] | None], stop: Callable[[], None]
-    ) -> None:
-        self.turn, self.answer, self.stop = turn, answer, stop
-        self._context = context
-        self._has_context = False
+    def __init__(self, running: RunningTurn) -> None:
+        self.running = running
+        self._parts = 0
         self._saved = 0
 
     @property
     def has_grown(self) -> bool:
-        return self.answer.bytes - self._saved >= CHECKPOINT_BYTES
+        return self.running.answer.bytes - self._saved >= CHECKPOINT_BYTES
 
-    def fresh_context(self) -> Jsonb | None:
-        context = None if self._has_context else self._context()
-        return None if context is None else Jsonb(context)
+    def new_context(self) -> Jsonb | None:
+        """All of its parts, where there are more of them than were written."""
+        return Jsonb(self.running.stored_context()) if len(self.running.parts) > self._parts else None
 
-    def written(self, size: int, *, has_context: bool) -> None:
-        self._saved, self._has_context = size, self._has_context or has_context
+    def written(self, size: int, parts: int) -> None:
+        self._saved, self._parts = size, parts
 
 
 class Checkpoints:
@@ -59,24 +54,23 @@ class Checkpoints:
     own, one in some hundred turns hung on it at 50 at once.
     """
 
-    def __init__(self, db: Database, clock: Callable[[], Any]) -> None:
+    def __init__(self, db: Database, clock: Callable[[], datetime]) -> None:
         self._db, self._clock = db, clock
         self._kept: dict[UUID, Kept] = {}
         self._grown = asyncio.Event()
         self._beating: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def keep(
-        self, turn: Opened, answer: Answer, context: Callable[[], dict[str, object] | None], stop: Callable[[], None]
-    ) -> AsyncIterator[Kept]:
-        """``context`` gives receipt and sources once they are known; ``stop`` is called when a stop was requested."""
-        kept = self._kept[turn.answer_id] = Kept(turn, answer, context, stop)
+    async def keep(self, running: RunningTurn) -> AsyncIterator[Kept]:
+        """While the turn runs. Stops it where that was requested."""
+        answer_id = running.turn.answer_id
+        kept = self._kept[answer_id] = Kept(running)
         if self._beating is None or self._beating.done():
             self._beating = asyncio.create_task(self._beat(), name="checkpoints")
         try:
             yield kept
         finally:
-            del self._kept[turn.answer_id]
+            del self._kept[answer_id]
 
     def grew(self, kept: Kept) -> None:
         """Call after each piece: a fast model writes 2 KB before its next half second is over."""
@@ -105,19 +99,20 @@ class Checkpoints:
                     break
 
     async def _write(self, due: Sequence[Kept]) -> None:
-        texts = [kept.answer.text for kept in due]
-        sizes = [kept.answer.bytes for kept in due]
-        contexts = [kept.fresh_context() for kept in due]
-        write = asked(
-            _sql.checkpoint,
-            user_ids=[kept.turn.user_id for kept in due],
-            message_ids=[kept.turn.answer_id for kept in due],
+        turns = [kept.running for kept in due]
+        texts = [running.answer.text for running in turns]
+        sizes = [running.answer.bytes for running in turns]
+        parts = [len(running.parts) for running in turns]
+        write = _sql.checkpoint.statement(
+            user_ids=[running.user_id for running in turns],
+            message_ids=[running.turn.answer_id for running in turns],
             contents=texts,
-            contexts=contexts,
+            contexts=[kept.new_context() for kept in due],
             now=self._clock(),
         )
         ((stopping,),) = await self._db.once_for_several(write)
-        for kept, size, context in zip(due, sizes, contexts, strict=True):
-            kept.written(size, has_context=context is not None)
-            if kept.turn.answer_id in stopping and kept.turn.answer_id in self._kept:
-                kept.stop()
+        for kept, size, count in zip(due, sizes, parts, strict=True):
+            kept.written(size, count)
+            answer_id = kept.running.turn.answer_id
+            if answer_id in stopping and answer_id in self._kept:
+                kept.running.stop("stopped")

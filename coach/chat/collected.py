@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, cast
 
 from msgspec import Struct, field
 
-from coach.chat.encoders import Reader, ended_properly, source_document, usage
-from coach.chat.events import (
-    ContextRead,
-    Event,
-    Failed,
-    Finished,
-    Interrupted,
-    QuotaTold,
-    SourceFound,
-    Started,
-    TextDelta,
-)
+from coach.chat import parts
+from coach.chat.encoders import Reader, ended_properly, usage
+from coach.chat.events import Failed, Finished, Interrupted, Quota, Started, TextDelta
+from coach.chat.parts import Part
 from coach.retrieval.base import Receipt
 
 
 class Message(Struct):
-    """A UIMessage: the sources and the text as parts, and in ``metadata`` what the stream tells beside them."""
+    """A UIMessage: the parts and the text, and in ``metadata`` what the stream tells beside them."""
 
     id: str = ""
     role: Literal["assistant"] = "assistant"
@@ -31,63 +22,56 @@ class Message(Struct):
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-class Quota(Struct):
-    """The month's quota. ``warning`` is the highest threshold passed: 80, 95 or 100 (percent)."""
+class FinishedTurn(TypedDict):
+    """What ``POST /api/chat`` answers to ``Accept: application/json``, with a field for each kind of part."""
 
-    limit: int
-    used: int
-    remaining: int
-    resets_at: datetime
-    warning: int | None = None
-
-
-class FinishedTurn(Struct):
-    """What ``POST /api/chat`` answers to ``Accept: application/json``."""
-
-    conversation_id: str = ""
-    message: Message = field(default_factory=Message)
-    sources: list[dict[str, Any]] = field(default_factory=list)
-    context: Receipt | None = None
-    quota: Quota | None = None
-    usage: dict[str, int] | None = None
-    interaction_id: str | None = None
+    conversation_id: str
+    message: Message
+    sources: list[dict[str, Any]]
+    context: Receipt | None
+    quota: Quota | None
+    usage: dict[str, int] | None
+    interaction_id: str | None
 
 
 async def collect(reader: Reader) -> FinishedTurn | Failed:
     """Read a turn to its end; an interrupted one is an answer too, and says so in the message's metadata."""
-    turn, text = FinishedTurn(), list[str]()
+    turn: dict[str, Any] = {"conversation_id": "", "message": Message(), "usage": None, "interaction_id": None}
+    text, told = list[str](), list[Part]()
     async for batch in ended_properly(reader):
         for event in batch:
-            if isinstance(event, Failed):
-                return event
-            if isinstance(event, TextDelta):
-                text.append(event.text)
-            else:
-                _add(turn, event)
-    turn.message.parts = [*turn.sources, {"type": "text", "text": "".join(text), "state": "done"}]
-    return turn
+            match event:
+                case Failed():
+                    return event
+                case TextDelta():
+                    text.append(event.text)
+                case Part():
+                    told.append(event)
+                case Started() | Finished() | Interrupted():
+                    _add(turn, event)
+    shown = [part.shown() for part in told if part.stored_as is not None]
+    turn["message"].parts = [*shown, {"type": "text", "text": "".join(text), "state": "done"}]
+    return cast(FinishedTurn, turn | parts.answer(told))
 
 
-def _add(turn: FinishedTurn, event: Event) -> None:
-    metadata = turn.message.metadata
+def _add(turn: dict[str, Any], event: Started | Finished | Interrupted) -> None:
+    message: Message = turn["message"]
     match event:
         case Started():
-            turn.conversation_id, turn.interaction_id = event.conversation_id, event.interaction_id
-            turn.message.id = event.message_id
-            metadata |= {"user_message_id": event.user_message_id, "model": event.model, "prompt": event.prompt}
-        case QuotaTold():
-            turn.quota = Quota(event.limit, event.used, event.remaining, event.resets_at, event.warning)
-        case ContextRead():
-            turn.context = event.receipt
-        case SourceFound():
-            turn.sources.append(source_document(event.source))
+            turn |= {"conversation_id": event.conversation_id, "interaction_id": event.interaction_id}
+            message.id = event.message_id
+            message.metadata |= {
+                "user_message_id": event.user_message_id,
+                "model": event.model,
+                "prompt": event.prompt,
+            }
         case Finished():
-            turn.usage = usage(event.usage)
-            metadata |= {
+            turn["usage"] = usage(event.usage)
+            message.metadata |= {
                 "status": "complete",
                 "finish_reason": event.reason,
                 "first_token_ms": event.first_token_ms,
                 "processing_time_ms": event.processing_time_ms,
             }
         case Interrupted():
-            metadata["status"] = "interrupted"
+            message.metadata["status"] = "interrupted"

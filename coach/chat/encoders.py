@@ -14,23 +14,11 @@ from typing import Any
 import msgspec
 import structlog
 
-from coach.chat.events import (
-    ContextRead,
-    Event,
-    Failed,
-    Finished,
-    Interrupted,
-    QuotaTold,
-    SourceFound,
-    Started,
-    TextDelta,
-)
+from coach.chat.events import Event, Failed, Finished, Interrupted, Started, TextDelta
+from coach.chat.parts import Part
 from coach.errors import CoachError
 from coach.models.base import Usage
-from coach.retrieval.base import Source
-from coach.values.text import shorten
 
-SNIPPET = 160
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
 SSE_HEADERS = {
@@ -68,7 +56,7 @@ class UIMessageParts:
         if isinstance(event, Finished | Interrupted | Failed):
             self.ended = True
             return [*self._close_text(), *(_json(part) for part in _ending(event))]
-        return [_json(_opening(event))]
+        return [_json(event.shown() if isinstance(event, Part) else _start(event))]
 
     def _close_text(self) -> list[bytes]:
         if not self._open:
@@ -77,17 +65,9 @@ class UIMessageParts:
         return [_json({"type": "text-end", "id": _TEXT})]
 
 
-def _opening(event: Started | QuotaTold | ContextRead | SourceFound) -> dict[str, Any]:
-    match event:
-        case Started():
-            metadata = msgspec.structs.asdict(event)
-            return {"type": "start", "messageId": metadata.pop("message_id"), "messageMetadata": metadata}
-        case QuotaTold():
-            return {"type": "data-quota", "data": event, "transient": True}
-        case ContextRead():
-            return {"type": "data-context", "id": "context", "data": event.receipt}
-        case SourceFound():
-            return source_document(event.source)
+def _start(started: Started) -> dict[str, Any]:
+    metadata = msgspec.structs.asdict(started)
+    return {"type": "start", "messageId": metadata.pop("message_id"), "messageMetadata": metadata}
 
 
 def _ending(event: Finished | Interrupted | Failed) -> list[dict[str, Any]]:
@@ -114,26 +94,6 @@ def usage(tokens: Usage) -> dict[str, int]:
         "input_tokens": tokens.input_tokens,
         "output_tokens": tokens.output_tokens,
         "total_tokens": tokens.total_tokens,
-    }
-
-
-def source_document(source: Source) -> dict[str, Any]:
-    """A source as a stock part; what is ours of it stands under ``coach``."""
-    ours = {
-        "domain": source.domain,
-        "id": source.id,
-        "snippet": shorten(source.text, SNIPPET),
-        "score": round(source.score, 4),
-        "updated_at": source.updated_at,
-    }
-    if source.conversation_id is not None:
-        ours |= {"conversation_id": source.conversation_id, "message_id": source.message_id}
-    return {
-        "type": "source-document",
-        "sourceId": source.source_id,
-        "mediaType": "text/plain",
-        "title": source.title,
-        "providerMetadata": {"coach": ours},
     }
 
 

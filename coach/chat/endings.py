@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import stamina
 import structlog
 
 from coach.chat.events import Failed, Finished, Interrupted, Terminal
 from coach.chat.figures import check
-from coach.chat.ledger import Opened
+from coach.chat.opened import Opened
+from coach.chat.running import RunningTurn
 from coach.chat.settling import Ending, close
 from coach.database.pool import Database
-from coach.errors import CoachError, DatabaseUnavailable
+from coach.errors import CoachError, DatabaseUnavailable, ModelUnavailable
 from coach.metrics import turn_ended
 from coach.models.base import Usage
-
-if TYPE_CHECKING:
-    from coach.chat.turns import RunningTurn
 
 _log = structlog.get_logger(__name__)
 
@@ -28,8 +28,13 @@ STORE_FOR = 8.0
 
 
 def complete(running: RunningTurn) -> tuple[Ending, Terminal]:
-    """The model has finished and said something."""
+    """The model has finished.
+
+    :raises ModelUnavailable: without having said anything.
+    """
     answer = running.answer
+    if not answer.text:
+        raise ModelUnavailable("The model gave an empty answer; try again.")
     usage, spent = answer.usage or Usage(0, 0, counted=True), answer.elapsed_ms
     ending = Ending(status="complete", finish_reason=answer.reason, used=True, **_facts(running))
     return ending, Finished(answer.reason, usage, answer.first_token_ms or spent, spent)
@@ -48,6 +53,32 @@ def failed(running: RunningTurn, error: CoachError) -> tuple[Ending, Terminal]:
     facts["context"] = facts["context"] | {"problem": problem}
     ending = Ending(status="failed", error=str(error), used=bool(running.answer.text), **facts)
     return ending, Failed(*problem)
+
+
+@asynccontextmanager
+async def settled(
+    db: Database, running: RunningTurn, timeout: float, clock: Callable[[], datetime]
+) -> AsyncIterator[None]:
+    """Every way in which a turn can end, once: stores how it did, settles its unit, publishes its terminal event.
+
+    ``timeout`` is how many seconds it had, for the message.
+    """
+    try:
+        yield
+        ending, event = complete(running)
+    except TimeoutError:
+        if running.stopped is None:
+            ending, event = failed(running, ModelUnavailable(f"The turn took longer than {timeout:g} s."))
+        else:
+            ending, event = interrupted(running, running.stopped)
+    except CoachError as error:
+        ending, event = failed(running, error)
+    except Exception as error:  # noqa: BLE001 - a turn has to end, its unit be settled, whatever broke
+        # Without the message: a database error may quote the row, and logs hold no content.
+        frames = traceback.format_tb(error.__traceback__)
+        _log.error("turn_broke", turn=str(running.turn.answer_id), error=type(error).__name__, frames=frames)
+        ending, event = failed(running, CoachError("Something went wrong on our side; try again."))
+    running.log.publish(await store(db, running.turn, ending, event, clock))
 
 
 async def store(db: Database, turn: Opened, ending: Ending, event: Terminal, clock: Callable[[], datetime]) -> Terminal:
@@ -74,7 +105,7 @@ def _facts(running: RunningTurn) -> dict[str, Any]:
     answer, completion = running.answer, running.answer.completion
     return {
         "text": answer.text,
-        "model": completion.model if completion else running.turn.model,
+        "model": completion.model if completion else running.turn.choice.name,
         "input_tokens": completion.usage.input_tokens if completion else None,
         "output_tokens": completion.usage.output_tokens if completion else None,
         "first_token_ms": answer.first_token_ms,
@@ -86,7 +117,7 @@ def _facts(running: RunningTurn) -> dict[str, Any]:
 
 def _details(running: RunningTurn) -> dict[str, Any]:
     """``feature_details``: no content, only figures about it."""
-    details: dict[str, Any] = {"model": running.turn.model}
+    details: dict[str, Any] = {"model": running.turn.choice.name}
     if running.answer.completion:
         details |= {
             "finish_reason": running.answer.completion.reason,

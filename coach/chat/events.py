@@ -1,13 +1,20 @@
-"""What happens in a turn, as its readers see it. One type, several encoders."""
+"""What happens in a turn, as its readers see it: its beginning, its parts, its text, its end."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any, ClassVar
 
+import msgspec
 from msgspec import Struct
 
+from coach.chat.parts import Part
 from coach.models.base import FinishReason, Usage
 from coach.retrieval.base import Receipt, Source
+from coach.values.text import shorten
+
+SNIPPET = 160
+"""Characters of a source that a stream shows."""
 
 
 class Started(Struct, frozen=True):
@@ -21,8 +28,11 @@ class Started(Struct, frozen=True):
     prompt: str
 
 
-class QuotaTold(Struct, frozen=True):
-    """The month's quota after this turn's reservation. ``warning`` is the highest threshold passed: 80, 95 or 100."""
+class Quota(Part, frozen=True):
+    """The month's quota. ``warning`` is the highest threshold passed: 80, 95 or 100 (percent)."""
+
+    type: ClassVar[str] = "data-quota"
+    answered_as: ClassVar[str | None] = "quota"
 
     limit: int
     used: int
@@ -31,16 +41,63 @@ class QuotaTold(Struct, frozen=True):
     warning: int | None = None
 
 
-class ContextRead(Struct, frozen=True):
+class ContextRead(Part, frozen=True):
     """What was read to answer."""
+
+    type: ClassVar[str] = "data-context"
+    id: ClassVar[str | None] = "context"
+    stored_as: ClassVar[str | None] = "receipt"
+    answered_as: ClassVar[str | None] = "context"
 
     receipt: Receipt
 
+    def content(self) -> Receipt:
+        return self.receipt
 
-class SourceFound(Struct, frozen=True):
+    @classmethod
+    def restored(cls, content: Any) -> ContextRead:
+        return cls(msgspec.convert(content, Receipt))
+
+
+class SourceFound(Part, frozen=True):
     """``[n]`` in the answer is the n-th of these."""
 
+    type: ClassVar[str] = "source-document"
+    stored_as: ClassVar[str | None] = "sources"
+    answered_as: ClassVar[str | None] = "sources"
+    is_list: ClassVar[bool] = True
+
     source: Source
+
+    def content(self) -> Source:
+        return self.source
+
+    @classmethod
+    def restored(cls, content: Any) -> SourceFound:
+        return cls(msgspec.convert(content, Source))
+
+    def shown(self) -> dict[str, Any]:
+        """A stock part; what is ours of it stands under ``coach``."""
+        source = self.source
+        ours = {
+            "domain": source.domain,
+            "id": source.id,
+            "snippet": shorten(source.text, SNIPPET),
+            "score": round(source.score, 4),
+            "updated_at": source.updated_at,
+        }
+        if source.conversation_id is not None:
+            ours |= {"conversation_id": source.conversation_id, "message_id": source.message_id}
+        return {
+            "type": self.type,
+            "sourceId": source.source_id,
+            "mediaType": "text/plain",
+            "title": source.title,
+            "providerMetadata": {"coach": ours},
+        }
+
+    def answered(self) -> dict[str, Any]:
+        return self.shown()
 
 
 class TextDelta(Struct, frozen=True):
@@ -71,5 +128,5 @@ class Failed(Struct, frozen=True):
     detail: str
 
 
-Event = Started | QuotaTold | ContextRead | SourceFound | TextDelta | Finished | Interrupted | Failed
+Event = Started | Part | TextDelta | Finished | Interrupted | Failed
 Terminal = Finished | Interrupted | Failed

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from msgspec import Struct
 
-from coach.chat.ledger import KEY_LIFETIME
+from coach.chat.repeats import KEY_LIFETIME
 from coach.chat.settling import ORPHANED_AFTER, end_orphan
 from coach.database.for_each_user import Outcome, for_each_user, require_all
 from coach.database.pool import Database, Transaction

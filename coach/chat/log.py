@@ -20,14 +20,18 @@ class EventLog:
     def __init__(self) -> None:
         self._events: list[Event] = []
         self._waiting: set[asyncio.Future[None]] = set()
-        self.ended = False
+        self.terminal: Terminal | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.terminal is not None
 
     def publish(self, *events: Event) -> None:
         """Add events; after a terminal one nothing more is taken."""
         for event in events:
-            if not self.ended:
+            if self.terminal is None:
                 self._events.append(event)
-                self.ended = isinstance(event, Terminal)
+                self.terminal = event if isinstance(event, Terminal) else None
         waiting, self._waiting = self._waiting, set()
         for reader in waiting:
             _wake(reader)

@@ -59,6 +59,14 @@ class Revision(Struct, frozen=True):
     root: UUID
 
 
+class _Latest(Struct, frozen=True):
+    """The newest answer to a question."""
+
+    id: UUID
+    status: str
+    trigger: str | None
+
+
 async def interpret(
     tx: Transaction, user_id: UUID, request: ChatRequest, conversation_id: UUID, leaf: UUID | None
 ) -> Meaning:
@@ -81,21 +89,22 @@ async def interpret(
 async def _again(tx: Transaction, user_id: UUID, request: ChatRequest, question: Revision) -> Meaning:
     """A stored question came again: a repeat, another attempt, or a wish for a different answer."""
     wanted = Answer(question.id, question.key, question.parent_id)
-    latest = await _sql.latest_answer(tx, user_id=user_id, question_id=question.id)
+    latest = await _sql.latest_answer.one(tx, _Latest, user_id=user_id, question_id=question.id)
     if latest is None:
         return wanted
-    answer_id, _, status, trigger = latest
     if request.trigger == "regenerate-message":
-        joins = status == "streaming" and trigger == "regenerate-message"
-        return Replay(answer_id) if joins else wanted
-    return wanted if status == "failed" else Replay(answer_id)
+        joins = latest.status == "streaming" and latest.trigger == "regenerate-message"
+        return Replay(latest.id) if joins else wanted
+    return wanted if latest.status == "failed" else Replay(latest.id)
 
 
 async def _revisions(tx: Transaction, user_id: UUID, conversation_id: UUID, client_id: str | None) -> list[Revision]:
     if client_id is None:
         return []
-    rows = _sql.revisions_of(tx, user_id=user_id, conversation_id=conversation_id, client_id=client_id)
-    return [Revision(*row) async for row in rows]
+    rows = await _sql.revisions_of.rows(
+        tx, Revision, user_id=user_id, conversation_id=conversation_id, client_id=client_id
+    )
+    return rows
 
 
 async def _parent(
@@ -104,7 +113,8 @@ async def _parent(
     """The last answer that the client holds and we know, else the conversation's current leaf."""
     held = [key for role, key in request.known_ids if role == "assistant"]
     if held:
-        row = await _sql.last_known_answer(tx, user_id=user_id, conversation_id=conversation_id, client_ids=held)
-        if row is not None:
-            return UUID(str(row[0]))
+        return (
+            await _sql.last_known_answer.value(tx, user_id=user_id, conversation_id=conversation_id, client_ids=held)
+            or leaf
+        )
     return leaf

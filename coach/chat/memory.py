@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import structlog
 
-from coach.chat.ledger import Opened
+from coach.chat.opened import Opened
 from coach.database.pool import Database
 from coach.database.queries import load
-from coach.database.round_trips import asked
 from coach.database.wake import notify_work
 from coach.errors import DatabaseUnavailable, EmbedderUnavailable
 from coach.retrieval.base import Embedder, halfvec
@@ -31,8 +30,7 @@ class MessageMemory:
 
     async def _embed(self, turn: Opened, answer: str) -> None:
         question, *answered = await self._embedder.embed_documents([turn.text, answer] if answer else [turn.text])
-        remembered = asked(
-            _sql.remember_messages,
+        remembered = _sql.remember_messages.statement(
             user_id=turn.user_id,
             model=self._embedder.model,
             question_id=turn.question_id,
@@ -45,5 +43,5 @@ class MessageMemory:
         (((is_left,),),) = await self._db.once(turn.user_id, remembered)
         if is_left:  # their model is being changed: the worker has both, and finds the messages in its queue
             async with self._db.as_user(turn.user_id) as tx:
-                await _sql.hasten_messages(tx, user_id=turn.user_id, ids=[turn.question_id, turn.answer_id])
+                await _sql.hasten_messages.run(tx, user_id=turn.user_id, ids=[turn.question_id, turn.answer_id])
                 await notify_work(tx)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from uuid import UUID
 
-from coach.chat.events import QuotaTold
+from coach.chat.events import Quota
 from coach.database.pool import Transaction
 from coach.database.queries import load
-from coach.database.round_trips import Asked, asked
+from coach.database.round_trips import Statement
 from coach.errors import QuotaExhausted
 from coach.metrics import QUOTA_REFUSALS
 
@@ -32,13 +32,13 @@ def warning(used: int, limit: int) -> int | None:
     return max((percent for percent in THRESHOLDS if used * 100 >= percent * limit), default=None)
 
 
-def told(used: int, limit: int, month: date) -> QuotaTold:
-    return QuotaTold(limit, used, max(limit - used, 0), resets_at(month), warning(used, limit))
+def told(used: int, limit: int, month: date) -> Quota:
+    return Quota(limit, used, max(limit - used, 0), resets_at(month), warning(used, limit))
 
 
-def asking_one(user_id: UUID, limit: int, now: datetime) -> Asked:
+def reservation(user_id: UUID, limit: int, now: datetime) -> Statement:
     """For one unit of this month, reserved: a row with how many are taken then, or none where none was left."""
-    return asked(_sql.reserve_quota, user_id=user_id, month=month_of(now), monthly_limit=limit)
+    return _sql.reserve_quota.statement(user_id=user_id, month=month_of(now), monthly_limit=limit)
 
 
 async def exhausted(tx: Transaction, user_id: UUID, limit: int, now: datetime) -> QuotaExhausted:
@@ -48,12 +48,11 @@ async def exhausted(tx: Transaction, user_id: UUID, limit: int, now: datetime) -
     return QuotaExhausted(limit=limit, used=await _taken(tx, user_id, month), resets_at=resets_at(month))
 
 
-async def current(tx: Transaction, user_id: UUID, limit: int, now: datetime) -> QuotaTold:
+async def current(tx: Transaction, user_id: UUID, limit: int, now: datetime) -> Quota:
     """The month as it stands; running turns count as used."""
     month = month_of(now)
     return told(await _taken(tx, user_id, month), limit, month)
 
 
 async def _taken(tx: Transaction, user_id: UUID, month: date) -> int:
-    row = await _sql.quota_month(tx, user_id=user_id, month=month)
-    return sum(row) if row else 0
+    return await _sql.quota_month.value(tx, user_id=user_id, month=month) or 0

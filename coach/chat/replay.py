@@ -13,15 +13,15 @@ import msgspec
 from msgspec import Struct
 
 from coach.chat.attended import Attendance
-from coach.chat.events import ContextRead, Event, Failed, Finished, Interrupted, SourceFound, Started, TextDelta
+from coach.chat.events import Event, Failed, Finished, Interrupted, Started, TextDelta
 from coach.chat.ledger import Ledger
 from coach.chat.log import SILENCE
+from coach.chat.parts import Part, restore
 from coach.chat.settling import ORPHANED_AFTER, close_orphan
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import NotFound
 from coach.models.base import FinishReason, Usage
-from coach.retrieval.base import Receipt, Source
 
 _sql = load("chat")
 
@@ -29,57 +29,34 @@ POLL_SECONDS = 0.25
 """How often a reader looks at a turn that runs in another process."""
 
 
-class StoredContext(Struct, frozen=True):
-    """Receipt and sources, as they stand in ``context_window`` and in a checkpoint."""
-
-    receipt: Receipt = Receipt()
-    sources: tuple[Source, ...] = ()
-    trigger: str = ""
-    problem: tuple[str, str] | None = None
-
-    def plain(self) -> dict[str, object]:
-        """As jsonb."""
-        return {"receipt": msgspec.to_builtins(self.receipt), "sources": msgspec.to_builtins(self.sources)}
-
-
 class StoredTurn(Struct, frozen=True):
-    """One row of ``stored_turn``."""
+    """One row of ``stored_turn``. ``context`` is None while a running turn has not read its context yet."""
 
     answer_key: str
     conversation_key: str
     question_key: str
     status: str
     finish_reason: str | None
-    context_window: dict[str, Any]
-    updated_at: datetime
+    context: dict[str, Any] | None
     text: str
-    running_context: dict[str, Any] | None
     heartbeat: datetime
     interaction_id: UUID | None
     model: str | None
-    details: dict[str, Any] | None
+    prompt: str | None
     error: str | None
     input_tokens: int | None
     output_tokens: int | None
     first_token_ms: int | None
     processing_ms: int | None
 
-    @property
-    def context(self) -> StoredContext | None:
-        """None while a running turn has not read its context yet."""
-        if self.status == "streaming":
-            return msgspec.convert(self.running_context, StoredContext) if self.running_context else None
-        return msgspec.convert(self.context_window, StoredContext)
-
     def opening(self) -> Started:
-        details = self.details or {}
         return Started(
             message_id=self.answer_key,
             conversation_id=self.conversation_key,
             user_message_id=self.question_key,
             interaction_id=str(self.interaction_id or ""),
             model=self.model or "",
-            prompt=str(details.get("prompt", "")),
+            prompt=self.prompt or "",
         )
 
     def ending(self) -> Finished | Interrupted | Failed | None:
@@ -93,8 +70,7 @@ class StoredTurn(Struct, frozen=True):
             case "interrupted":
                 return Interrupted(self.error or "stopped")
             case _:
-                slug, detail = (self.context and self.context.problem) or ("model-unavailable", "No answer came.")
-                return Failed(slug, detail)
+                return Failed(*problem_of(self.context))
 
 
 class Replays:
@@ -115,13 +91,13 @@ class Replays:
             await attendance.follow(user_id, answer_id)
         stored = await self._read(user_id, answer_id)
         yield [stored.opening(), await self._ledger.quota(user_id, self._clock())]
-        told_context, told_text, told_at = False, 0, monotonic()
+        told_parts, told_text, told_at = list[Part](), 0, monotonic()
         while True:
             batch: list[Event] = []
-            if not told_context and (context := stored.context) is not None:
-                told_context = True
-                batch += [ContextRead(context.receipt), *map(SourceFound, context.sources)]
-            if told_context and len(stored.text) > told_text:
+            new_parts = [part for part in restore(stored.context) if part not in told_parts]
+            told_parts += new_parts
+            batch += new_parts
+            if stored.context is not None and len(stored.text) > told_text:
                 batch.append(TextDelta(stored.text[told_text:]))
                 told_text = len(stored.text)
             ending = stored.ending()
@@ -152,7 +128,15 @@ class Replays:
 
     async def _read(self, user_id: UUID, answer_id: UUID) -> StoredTurn:
         async with self._db.as_user(user_id) as tx:
-            row = await _sql.stored_turn(tx, user_id=user_id, answer_id=answer_id)
-        if row is None:
+            stored = await _sql.stored_turn.one(tx, StoredTurn, user_id=user_id, answer_id=answer_id)
+        if stored is None:
             raise NotFound("This turn was deleted.")
-        return StoredTurn(*row)
+        return stored
+
+
+def problem_of(context: Any) -> tuple[str, str]:
+    """Slug and detail of what a failed turn was told, however much of its context there is."""
+    found = context.get("problem") if isinstance(context, dict) else None
+    if isinstance(found, list) and len(found) == 2:
+        return str(found[0]), str(found[1])
+    return "model-unavailable", "No answer came."

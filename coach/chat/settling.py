@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,10 +10,9 @@ from msgspec import Struct
 from psycopg.types.json import Jsonb
 
 from coach.chat import quota
-from coach.chat.ledger import Reservation
+from coach.chat.opened import Reservation
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
-from coach.database.round_trips import asked
 
 _sql = load("chat")
 
@@ -44,12 +43,24 @@ class Ending(Struct, frozen=True, kw_only=True):
         return self.status if self.used else "refunded"
 
 
+class _Orphan(Struct, frozen=True):
+    """A turn whose process died, as its last checkpoint has it."""
+
+    text: str
+    context: dict[str, Any] | None
+    conversation_id: UUID
+    interaction_id: UUID
+    month: date
+    monthly_limit: int
+    model: str | None
+
+
 async def close(db: Database, held: Reservation, ending: Ending, now: datetime) -> bool:
     """Store the answer, settle the quota, log the interaction: all or nothing.
 
     Returns false where somebody else has closed the turn already, because its heartbeat had stopped for too long.
     """
-    (((closed,),),) = await db.once(held.user_id, asked(_sql.end_turn, **_ended(held, ending, now)))
+    (((closed,),),) = await db.once(held.user_id, _sql.end_turn.statement(**_ended(held, ending, now)))
     return bool(closed)
 
 
@@ -61,20 +72,21 @@ async def close_orphan(db: Database, user_id: UUID, answer_id: UUID, now: dateti
 
 async def end_orphan(tx: Transaction, user_id: UUID, answer_id: UUID, now: datetime) -> bool:
     """The same in a transaction of the caller's, which may be the operator's."""
-    row = await _sql.orphan(tx, user_id=user_id, message_id=answer_id, dead_since=now - ORPHANED_AFTER)
-    if row is None:
+    orphan = await _sql.orphan.one(tx, _Orphan, user_id=user_id, message_id=answer_id, dead_since=now - ORPHANED_AFTER)
+    if orphan is None:
         return False
-    text, context, conversation_id, interaction_id, month, limit, model = row
     ending = Ending(
         status="interrupted",
-        text=text,
-        used=bool(text),
-        model=model or "",
+        text=orphan.text,
+        used=bool(orphan.text),
+        model=orphan.model or "",
         error="The server that ran this turn stopped.",
-        context=context or {},
+        context=orphan.context or {},
     )
-    held = Reservation(user_id, conversation_id, answer_id, interaction_id, month, limit)
-    return bool(await _sql.end_turn(tx, **_ended(held, ending, now)))
+    held = Reservation(
+        user_id, orphan.conversation_id, answer_id, orphan.interaction_id, orphan.month, orphan.monthly_limit
+    )
+    return bool(await _sql.end_turn.value(tx, **_ended(held, ending, now)))
 
 
 def _ended(held: Reservation, ending: Ending, now: datetime) -> dict[str, Any]:

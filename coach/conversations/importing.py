@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from msgspec import Struct
 from psycopg.types.json import Jsonb
 
-from coach.chat.ledger import beginning_of
+from coach.chat.opening import beginning_of
 from coach.conversations.arriving import Arriving, ArrivingMessage, read_arriving
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from coach.chat.ledger import beginning_of
+from coach.chat.opening import beginning_of
 from coach.chat.schemas import MAX_TEXT
 from coach.conversations.repository import blank_where_shown
 from coach.conversations.schemas import bounded

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
-from coach.chat.encoders import source_document, usage
-from coach.chat.replay import StoredContext
+from coach.chat.encoders import usage
+from coach.chat.parts import restore
+from coach.chat.replay import problem_of
 from coach.conversations.repository import message_in
 from coach.conversations.schemas import MessagePage, UIMessage
 from coach.database.pool import Database, Transaction
@@ -89,25 +89,13 @@ async def _conversation(tx: Transaction, user_id: UUID, key: str) -> tuple[UUID,
 
 
 def _message(row: _Row, conversation: str) -> UIMessage:
-    context = _context(row.context) if row.role == "assistant" else None
     text = {"type": "text", "text": row.text, "state": "streaming" if row.status == "streaming" else "done"}
-    parts: list[dict[str, Any]] = [text]
-    if context is not None:
-        read = {"type": "data-context", "id": "context", "data": context.receipt}
-        parts = [read, *(source_document(source) for source in context.sources), text]
-    return UIMessage(row.id, row.role, row.parent_id, row.siblings, parts, _metadata(row, conversation, context))
+    told = restore(row.context) if row.role == "assistant" else []
+    parts = [*(part.shown() for part in told), text]
+    return UIMessage(row.id, row.role, row.parent_id, row.siblings, parts, _metadata(row, conversation))
 
 
-def _context(stored: Any) -> StoredContext | None:
-    """None where nothing was read: of a message that was imported, or that another app has written."""
-    try:
-        context = msgspec.convert(stored, StoredContext)
-    except msgspec.ValidationError:
-        return None
-    return context if isinstance(stored, dict) and "receipt" in stored else None
-
-
-def _metadata(row: _Row, conversation: str, context: StoredContext | None) -> dict[str, Any]:
+def _metadata(row: _Row, conversation: str) -> dict[str, Any]:
     """As the stream tells it, and beside that how it ended and when it was said."""
     told: dict[str, Any] = {"conversation_id": conversation, "created_at": row.said_at, "status": row.status}
     if row.deleted:
@@ -129,14 +117,6 @@ def _metadata(row: _Row, conversation: str, context: StoredContext | None) -> di
     if row.feedback is not None:
         told["feedback"] = row.feedback
     if row.status == "failed":
-        slug, detail = _problem(row.context)
+        slug, detail = problem_of(row.context)
         told["problem"] = {"type": f"/problems/{slug}", "detail": detail}
     return told
-
-
-def _problem(stored: Any) -> tuple[str, str]:
-    """What a failed turn was told, however much of its context there is."""
-    found = stored.get("problem") if isinstance(stored, dict) else None
-    if isinstance(found, list) and len(found) == 2:
-        return str(found[0]), str(found[1])
-    return "model-unavailable", "No answer came."

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from coach.chat.ledger import KEY_LIFETIME
+from coach.chat.repeats import KEY_LIFETIME
 from coach.chat.schemas import Caller, ChatRequest, Feature, valid_key
 from coach.database.pool import Database
 from coach.openai_api import repository

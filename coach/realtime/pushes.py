@@ -17,7 +17,7 @@ import structlog
 from msgspec import Struct
 from psycopg.types.json import Jsonb
 
-from coach.chat.events import QuotaTold
+from coach.chat.events import Quota
 from coach.chat.quota import warning
 from coach.database.listening import Listener
 from coach.database.pool import Database, Transaction
@@ -101,7 +101,7 @@ class Pushes:
         """``push`` for whoever cannot wait; a push that is lost is only told."""
         self._sending.start(self.push(user_id, frame), kind=str(frame.get("type")))
 
-    def quota_taken(self, user_id: UUID, quota: QuotaTold) -> None:
+    def quota_taken(self, user_id: UUID, quota: Quota) -> None:
         """After a turn: where its unit was the one that reached 80, 95 or 100 percent."""
         if quota.warning is not None and quota.warning != warning(quota.used - 1, quota.limit):
             self.push_soon(

@@ -8,17 +8,30 @@ from time import perf_counter
 from typing import NamedTuple
 from uuid import UUID
 
+import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from coach.database.pool import Database
+from coach.database.queries import load
 from coach.errors import EmbedderUnavailable
 from coach.retrieval.base import Context, Domain, Embedder, Receipt, Source, Vector, Withheld
 from coach.retrieval.search import Searcher, sources_in
 from coach.retrieval.state import Facts, Person, asking_facts, facts_in
 
+_sql = load("retrieval")
+_log = structlog.get_logger(__name__)
+
+
+class Question(Struct, frozen=True):
+    """A question and its vector. Without one the words decide alone, and ``unembedded`` says why there is none."""
+
+    text: str
+    vector: Vector | None = None
+    unembedded: str = "embedder-unavailable"
+
 
 class _How(Struct, frozen=True):
-    question: str
     limit: int
     domains: Collection[Domain] | None
     exclude: Collection[UUID]
@@ -34,8 +47,7 @@ class _Read(NamedTuple):
 class Looked(Struct, frozen=True):
     """What was found for a question, best first, before it is known which messages the prompt shows anyway."""
 
-    question: str
-    vector: Vector | None
+    question: Question
     found: Sequence[Source]
     facts: Facts
     took_ms: int
@@ -47,7 +59,7 @@ class Looked(Struct, frozen=True):
         sources = self._besides(shown)[:limit]
         receipt = Receipt(
             used=(*(source.source_id for source in sources), *(["state"] if state else [])),
-            withheld=tuple(withheld(self.facts.person, self.vector)),
+            withheld=tuple(withheld(self.facts.person, self.question)),
             stale=self.facts.stale - len(self.facts.waiting.intersection(shown)),
             retrieval_ms=self.took_ms,
         )
@@ -70,12 +82,29 @@ class Retriever:
         self._embedder, self._build = embedder, build
         self._searcher = Searcher(embedder)
 
+    async def question(self, text: str, *, may_embed: bool) -> Question:
+        """``text`` with its vector, where it may reach the embedder and the embedder answers."""
+        if not may_embed:
+            return Question(text, unembedded="incognito")
+        try:
+            return Question(text, await self._embedder.embed_query(text))
+        except EmbedderUnavailable as error:
+            _log.warning("question_not_embedded", error=type(error).__name__)
+            return Question(text)
+
+    async def consented_question(self, db: Database, user_id: UUID, text: str) -> Question:
+        """The same for callers who do not know the user's consents yet.
+
+        :raises DatabaseUnavailable: what nobody can read nobody has consented to.
+        """
+        (((has_consented,),),) = await db.once(user_id, _sql.has_consented.statement(user_id=user_id))
+        return await self.question(text, may_embed=has_consented)
+
     async def combined_context(
         self,
         db: Database,
         user_id: UUID,
-        question: str,
-        vector: Vector | None,
+        question: Question,
         *,
         limit: int = 8,
         domains: Collection[Domain] | None = None,
@@ -85,16 +114,14 @@ class Retriever:
     ) -> Context:
         """Sources, live facts as of ``now``, and what was read, what was not and why.
 
-        ``vector`` is the question's; ``None`` where the embedder was away, then the words decide alone. During a
-        change of model it may be of another one than serves this user: then the question is embedded once more.
-        ``exclude`` names messages that the prompt shows anyway. The same question asked before answers nothing, and is
-        found only by who ``has_echoes``, such as a search for a message by its words.
+        During a change of model the question's vector may be of another one than serves this user: then it is embedded
+        once more. ``exclude`` names messages that the prompt shows anyway. The same question asked before answers
+        nothing, and is found only by who ``has_echoes``, such as a search for a message by its words.
         """
         looked = await self.look(
             db,
             user_id,
             question,
-            vector,
             limit=limit,
             domains=domains,
             exclude=exclude,
@@ -107,8 +134,7 @@ class Retriever:
         self,
         db: Database,
         user_id: UUID,
-        question: str,
-        vector: Vector | None,
+        question: Question,
         *,
         limit: int,
         domains: Collection[Domain] | None = None,
@@ -118,15 +144,15 @@ class Retriever:
     ) -> Looked:
         """The same for callers who do not know yet what the prompt shows: ask for as many more as it may be."""
         started = perf_counter()
-        how = _How(question, limit, domains, exclude, now or datetime.now(UTC), has_echoes)
+        how = _How(limit, domains, exclude, now or datetime.now(UTC), has_echoes)
         model = self._embedder.model
         # Once more where another model serves: in peace never, and after a switch that came in between.
-        while isinstance(read := await self._read(db, user_id, model, vector, how), str):
-            model, vector = read, await self._embedded_by(read, question)
+        while isinstance(read := await self._read(db, user_id, model, question, how), str):
+            model, question = read, await self._embedded_by(read, question)
         took = round((perf_counter() - started) * 1000)
-        return Looked(question, vector, read.found, read.facts, took, len(read.found) == limit)
+        return Looked(question, read.found, read.facts, took, len(read.found) == limit)
 
-    async def _read(self, db: Database, user_id: UUID, model: str, vector: Vector | None, how: _How) -> str | _Read:
+    async def _read(self, db: Database, user_id: UUID, model: str, question: Question, how: _How) -> str | _Read:
         """What one snapshot holds; or, where the user is served from another model than ``model``, its name.
 
         The whole transaction is one round trip, beginning and end included.
@@ -134,8 +160,8 @@ class Retriever:
 
         search = self._searcher.asking(
             user_id,
-            how.question,
-            vector,
+            question.text,
+            question.vector,
             limit=how.limit,
             domains=how.domains,
             exclude=how.exclude,
@@ -147,22 +173,26 @@ class Retriever:
         serving = facts.person.serving_model or self._embedder.model
         return serving if serving != model else _Read(sources_in(found), facts)
 
-    async def _embedded_by(self, model: str, question: str) -> Vector | None:
-        """None where that model cannot be asked any more: until the switch the words decide alone."""
-        embedder = self._build(model)
+    async def _embedded_by(self, model: str, question: Question) -> Question:
+        """Without a vector where that model cannot be asked any more: until the switch the words decide alone.
+
+        What has no vector gets none here either: it may be one that must not reach an embedder.
+        """
+        embedder = None if question.vector is None else self._build(model)
         try:
-            return None if embedder is None else await embedder.embed_query(question)
+            vector = None if embedder is None else await embedder.embed_query(question.text)
         except EmbedderUnavailable:
-            return None
+            vector = None
+        return replace(question, vector=vector)
 
 
-def withheld(person: Person, vector: Vector | None) -> Iterator[Withheld]:
+def withheld(person: Person, question: Question) -> Iterator[Withheld]:
     """What was kept out, by the name of the consent that does it; and a fault that narrowed the search."""
     if not person.record_rag_snippets:
         yield Withheld("memory", "record_rag_snippets")
         yield Withheld("life_data", "record_rag_snippets")
-    elif vector is None:
-        yield Withheld("vectors", "embedder-unavailable")
+    elif question.vector is None:
+        yield Withheld("vectors", question.unembedded)
     if not person.track_pillar_metrics:
         yield Withheld("pillar_metrics", "track_pillar_metrics")
     if not person.track_flow_states:

@@ -5,20 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-import structlog
 from litestar import Router, get
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter, SkipValidation
+from litestar.params import QueryParameter
 from msgspec import UNSET, Struct, UnsetType
 
 from coach.database.pool import Database
-from coach.errors import EmbedderUnavailable, InvalidInput
+from coach.errors import InvalidInput
 from coach.identity.guards import CurrentUser
-from coach.retrieval.base import Domain, Embedder, Receipt, Source, Vector
+from coach.retrieval.base import Domain, Receipt, Source
 from coach.retrieval.context import Retriever
 from coach.values.text import shorten
-
-log = structlog.get_logger(__name__)
 
 SNIPPET = 1_000
 MAX_QUESTION = 2_000
@@ -48,19 +45,16 @@ async def search(
     *,
     user_id: CurrentUser,
     db: NamedDependency[Database],
-    embedder: NamedDependency[SkipValidation[Embedder]],
     retriever: NamedDependency[Retriever],
     q: Annotated[str, QueryParameter(description="The question, up to 2,000 characters.")],
     domain: Annotated[Domain | None, QueryParameter(description="Only rows of this kind.")] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 10,
 ) -> SearchResult:
     """By meaning and by words, over life data and past conversations."""
-    question = _question(q)
     context = await retriever.combined_context(
         db,
         user_id,
-        question,
-        await _vector(embedder, question),
+        await retriever.consented_question(db, user_id, _question(q)),
         limit=limit,
         domains=None if domain is None else frozenset((domain,)),
         has_echoes=True,
@@ -72,15 +66,6 @@ def _question(q: str) -> str:
     if not q.strip() or len(q) > MAX_QUESTION:
         raise InvalidInput("q", f"must have 1 to {MAX_QUESTION:,} characters.")
     return q
-
-
-async def _vector(embedder: Embedder, question: str) -> Vector | None:
-    """None where the embedder is away: then the words decide alone, and the receipt says so."""
-    try:
-        return await embedder.embed_query(question)
-    except EmbedderUnavailable as error:
-        log.warning("question_not_embedded", error=type(error).__name__)
-        return None
 
 
 def _found(source: Source) -> Found:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from coach.chat.ledger import Opened
+from coach.chat.opened import Opened
 from coach.chat.turns import Reader, Turns
 from coach.database.pool import Database
 from coach.database.queries import load

@@ -1,24 +1,30 @@
--- name: monthly_limit_of(user_id, default_limit)^
+-- name: monthly_limit_of(user_id, default_limit)$
 -- For showing the quota. Primary keys.
 select coalesce(l.monthly_limit, :default_limit::integer)
 from (select :user_id::uuid as user_id) u
 left join coach.ai_limits l on l.user_id = u.user_id;
 
 -- name: opening(user_id, default_limit, client_id)^
--- A turn's first look: the limit, the clock, the conversation if there is one, and its running session. Unique keys.
+-- A turn's first look: limit, clock, consent, the conversation if there is one, and its running session. Unique keys.
 select
-    coalesce(l.monthly_limit, :default_limit::integer), coalesce(p.timezone, 'UTC'), c.id, c.current_message_id,
+    coalesce(l.monthly_limit, :default_limit::integer) as monthly_limit,
+    coalesce(p.timezone, 'UTC') as timezone,
+    coalesce(a.record_rag_snippets, true) as has_consented,
+    c.id as conversation_id,
+    c.current_message_id as leaf_id,
+    coalesce(c.incognito, false) as is_incognito,
     (
         select array[s.id::text, s.kind, s.stage]
         from coaching_sessions s
         where s.user_id = c.user_id and s.conversation_id = c.id and s.ended_at is null
-    )
+    ) as session
 from (select :user_id::uuid as user_id) u
 left join coach.ai_limits l on l.user_id = u.user_id
 left join user_profiles p on p.id = u.user_id
+left join user_analytics_preferences a on a.user_id = u.user_id
 left join conversations c on c.user_id = u.user_id and c.client_id = :client_id;
 
--- name: reserve_quota(user_id, month, monthly_limit)^
+-- name: reserve_quota(user_id, month, monthly_limit)$
 -- Takes one unit, or returns no row where none is left. One statement: two servers cannot both take the last one.
 insert into ai_quota_months as q (user_id, month, used, reserved)
 select :user_id, :month, 0, 1
@@ -26,15 +32,15 @@ where :monthly_limit::integer > 0
 on conflict (user_id, month) do update
 set reserved = q.reserved + 1
 where q.used + q.reserved < :monthly_limit::integer
-returning used + reserved;
+returning used + reserved as taken;
 
--- name: quota_month(user_id, month)^
+-- name: quota_month(user_id, month)$
 -- For showing, and for a refusal's figures. Primary key.
-select used, reserved
+select used + reserved as taken
 from ai_quota_months
 where user_id = :user_id and month = :month;
 
--- name: lock_quota_month(user_id, month)^
+-- name: lock_quota_month(user_id, month)$
 -- Housekeeping begins here, as a turn's end does: quota month, conversation, messages, interaction is the lock order.
 select used, warned
 from coach.hold_person(:user_id)
@@ -60,7 +66,7 @@ insert into conversations as c (user_id, id, client_id, title, feature_type, inc
 values (:user_id, :id, :client_id, :title, :feature, :incognito, :now, :now)
 on conflict (user_id, client_id) do update
 set updated_at = excluded.updated_at
-returning id, current_message_id, incognito, xmax = 0;
+returning id, current_message_id as leaf_id, incognito as is_incognito, xmax = 0 as is_new;
 
 -- name: revisions_of(user_id, conversation_id, client_id)
 -- A message and its edited siblings, newest first. Unique (user_id, conversation_id, client_id), then the revision index.
@@ -69,7 +75,7 @@ with hit as (
     from ai_conversation_memory
     where user_id = :user_id and conversation_id = :conversation_id and client_id = :client_id
 )
-select m.id, m.client_id, m.parent_id, m.message_role, m.message_content, hit.root
+select m.id, m.client_id as key, m.parent_id, m.message_role as role, m.message_content as content, hit.root
 from hit
 join ai_conversation_memory m
     on m.user_id = :user_id and (m.id = hit.root or m.revision_of = hit.root)
@@ -77,7 +83,7 @@ order by m.created_at desc, m.id desc;
 
 -- name: latest_answer(user_id, question_id)^
 -- The newest answer to a question. Index (user_id, parent_id).
-select id, client_id, status, context_window ->> 'trigger'
+select id, status, context_window ->> 'trigger' as trigger
 from ai_conversation_memory
 where user_id = :user_id and parent_id = :question_id and message_role = 'assistant'
 order by created_at desc, id desc
@@ -85,11 +91,11 @@ limit 1;
 
 -- name: answer_by_id(user_id, id)^
 -- Where an idempotency key leads. Primary key.
-select id, client_id, status, context_window ->> 'trigger', parent_id
+select id, client_id as key, status, parent_id
 from ai_conversation_memory
 where user_id = :user_id and id = :id;
 
--- name: last_known_answer(user_id, conversation_id, client_ids)^
+-- name: last_known_answer(user_id, conversation_id, client_ids)$
 -- The last of the assistant messages that a client holds and we know. Unique (user_id, conversation_id, client_id).
 select m.id
 from unnest(:client_ids::text[]) with ordinality as held (client_id, position)
@@ -101,10 +107,9 @@ limit 1;
 
 -- name: running_answers(user_id, conversation_id)
 -- Turns of this conversation that have not ended. Partial index on status.
-select m.id, m.parent_id, m.context_window ->> 'trigger', coalesce(c.heartbeat, m.created_at)
-from ai_conversation_memory m
-left join turn_checkpoints c on c.user_id = m.user_id and c.message_id = m.id
-where m.user_id = :user_id and m.conversation_id = :conversation_id and m.status = 'streaming';
+select id
+from ai_conversation_memory
+where user_id = :user_id and conversation_id = :conversation_id and status = 'streaming';
 
 -- name: checkpoint(user_ids, message_ids, contents, contexts, now)$
 -- Twice a second, all turns that run in a process. Returns those that somebody asked to stop, or that have no row.
@@ -126,14 +131,20 @@ returning c.message_id;
 
 -- name: idempotent(user_id, key, since)^
 -- What an Idempotency-Key has led to. Primary key.
-select request_hash, conversation_id, message_id
+select request_hash as fingerprint, message_id as answer_id
 from idempotency_keys
 where user_id = :user_id and key = :key and created_at > :since;
 
 -- name: orphan(user_id, message_id, dead_since)^
 -- A turn whose process died: its text so far, for whoever closes it. Primary keys, index (user_id, message_id).
 select
-    c.content, c.context, m.conversation_id, i.id, i.quota_month, (i.feature_details ->> 'quota_limit')::integer, m.model_used
+    c.content as text,
+    c.context,
+    m.conversation_id,
+    i.id as interaction_id,
+    i.quota_month as month,
+    (i.feature_details ->> 'quota_limit')::integer as monthly_limit,
+    m.model_used as model
 from turn_checkpoints c
 join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.message_id
 join ai_interactions i on i.user_id = c.user_id and i.message_id = c.message_id
@@ -151,7 +162,7 @@ with recursive branch as (
     join ai_conversation_memory m on m.user_id = :user_id and m.id = b.parent_id
     where b.step < :depth::integer
 )
-select id, message_role, message_content
+select id, message_role as role, message_content as text
 from branch
 where step > 0 and not deleted and message_content <> ''
 order by step;
@@ -159,11 +170,22 @@ order by step;
 -- name: stored_turn(user_id, answer_id)^
 -- A turn as it stands, running or ended, for replaying it.
 select
-    a.client_id, v.client_id, q.client_id, a.status, a.finish_reason, a.context_window, a.updated_at,
-    case when a.status = 'streaming' then coalesce(c.content, '') else a.message_content end,
-    c.context, coalesce(c.heartbeat, a.created_at),
-    i.id, i.model, i.feature_details, i.error_message, i.input_tokens, i.output_tokens, i.first_token_ms,
-    i.processing_time_ms
+    a.client_id as answer_key,
+    v.client_id as conversation_key,
+    q.client_id as question_key,
+    a.status,
+    a.finish_reason,
+    case when a.status = 'streaming' then c.context else a.context_window end as context,
+    case when a.status = 'streaming' then coalesce(c.content, '') else a.message_content end as text,
+    coalesce(c.heartbeat, a.created_at) as heartbeat,
+    i.id as interaction_id,
+    i.model,
+    i.feature_details ->> 'prompt' as prompt,
+    i.error_message as error,
+    i.input_tokens,
+    i.output_tokens,
+    i.first_token_ms,
+    i.processing_time_ms as processing_ms
 from ai_conversation_memory a
 join conversations v on v.user_id = a.user_id and v.id = a.conversation_id
 join ai_conversation_memory q on q.user_id = a.user_id and q.id = a.parent_id
@@ -171,7 +193,7 @@ left join turn_checkpoints c on c.user_id = a.user_id and c.message_id = a.id
 left join ai_interactions i on i.user_id = a.user_id and i.message_id = a.id
 where a.user_id = :user_id and a.id = :answer_id;
 
--- name: resumable_answer(user_id, client_id, ended_since)^
+-- name: resumable_answer(user_id, client_id, ended_since)$
 -- The running turn of a conversation, else the one that ended last, if not long ago.
 select a.id
 from conversations v

@@ -5,6 +5,10 @@ from search_combined_context(
     :user_id, :question, :embedding, :model, :domains::text[], :limit::integer, :exclude::uuid[], :echo::text
 );
 
+-- name: has_consented(user_id)$
+-- Before a search's question may reach the embedder. Primary key.
+select coalesce((select record_rag_snippets from user_analytics_preferences where user_id = :user_id), true);
+
 -- name: remember_conversation(user_id, client_id, title, created_at)$
 -- Import: the same conversation keeps its row. Unique (user_id, client_id).
 insert into conversations as c (user_id, client_id, title, title_origin, created_at, updated_at)

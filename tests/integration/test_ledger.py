@@ -9,14 +9,19 @@ from uuid import UUID
 
 import pytest
 
-from coach.chat.ledger import Ledger, Opened
+from coach.chat.choice import Choices
+from coach.chat.ledger import Ledger
 from coach.chat.meaning import Busy, Replay
+from coach.chat.opened import Opened
+from coach.chat.prompt import Prompts
 from coach.chat.schemas import ChatRequest
 from coach.chat.settling import Ending, close, close_orphan
 from coach.database.pool import Database
 from coach.errors import Conflict, QuotaExhausted
+from coach.models.offline import OfflineModel
 
 NOW = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
+CHOICES = Choices({"offline": OfflineModel()}, Prompts())
 
 
 class Desk:
@@ -30,7 +35,8 @@ class Desk:
     async def ask(self, message_id: str | None, text: str = "How am I doing?", **more: Any) -> Opened | Replay | Busy:
         self.now += timedelta(seconds=1)
         request = ChatRequest(**{"conversation_id": "c1", "message_id": message_id, "text": text} | more)
-        return await self.ledger.open(self.user, request, model="offline", prompt="goal_coaching@1", now=self.now)
+        async with self.ledger.opening(self.user, request, self.now) as opening:
+            return await opening.begin(CHOICES.choose(request), CHOICES)
 
     async def opens(self, message_id: str | None, text: str = "How am I doing?", **more: Any) -> Opened:
         turn = await self.ask(message_id, text, **more)

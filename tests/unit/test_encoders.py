@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from coach.chat.collected import collect
 from coach.chat.encoders import sse
-from coach.chat.events import ContextRead, Failed, Finished, Interrupted, QuotaTold, SourceFound, Started, TextDelta
+from coach.chat.events import ContextRead, Failed, Finished, Interrupted, Quota, SourceFound, Started, TextDelta
 from coach.chat.log import EventLog
 from coach.errors import DatabaseUnavailable
 from coach.models.base import Usage
@@ -21,7 +21,7 @@ from coach.values.text import shorten
 
 WHEN = datetime(2026, 11, 23, 20, 31, tzinfo=UTC)
 STARTED = Started("a1", "c1", "m1", "i1", "offline", "goal_coaching@1")
-QUOTA = QuotaTold(250, 200, 50, datetime(2026, 12, 1, tzinfo=UTC), 80)
+QUOTA = Quota(250, 200, 50, datetime(2026, 12, 1, tzinfo=UTC), 80)
 CONTEXT = ContextRead(Receipt(("task:t1",), (Withheld("conversation", "record_rag_snippets"),), 2, 9))
 SOURCE = SourceFound(Source("task:t1", "task", "t1", "Book the MRI", "Book the knee MRI " * 20, 0.91234, WHEN))
 MEMORY = SourceFound(Source("conversation:r1", "conversation", "r1", "Knee", "It hurts", 0.5, WHEN, "c0", "m0"))
@@ -258,18 +258,18 @@ def test_a_snippet_is_never_longer_than_allowed(text, limit):
 async def test_the_whole_turn_as_one_object():
     turn = await collect(batches(WHOLE))
 
-    assert turn.message.parts[-1] == {"type": "text", "text": "Book it [1].", "state": "done"}
-    assert len(turn.sources) == 2
-    assert turn.quota.remaining == 50
-    assert turn.context == CONTEXT.receipt
-    assert turn.usage["total_tokens"] == 12
+    assert turn["message"].parts[-1] == {"type": "text", "text": "Book it [1].", "state": "done"}
+    assert len(turn["sources"]) == 2
+    assert turn["quota"].remaining == 50
+    assert turn["context"] == CONTEXT.receipt
+    assert turn["usage"]["total_tokens"] == 12
 
 
 async def test_an_interrupted_turn_is_an_answer_and_says_so():
     turn = await collect(batches([STARTED, TextDelta("Boo"), Interrupted("stopped")]))
 
-    assert turn.message.metadata["status"] == "interrupted"
-    assert turn.message.parts[-1]["text"] == "Boo"
+    assert turn["message"].metadata["status"] == "interrupted"
+    assert turn["message"].parts[-1]["text"] == "Boo"
 
 
 async def test_a_failed_turn_is_no_answer():

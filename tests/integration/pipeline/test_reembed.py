@@ -10,7 +10,7 @@ from coach.database.pool import Database
 from coach.errors import EmbedderUnavailable
 from coach.pipeline.worker import Worker
 from coach.retrieval.base import Vector
-from coach.retrieval.context import Retriever
+from coach.retrieval.context import Question, Retriever
 from coach.retrieval.wordllama import WordllamaEmbedder
 from tests.integration.pipeline.conftest import Someone, until
 from tests.integration.pipeline.test_messages import grown_old, says, vectors
@@ -65,13 +65,17 @@ async def test_the_old_model_serves_until_the_new_one_is_complete(
     await changing.work()
 
     assert await models(ann) == {"model-a", "model-b"}
-    found = await Retriever(B, ALL.get).combined_context(db, ann.id, "knee", await B.embed_query("knee"))
+    found = await Retriever(B, ALL.get).combined_context(
+        db, ann.id, await Retriever(B).question("knee", may_embed=True)
+    )
     assert "knee" in found.sources[0].text
     assert found.sources[0].score > 0
     await finished(changing)
     assert await models(ann) == {"model-b"}
     assert len(await ann.remembered()) == 400
-    found = await Retriever(A, ALL.get).combined_context(db, ann.id, "knee", await A.embed_query("knee"))
+    found = await Retriever(A, ALL.get).combined_context(
+        db, ann.id, await Retriever(A).question("knee", may_embed=True)
+    )
     assert "knee" in found.sources[0].text
 
 
@@ -81,7 +85,7 @@ async def test_a_server_that_cannot_ask_the_old_model_answers_by_words(
     await ann.adds_task("Rest the knee")
     await finished(Worker(worker_db, A))
 
-    found = await Retriever(B).combined_context(db, ann.id, "knee", await B.embed_query("knee"))
+    found = await Retriever(B).combined_context(db, ann.id, Question("knee", await B.embed_query("knee")))
 
     assert [source.title for source in found.sources] == ["Rest the knee"]
 
@@ -128,7 +132,7 @@ async def test_two_changes_under_load_mix_nothing_and_lose_nothing(
         while not over.is_set():
             retriever = retrievers[count % 3]
             vector = await retriever._embedder.embed_query("Task 77")
-            found = await retriever.combined_context(db, ann.id, "Task 77", vector, limit=3)
+            found = await retriever.combined_context(db, ann.id, Question("Task 77", vector), limit=3)
             # Of mixed models the exact words would not come first: the vectors of one are the others' upside down.
             assert found.sources[0].title == "Task 77"
             count += 1

@@ -9,10 +9,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from coach.chat.events import QuotaTold
-from coach.chat.ledger import Opened, Reservation
+from coach.chat.choice import Choice
+from coach.chat.events import Quota
 from coach.chat.memory import MessageMemory
+from coach.chat.opened import Opened, Reservation
+from coach.chat.prompt import Prompts
 from coach.database.pool import Database
+from coach.models.offline import OfflineModel
 from coach.pipeline.reembed import Reembedding
 from coach.pipeline.worker import Worker
 from tests.integration.pipeline.conftest import Someone
@@ -35,17 +38,16 @@ async def turn_of(person: Someone, question: str, answer: str) -> Opened:
     asked, answered, now = await says(person, question), await says(person, answer), datetime.now(UTC)
     return Opened(
         reservation=Reservation(person.id, uuid4(), answered, uuid4(), date(2026, 11, 1), 150),
+        choice=Choice("offline", OfflineModel(), Prompts()["goal_coaching"], 1_000),
         conversation_key="c",
         question_id=asked,
         question_key="q",
         answer_key="a",
         feature="goal_coaching",
-        model="stub",
-        prompt="v1",
         text=question,
-        quota=QuotaTold(150, 1, 149, now),
+        quota=Quota(150, 1, 149, now),
         timezone=ZoneInfo("UTC"),
-        incognito=False,
+        may_embed=True,
         started=now,
     )
 

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 
 from coach.database.pool import Database
 from coach.retrieval.base import DIMENSIONS, Context, Source, Vector, halfvec
-from coach.retrieval.context import Retriever
+from coach.retrieval.context import Question, Retriever
 from coach.retrieval.memory import PastConversation, PastMessage, remember
 from coach.retrieval.search import Searcher
 from coach.retrieval.wordllama import WordllamaEmbedder
@@ -89,7 +89,9 @@ class Person:
 
     async def context(self, question: str = "How am I doing?", *, embedded: bool = True, **more: Any) -> Context:
         vector = await EMBEDDER.embed_query(question) if embedded else None
-        return await Retriever(EMBEDDER).combined_context(self.db, self.id, question, vector, **{"now": NOW} | more)
+        return await Retriever(EMBEDDER).combined_context(
+            self.db, self.id, Question(question, vector), **{"now": NOW} | more
+        )
 
     async def consents(self, **consents: bool) -> None:
         for name, given in consents.items():

@@ -59,7 +59,7 @@ class Coach:
     async def settled(self) -> None:
         """Until nothing of any turn runs any more."""
         deadline = monotonic() + 20
-        while (self.turns.running or self.turns._tasks) and monotonic() < deadline:  # noqa: ASYNC110 - they set no event
+        while (self.turns.running or len(self.turns._tasks)) and monotonic() < deadline:  # noqa: ASYNC110 - they set no event
             await asyncio.sleep(0.02)
         assert self.turns.running == 0
         assert await self.rows("select 1 from turn_checkpoints where user_id = %(user)s") == []

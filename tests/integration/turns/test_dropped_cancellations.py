@@ -11,7 +11,7 @@ import pytest
 
 from coach.bench.stub_provider import StubProvider
 from coach.bench.stub_script import Answer
-from coach.chat import checkpoints, turns
+from coach.chat import checkpoints, endings
 from coach.chat.events import Finished, Interrupted
 from coach.database.pool import Database
 from coach.retrieval.context import Looked
@@ -98,14 +98,14 @@ async def test_a_new_message_waits_for_a_turn_whose_ending_is_being_stored(
     coach: Coach, model_stub: StubProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has no time limit any more that a stop could move."""
-    storing, go_on, store = asyncio.Event(), asyncio.Event(), turns.store
+    storing, go_on, store = asyncio.Event(), asyncio.Event(), endings.store
 
     async def store_when_told(*arguments: Any) -> Any:
         storing.set()
         await go_on.wait()
         return await store(*arguments)
 
-    monkeypatch.setattr(turns, "store", store_when_told)
+    monkeypatch.setattr(endings, "store", store_when_told)
     model_stub.will(Answer(tokens=3), Answer(text="Second."))
     first = await coach.begin("u1")
     await storing.wait()

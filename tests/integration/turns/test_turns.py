@@ -12,7 +12,9 @@ from pydantic import SecretStr
 from coach.bench.stub_provider import StubProvider
 from coach.bench.stub_script import Answer, ErrorEvent, Garbage, Raw, Stall, Status
 from coach.chat import turns
+from coach.chat.choice import Choices
 from coach.chat.events import Event, Failed, Finished, Interrupted, SourceFound, Started, Terminal, TextDelta
+from coach.chat.prompt import Prompts
 from coach.errors import InvalidInput, QuotaExhausted
 from coach.models.base import Completion, Usage
 from coach.models.openai import OpenAIModel
@@ -215,7 +217,7 @@ class Silent:
 
 
 async def test_a_model_that_says_nothing_is_a_failure_and_costs_nothing(coach: Coach) -> None:
-    coach.turns._models = {"silent": Silent()}
+    coach.turns._runner._choices = Choices({"silent": Silent()}, Prompts())
     events = await coach.ask("m1")
     assert isinstance(events[-1], Failed)
     assert await coach.quota() == (0, 0)

@@ -9,7 +9,7 @@ import pytest
 from litestar import Litestar, get
 from litestar.response import Stream
 
-from coach.chat.events import Failed, Finished, Interrupted, QuotaTold, Started, TextDelta
+from coach.chat.events import Failed, Finished, Interrupted, Quota, Started, TextDelta
 from coach.models.base import Usage
 from coach.openai_api.chunks import Chunks
 from coach.openai_api.response_events import ResponseEvents
@@ -41,7 +41,7 @@ async def test_silence_is_filled_with_comments():
 
 
 async def test_a_batch_is_one_write_and_what_says_nothing_is_none():
-    quota = QuotaTold(1, 1, 0, None)
+    quota = Quota(1, 1, 0, None)
 
     data = await sent(reading([STARTED, TextDelta("a"), TextDelta("b")], [quota], [TextDelta("c"), FINISHED]))
 

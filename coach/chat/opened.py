@@ -1,0 +1,68 @@
+"""A turn that may run: what its rows are, and what was read when it opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from coach.chat.choice import Choice
+from coach.chat.events import Quota
+from coach.models.base import Role
+from coach.stages.stages import Standing
+
+
+class Reservation(Struct, frozen=True):
+    """The rows of a turn that has begun, and the unit it holds: what ending it needs to know."""
+
+    user_id: UUID
+    conversation_id: UUID
+    answer_id: UUID
+    interaction_id: UUID
+    month: date
+    limit: int
+
+
+class PastMessage(Struct, frozen=True):
+    """A message of the branch that leads to the question."""
+
+    id: UUID
+    role: Role
+    text: str
+
+
+class Opened(Struct, frozen=True):
+    """A turn whose question is stored and whose unit is reserved. Keys are ids on the wire.
+
+    ``may_embed`` says whether its texts may reach the embedder. ``history`` is newest first.
+    """
+
+    reservation: Reservation
+    choice: Choice
+    conversation_key: str
+    question_id: UUID
+    question_key: str
+    answer_key: str
+    feature: str
+    text: str
+    quota: Quota
+    timezone: ZoneInfo
+    may_embed: bool
+    started: datetime
+    session: Standing | None = None
+    history: Sequence[PastMessage] = ()
+
+    @property
+    def user_id(self) -> UUID:
+        return self.reservation.user_id
+
+    @property
+    def conversation_id(self) -> UUID:
+        return self.reservation.conversation_id
+
+    @property
+    def answer_id(self) -> UUID:
+        return self.reservation.answer_id

@@ -1,0 +1,217 @@
+"""What a turn writes when it begins, in one transaction. How it ends is in ``chat/settling.py``.
+
+Both lock in one order: quota month, conversation, messages, interaction. Two orders deadlocked 137 of 160 transactions
+in a trial.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct, structs
+from psycopg.types.json import Jsonb
+
+from coach.chat import quota, repeats
+from coach.chat.choice import Choice, Choices
+from coach.chat.meaning import Answer, Ask, Busy, Meaning, Replay, interpret
+from coach.chat.opened import Opened, PastMessage, Reservation
+from coach.chat.schemas import ChatRequest
+from coach.database.pool import Transaction
+from coach.database.queries import load
+from coach.database.round_trips import COMMIT, Statement, together
+from coach.stages.stages import Standing
+from coach.stages.steps import apply
+
+_sql = load("chat")
+
+HISTORY_DEPTH = 40
+"""Messages of a conversation that a prompt can show, where they find room."""
+
+OWNER = f"{socket.gethostname()}:{os.getpid()}"
+
+
+class FirstLook(Struct, frozen=True):
+    """One row of ``opening``: what is known of user and conversation before anything is locked."""
+
+    monthly_limit: int
+    timezone: str
+    has_consented: bool
+    conversation_id: UUID | None
+    leaf_id: UUID | None
+    is_incognito: bool
+    session: list[Any] | None
+
+
+class Conversation(Struct, frozen=True):
+    """The conversation's row, made or locked."""
+
+    id: UUID
+    leaf_id: UUID | None
+    is_incognito: bool
+    is_new: bool
+
+
+class Opening:
+    """A turn's first transaction, once its first look has been answered."""
+
+    def __init__(self, tx: Transaction, user_id: UUID, request: ChatRequest, seen: FirstLook, now: datetime) -> None:
+        self._tx, self._user_id, self._request = tx, user_id, request
+        self._seen, self._now = seen, now
+
+    @property
+    def may_embed(self) -> bool:
+        """Whether the question may reach the embedder."""
+        return self._seen.has_consented and not (self._seen.is_incognito or self._request.incognito)
+
+    async def begin(self, choice: Choice, choices: Choices) -> Opened | Replay | Busy:
+        """Store the question and reserve its unit, or say which answer to show instead.
+
+        ``choice`` is the request's; ``choices`` give that of a session's persona.
+
+        :raises QuotaExhausted: before anything is stored.
+        :raises Conflict: the message id or the idempotency key stands for something else.
+        """
+        meaning = await self._meaning(self._seen.conversation_id, self._seen.leaf_id)
+        if isinstance(meaning, Replay):
+            return meaning
+        taken, conversation = await self._reserve()
+        # Asked again under the lock: of twenty equal requests one opens, the others find its answer.
+        is_new = conversation.is_new and not self._request.idempotency_key
+        again = meaning if is_new else await self._meaning(conversation.id, conversation.leaf_id)
+        is_alone = is_new or self._request.caller is not None or isinstance(again, Replay)
+        running = [] if is_alone else await self._running(conversation.id)
+        if isinstance(again, Replay) or running:
+            await self._tx.rollback()
+            return again if isinstance(again, Replay) else Busy(running[0])
+        session = await self._session(again, conversation.id)
+        if session is not None:
+            choice = choices.choose(self._request, session.prompt)
+        return await self._store(self._turn(again, conversation, taken, choice, session), again)
+
+    async def _reserve(self) -> tuple[int, Conversation]:
+        limit = self._seen.monthly_limit
+        taken, (conversation,) = await together(
+            self._tx, quota.reservation(self._user_id, limit, self._now), self._asking_conversation()
+        )
+        if not taken:
+            raise await quota.exhausted(self._tx, self._user_id, limit, self._now)
+        return taken[0][0], conversation
+
+    async def _meaning(self, conversation_id: UUID | None, leaf_id: UUID | None) -> Meaning:
+        """No id: there is no conversation yet."""
+        if found := await repeats.find(self._tx, self._user_id, self._request, self._now):
+            return found
+        if conversation_id is None:
+            return Ask(None)
+        return await interpret(self._tx, self._user_id, self._request, conversation_id, leaf_id)
+
+    async def _running(self, conversation_id: UUID) -> list[UUID]:
+        return await _sql.running_answers.values(self._tx, user_id=self._user_id, conversation_id=conversation_id)
+
+    async def _session(self, meaning: Ask | Answer, conversation_id: UUID) -> Standing | None:
+        """Where the conversation's coaching session stands in this turn; a caller's turns belong to none.
+
+        In the turn's own transaction: a turn that is refused takes no step, and a repeat takes none twice.
+        """
+        request, running = self._request, self._seen.session
+        if request.caller is not None:
+            return None
+        if request.session is not None:
+            key = meaning.question_key if isinstance(meaning, Answer) else request.message_id
+            return await apply(self._tx, self._user_id, conversation_id, request.session, key, self._now)
+        return None if running is None else Standing(UUID(running[0]), running[1], running[2])
+
+    def _turn(
+        self, meaning: Ask | Answer, conversation: Conversation, taken: int, choice: Choice, session: Standing | None
+    ) -> Opened:
+        limit, month = self._seen.monthly_limit, quota.month_of(self._now)
+        return Opened(
+            reservation=Reservation(self._user_id, conversation.id, uuid4(), uuid4(), month, limit),
+            choice=choice,
+            conversation_key=self._request.conversation_id,
+            question_id=meaning.question_id if isinstance(meaning, Answer) else uuid4(),
+            question_key=meaning.question_key if isinstance(meaning, Answer) else _question_key(self._request, meaning),
+            answer_key=_new_key(),
+            feature=self._request.feature,
+            text=self._request.text,
+            quota=quota.told(taken, limit, month),
+            timezone=ZoneInfo(self._seen.timezone),
+            may_embed=self.may_embed and not conversation.is_incognito,
+            started=self._now,
+            session=session,
+        )
+
+    async def _store(self, turn: Opened, meaning: Ask | Answer) -> Opened:
+        begun = self._beginning(turn, meaning)
+        if meaning.parent_id is None:
+            await together(self._tx, begun, COMMIT)
+            return turn
+        history = _sql.history.statement(
+            PastMessage, user_id=turn.user_id, question_id=turn.question_id, depth=HISTORY_DEPTH
+        )
+        _, past, _ = await together(self._tx, begun, history, COMMIT)
+        return structs.replace(turn, history=past)
+
+    def _asking_conversation(self) -> Statement:
+        return _sql.open_conversation.statement(
+            Conversation,
+            user_id=self._user_id,
+            id=uuid4(),
+            client_id=self._request.conversation_id,
+            title=beginning_of(self._request.text),
+            feature=self._request.feature,
+            incognito=self._request.incognito,
+            now=self._now,
+        )
+
+    def _beginning(self, turn: Opened, meaning: Ask | Answer) -> Statement:
+        request, new = self._request, meaning if isinstance(meaning, Ask) else None
+        label = turn.choice.template.label
+        details = {
+            "conversation": turn.conversation_key,
+            "prompt": label,
+            "trigger": request.trigger,
+            "quota_limit": turn.reservation.limit,
+        }
+        return _sql.begin_turn.statement(
+            user_id=turn.user_id,
+            conversation_id=turn.conversation_id,
+            question_id=turn.question_id,
+            question_key=turn.question_key,
+            parent_id=new.parent_id if new else None,
+            revision_of=new.revision_of if new else None,
+            text=turn.text if new else None,
+            answer_id=turn.answer_id,
+            answer_key=turn.answer_key,
+            context=Jsonb({"trigger": request.trigger} | (request.caller.kept if request.caller else {})),
+            model=turn.choice.name,
+            owner=OWNER,
+            interaction_id=turn.reservation.interaction_id,
+            feature=turn.feature,
+            details=Jsonb(details),
+            month=turn.reservation.month,
+            key=request.idempotency_key,
+            request_hash=repeats.fingerprint(request) if request.idempotency_key else None,
+            now=turn.started,
+        )
+
+
+def beginning_of(text: str) -> str:
+    """A conversation's first name: the beginning of its first question, cut at a word."""
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:60].rsplit(" ", 1)[0] + " …"
+
+
+def _new_key() -> str:
+    return f"msg_{uuid4().hex}"
+
+
+def _question_key(request: ChatRequest, meaning: Ask) -> str:
+    """An edit gets an id of the server's, since its own is the first revision's."""
+    edited = meaning.revision_of is not None
+    return _new_key() if edited or request.message_id is None else request.message_id

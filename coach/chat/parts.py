@@ -1,0 +1,99 @@
+"""What a turn tells beside its text. A subclass of ``Part`` is the whole declaration of one kind.
+
+The streams, the replay of a turn, the history of a conversation and the JSON answers read it; nothing else has to know.
+OpenAI's protocols have no place for parts and leave all of them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self
+
+import msgspec
+from msgspec import Struct
+
+
+class Part(Struct, frozen=True):
+    """One part of a turn's stream. ``type`` is its name there, ``id`` lets a later one replace it.
+
+    ``stored_as``: under this name it is kept with the answer and told again; None: it is told once, ``transient``.
+    ``answered_as``: the field of JSON answers that shows it; None: they leave it out.
+    ``is_list``: a turn may have several; both names then stand for a list.
+    """
+
+    type: ClassVar[str]
+    id: ClassVar[str | None] = None
+    stored_as: ClassVar[str | None] = None
+    answered_as: ClassVar[str | None] = None
+    is_list: ClassVar[bool] = False
+
+    def content(self) -> Any:
+        """What is stored, and stands under ``data``."""
+        return self
+
+    @classmethod
+    def restored(cls, content: Any) -> Self:
+        """From what ``content`` was stored as.
+
+        :raises msgspec.ValidationError: it is something else.
+        """
+        return msgspec.convert(content, cls)
+
+    def shown(self) -> dict[str, Any]:
+        """As a part of a UI message."""
+        part: dict[str, Any] = {"type": self.type, "data": self.content()}
+        if self.id is not None:
+            part["id"] = self.id
+        if self.stored_as is None:
+            part["transient"] = True
+        return part
+
+    def answered(self) -> Any:
+        """As JSON answers show it."""
+        return self.content()
+
+
+def store(parts: Iterable[Part]) -> dict[str, Any]:
+    """What is kept of them, as jsonb."""
+    kept: dict[str, Any] = {}
+    for part in parts:
+        if part.stored_as is not None:
+            _put(kept, part, part.stored_as, msgspec.to_builtins(part.content()))
+    return kept
+
+
+def restore(context: Any) -> list[Part]:
+    """The parts in an answer's ``context_window``, kind after kind.
+
+    What is not as it is stored is left out: an import or another app has written it.
+    """
+    if not isinstance(context, dict):
+        return []
+    return [part for kind in Part.__subclasses__() for part in _restored(kind, context)]
+
+
+def answer(parts: Sequence[Part]) -> dict[str, Any]:
+    """The fields of a JSON answer, also of those kinds that the turn did not have."""
+    kinds = [kind for kind in Part.__subclasses__() if kind.answered_as is not None]
+    fields: dict[str, Any] = {str(kind.answered_as): [] if kind.is_list else None for kind in kinds}
+    for part in parts:
+        if part.answered_as is not None:
+            _put(fields, part, part.answered_as, part.answered())
+    return fields
+
+
+def _put(fields: dict[str, Any], part: Part, name: str, value: Any) -> None:
+    if part.is_list:
+        fields.setdefault(name, []).append(value)
+    else:
+        fields[name] = value
+
+
+def _restored(kind: type[Part], context: dict[str, Any]) -> list[Part]:
+    if kind.stored_as is None or kind.stored_as not in context:
+        return []
+    stored = context[kind.stored_as]
+    try:
+        return [kind.restored(each) for each in stored] if kind.is_list else [kind.restored(stored)]
+    except (msgspec.ValidationError, TypeError):
+        return []

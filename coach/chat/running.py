@@ -1,0 +1,117 @@
+"""One turn in this process: what is known of it so far, and the ways to end it early."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
+from uuid import UUID
+
+from coach.chat.answer import Answer
+from coach.chat.events import Started, TextDelta
+from coach.chat.log import EventLog
+from coach.chat.meaning import Replay
+from coach.chat.opened import Opened
+from coach.chat.parts import Part, store
+from coach.chat.prompt import Prompt
+from coach.chat.schemas import ChatRequest
+from coach.models.base import Completion, Delta
+
+
+class RunningTurn:
+    """``opening`` tells whoever began it what came of that: the turn, the answer that it repeats, or the refusal."""
+
+    def __init__(self, user_id: UUID, request: ChatRequest) -> None:
+        self.user_id, self.request = user_id, request
+        self.opening: asyncio.Future[Opened | Replay] = asyncio.get_running_loop().create_future()
+        self.readers = 0
+        self.log = EventLog()
+        self.parts: list[Part] = []
+        self.answer = Answer(monotonic())
+        self.prompt: Prompt | None = None
+        self.stopped: str | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._limit: asyncio.Timeout | None = None
+
+        self.opening.add_done_callback(_retrieve)
+
+    @property
+    def turn(self) -> Opened:
+        """Once it has opened."""
+        opened = self.opening.result()
+        assert isinstance(opened, Opened), "a repeat does not run"
+        return opened
+
+    @property
+    def may_embed(self) -> bool:
+        """Whether its texts may reach the embedder: it may be another company's."""
+        withheld = self.prompt.receipt.withheld if self.prompt else ()
+        return self.turn.may_embed and all(each.reason != "record_rag_snippets" for each in withheld)
+
+    @contextmanager
+    def beginning(self) -> Iterator[None]:
+        """What breaks meanwhile is told to whoever began the turn, and ends here."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - it rises where the turn was begun
+            self.opening.set_exception(error)
+        finally:
+            if not self.opening.done():
+                self.opening.cancel()
+
+    def begun(self, opened: Opened | Replay) -> bool:
+        """Tell whoever began it. True where it is to run."""
+        if isinstance(opened, Opened):
+            reservation, choice = opened.reservation, opened.choice
+            keys = (opened.answer_key, opened.conversation_key, opened.question_key, str(reservation.interaction_id))
+            self.log.publish(Started(*keys, choice.name, choice.template.label), opened.quota)
+        self.opening.set_result(opened)
+        return isinstance(opened, Opened)
+
+    def tell(self, *parts: Part) -> None:
+        """To its readers now, and to later ones as far as the parts are stored."""
+        self.parts += [part for part in parts if part.stored_as is not None]
+        self.log.publish(*parts)
+
+    def hear(self, piece: Delta | Completion) -> None:
+        """The model said something, or that it has ended."""
+        match piece:
+            case Delta(text):
+                self.answer.append(text)
+                self.log.publish(TextDelta(text))
+            case Completion():
+                self.answer.completion = piece
+
+    def stop(self, reason: str) -> None:
+        """End it at its next step; what was said so far is kept."""
+        self.stopped = self.stopped or reason
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    def go_on(self) -> None:
+        """For the places where a cancellation can have been dropped on the way (see ``Checkpoints``).
+
+        :raises TimeoutError: the turn was stopped, or its time is up.
+        """
+        if self.stopped or (self._limit is not None and self._limit.expired()):
+            raise TimeoutError
+
+    @asynccontextmanager
+    async def within(self, seconds: float) -> AsyncIterator[None]:
+        """The time limit of the whole turn; a stop moves it to now. There is none while its ending is stored."""
+        try:
+            async with asyncio.timeout(0 if self.stopped else seconds) as self._limit:
+                yield
+        finally:
+            self._limit = None
+
+    def stored_context(self) -> dict[str, object] | None:
+        """The parts so far; None where nothing was told yet."""
+        return store(self.parts) if self.parts else None
+
+
+def _retrieve(opening: asyncio.Future[Opened | Replay]) -> None:
+    """A refusal that nobody waits for any more is nobody's."""
+    if not opening.cancelled():
+        opening.exception()
