@@ -78,7 +78,7 @@ async def _import(db: Database, rows: int, *, is_triggered: bool) -> float:
 
 async def _check(db: Database, rows: int, user_id: object) -> None:
     async with db.as_operator() as tx:
-        queued, edits = await _sql.queued_tasks(tx, user_id=user_id)
+        queued, edits = await _sql.queued_tasks.one(tx, tuple, user_id=user_id) or (0, 0)
     if (queued, edits) != (rows, rows):
         raise RuntimeError(f"{queued} queue rows of {edits} edits instead of {rows}")
 

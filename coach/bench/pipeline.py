@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import msgspec
@@ -91,19 +92,29 @@ async def _queue(db: Database, people: Sequence[UUID], rows: int) -> None:
             await _sql.add_tasks.run(tx, user_id=person, count=rows // len(people))
 
 
+class _Task(NamedTuple):
+    user_id: UUID
+    entity_id: UUID
+    text: str
+
+
 async def _one_by_one(db: Database, people: Sequence[UUID], rows: int) -> float:
     """What one would write first: read a row, embed it, store it, take it out of the queue."""
     await _queue(db, people, rows)
     embedder, started, done = SlowEmbedder(), perf_counter(), 0
     while True:
         async with db.as_operator() as tx:
-            row = await _sql.next_task(tx)
+            row = await _sql.next_task.one(tx, _Task)
             if row is None:
                 break
-            user_id, task_id, text = row
-            vector = await embedder.embed_query(text)
+            vector = await embedder.embed_query(row.text)
             await _sql.store_task.run(
-                tx, user_id=user_id, task_id=task_id, text=text, embedding=vector.tolist(), model=embedder.model
+                tx,
+                user_id=row.user_id,
+                task_id=row.entity_id,
+                text=row.text,
+                embedding=vector.tolist(),
+                model=embedder.model,
             )
             done += 1
     return done / (perf_counter() - started)

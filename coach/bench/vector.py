@@ -213,19 +213,20 @@ def _topics(person: Person, space: Space, kind: str) -> list[int]:
 
 
 async def _ask_ours(user_id: UUID, tx: Transaction, question: Vector) -> list[str]:
-    rows = _sql.nearest(tx, user_id=user_id, embedding=halfvec(question), model=MODEL, limit=TOP)
-    return [text async for text, _ in rows]
+    rows = await _sql.nearest.rows(tx, tuple, user_id=user_id, embedding=halfvec(question), model=MODEL, limit=TOP)
+    return [text for text, _ in rows]
 
 
 async def _ask_plain(user_id: UUID, tx: Transaction, question: Vector) -> list[str]:
-    rows = _sql.plain_nearest(tx, user_id=user_id, embedding=PlainVector(question))  # type: ignore[no-untyped-call]
-    return [text async for text, _ in rows]
+    vector = PlainVector(question)  # type: ignore[no-untyped-call]
+    return [text for text, _ in await _sql.plain_nearest.rows(tx, tuple, user_id=user_id, embedding=vector)]
 
 
 async def _ask_hybrid(user_id: UUID, words: str, tx: Transaction, question: Vector) -> list[str]:
     """The whole statement of a turn: words, fusion and neighbours too."""
-    rows = _retrieval.combined_context(
+    rows = await _retrieval.combined_context.rows(
         tx,
+        tuple,
         user_id=user_id,
         question=words,
         embedding=halfvec(question),
@@ -235,7 +236,7 @@ async def _ask_hybrid(user_id: UUID, words: str, tx: Transaction, question: Vect
         exclude=[],
         echo=None,
     )
-    return [row[3] async for row in rows]
+    return [row[3] for row in rows]
 
 
 def _numpy(rows: Vector, questions: Vector, rounds: int) -> Cost:

@@ -14,7 +14,7 @@ from coach.database.pool import Database, Transaction
 from coach.database.queries import load as load_queries
 from coach.demo.life import Conversation, Life, Message
 from coach.demo.remembered import Remembered, remembered
-from coach.errors import Conflict
+from coach.errors import Conflict, NotFound
 from coach.pipeline.snippets import searched
 from coach.retrieval.base import Embedder, Vector, halfvec
 
@@ -86,7 +86,10 @@ async def embedded(life: Life, consents: Consents, embedder: Embedder) -> Memory
 
 async def _read_consents(tx: Transaction, user_id: UUID) -> Consents:
     await _sql.default_preferences.run(tx, user_id=user_id)
-    return Consents(*await _sql.consents(tx, user_id=user_id))
+    consents = await _sql.consents.one(tx, Consents, user_id=user_id)
+    if consents is None:
+        raise NotFound("There is no such user.")
+    return consents
 
 
 async def _write(tx: Transaction, user_id: UUID, life: Life, consents: Consents, memory: Memory) -> None:

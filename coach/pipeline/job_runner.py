@@ -172,7 +172,7 @@ async def enqueue(db: Database, name: str) -> bool:
 async def held(db: Database) -> list[HeldJob]:
     """What failed for good, newest first."""
     async with db.as_operator() as tx:
-        return [HeldJob(*row) async for row in _sql.held_jobs(tx)]
+        return await _sql.held_jobs.rows(tx, HeldJob)
 
 
 async def release(db: Database) -> int:

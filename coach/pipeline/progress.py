@@ -78,8 +78,8 @@ class Progress(Struct, frozen=True):
 async def progress(db: Database, now: datetime) -> Progress:
     """``db`` is an operator's."""
     async with db.as_operator() as tx:
-        target, since = await _sql.target_since(tx) or (None, None)
-        return Progress(now, target, since, tuple([ModelStatus(*row) async for row in _sql.status(tx, now=now)]))
+        target, since = await _sql.target_since.one(tx, tuple) or (None, None)
+        return Progress(now, target, since, tuple(await _sql.status.rows(tx, ModelStatus, now=now)))
 
 
 def rate(before: Progress, after: Progress) -> float:

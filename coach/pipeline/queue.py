@@ -79,10 +79,10 @@ class Queue:
         """
         now = self.clock()
         async with self._db.as_operator() as tx:
-            due = [row async for row in _sql.due(tx, now=now, scan=SCAN)]
-        await self._bury([user for user, attempts, _ in due if attempts >= ATTEMPTS], now)
+            due = await _sql.due.rows(tx, tuple, now=now, scan=SCAN)
+        await self._bury([user for user, attempts in due if attempts >= ATTEMPTS], now)
         for low, high, size in LEVELS:
-            users = [user for user, attempts, _ in due if low <= attempts <= high]
+            users = [user for user, attempts in due if low <= attempts <= high]
             batch = await self._claim(users, low, high, size, self.clock())
             if batch.rows:
                 yield batch
@@ -98,8 +98,9 @@ class Queue:
                 for user_id in waiting:
                     if len(rows) >= size:
                         break
-                    taken = _sql.claim(
+                    rows += await _sql.claim.rows(
                         tx,
+                        Claimed,
                         user_id=user_id,
                         token=token,
                         now=now,
@@ -108,16 +109,14 @@ class Queue:
                         most_attempts=high,
                         limit=min(share, size - len(rows)),
                     )
-                    rows.extend([Claimed(*row) async for row in taken])
         return Batch(token, rows)
 
     async def _bury(self, users: Iterable[UUID], now: datetime) -> None:
         for user_id in users:
             with suppress(DatabaseBusy):  # the next claim comes by again
                 async with giving_way(self._db) as tx:
-                    await _sql.hold_person(tx, user_id=user_id)
-                    buried = _sql.bury(tx, user_id=user_id, now=now, most_attempts=ATTEMPTS)
-                    gone = [(table, since) async for table, since in buried]
+                    await _sql.hold_person.one(tx, tuple, user_id=user_id)
+                    gone = await _sql.bury.rows(tx, tuple, user_id=user_id, now=now, most_attempts=ATTEMPTS)
                     await _sql.tell.run_each(tx, [_error(user_id, table, since, BURIED, now) for table, since in gone])
 
     async def renew(self, batch: Batch) -> None:
@@ -132,7 +131,7 @@ class Queue:
         for pause in YIELDING:
             await asyncio.sleep(pause)
             async with self._db.as_operator() as tx:
-                left = [user async for (user,) in _sql.still_leased(tx, users=batch.users, token=batch.token)]
+                left = await _sql.still_leased.values(tx, users=batch.users, token=batch.token)
                 for user_id in left:
                     await _sql.let_go.run(tx, user_id=user_id, token=batch.token, not_before="-infinity")
             if not left:

@@ -61,7 +61,7 @@ class Reembedding:
         """Some texts of a user who is served from another model, or their switch; false where nobody is."""
         target, token, now = self._embedder.model, uuid4(), utc_now()
         async with giving_way(self._db) as tx:
-            row = await _sql.claim_user(tx, target=target, token=token, now=now, until=now + LEASE)
+            row = await _sql.claim_user.one(tx, tuple, target=target, token=token, now=now, until=now + LEASE)
             if row is None:
                 return False
             user_id, serving = row
@@ -79,10 +79,9 @@ class Reembedding:
     async def _unfilled(self, user_id: UUID, serving: str) -> list[Text]:
         target = self._embedder.model
         async with self._db.as_operator() as tx:
-            facts = _sql.unfilled_facts(tx, user_id=user_id, serving=serving, target=target, limit=FILL)
-            texts = [Text(id_, text, False) async for id_, text in facts]
-            messages = _sql.unfilled_messages(tx, user_id=user_id, serving=serving, target=target, limit=FILL)
-            return texts + [Text(id_, text, True, author) async for id_, text, author in messages]
+            where = {"user_id": user_id, "serving": serving, "target": target, "limit": FILL}
+            facts = await _sql.unfilled_facts.rows(tx, Text, **where)
+            return facts + await _sql.unfilled_messages.rows(tx, Text, **where)
 
     async def _fill(self, user_id: UUID, serving: str, texts: list[Text]) -> None:
         """Store beside the serving vectors those whose text is still the same; a refused one is left to the queue."""
@@ -91,7 +90,8 @@ class Reembedding:
             self._embedder, [f"{text.spoken}: {text.text}" if text.spoken else text.text for text in texts]
         )
         async with giving_way(self._db) as tx:
-            await _people.hold_person(tx, user_id=user_id)  # what is queued or stored here, a withdrawal waits for
+            # What is queued or stored here, a withdrawal waits for.
+            await _people.hold_person.one(tx, tuple, user_id=user_id)
             if await _sql.hold_serving.value(tx, user_id=user_id) != serving:
                 return
             for text, outcome in sorted(zip(texts, outcomes, strict=True), key=_in_lock_order):
@@ -99,7 +99,7 @@ class Reembedding:
                     await _reject(tx, user_id, text, serving)
                     continue
                 fill = _sql.fill_message if text.is_message else _sql.fill_fact
-                await fill(
+                await fill.run(
                     tx,
                     user_id=user_id,
                     id=text.id,

@@ -46,6 +46,13 @@ class AuditPage(Struct):
     next_cursor: str | None = None
 
 
+class QueueRows(Struct, frozen=True):
+    """Rows that wait to be embedded, and those that were given up."""
+
+    waiting: int
+    failed: int
+
+
 class DeadLetter(Struct):
     """A row that was tried as often as it may be. ``error`` holds nothing of its content."""
 
@@ -97,50 +104,49 @@ class UsagePage(Struct):
 
 async def my_pipeline(db: Database, user_id: UUID, now: datetime) -> MyPipeline:
     async with db.as_user(user_id) as tx:
-        return MyPipeline(*await _sql.my_pipeline(tx, user_id=user_id, now=now))
+        found = await _sql.my_pipeline.one(tx, MyPipeline, user_id=user_id, now=now)
+    return found or MyPipeline(0, 0, 0.0)
 
 
 async def audit(db: Database, user_id: UUID, limit: int, cursor: str | None) -> AuditPage:
     before, before_id = position_of(cursor, tuple[datetime, UUID]) if cursor else (None, None)
     async with db.as_user(user_id) as tx:
-        rows = _sql.audit(tx, user_id=user_id, before=before, before_id=before_id, limit=limit + 1)
-        items = [AuditEntry(*row) async for row in rows]
+        items = await _sql.audit.rows(
+            tx, AuditEntry, user_id=user_id, before=before, before_id=before_id, limit=limit + 1
+        )
     more = len(items) > limit
     last = items[limit - 1] if more else None
     return AuditPage(items[:limit], cursor_of((last.triggered_at, last.id)) if last else None)
 
 
 async def pipeline(db: Database, now: datetime) -> Pipeline:
+    rows, oldest = await queue_rows(db), await queue_age(db, now)
     async with db.as_operator() as tx:
-        depth, failed = await _sql.queue_rows(tx)
-        (oldest,) = await _sql.queue_age(tx, now=now)
         done = await _sql.embedded_since.value(tx, since=now - RATE_WINDOW)
-        letters = [DeadLetter(*row) async for row in _sql.dead_letters(tx, limit=LETTERS)]
+        letters = await _sql.dead_letters.rows(tx, DeadLetter, limit=LETTERS)
     rate = done / (RATE_WINDOW / timedelta(minutes=1))
-    return Pipeline(depth, failed, oldest, rate, letters, await held(db))
+    return Pipeline(rows.waiting, rows.failed, oldest, rate, letters, await held(db))
 
 
 async def usage(db: Database, month: date, limit: int, cursor: str | None) -> UsagePage:
     after = position_of(cursor, UUID) if cursor else None
     async with db.as_operator() as tx:
-        total = UsageTotal(*await _sql.usage_total(tx, month=month))
-        items = [UserUsage(*row) async for row in _sql.usage(tx, month=month, after=after, limit=limit + 1)]
-    more = len(items) > limit
-    return UsagePage(month, total, items[:limit], cursor_of(items[limit - 1].user_id) if more else None)
+        total = await _sql.usage_total.one(tx, UsageTotal, month=month)
+        items = await _sql.usage.rows(tx, UserUsage, month=month, after=after, limit=limit + 1)
+    last = items[limit - 1] if len(items) > limit else None
+    total = total or UsageTotal(0, 0, 0, 0, 0.0)
+    return UsagePage(month, total, items[:limit], cursor_of(last.user_id) if last else None)
 
 
 async def queue_age(db: Database, now: datetime) -> float:
     """Seconds for which the longest waiting row has been due."""
     async with db.as_operator() as tx:
-        row = await _sql.queue_age(tx, now=now)
-    return float(row[0])
+        return float(await _sql.queue_age.value(tx, now=now) or 0.0)
 
 
-async def queue_rows(db: Database) -> tuple[int, int]:
-    """Waiting, given up."""
+async def queue_rows(db: Database) -> QueueRows:
     async with db.as_operator() as tx:
-        row: tuple[int, int] = await _sql.queue_rows(tx)
-    return row
+        return await _sql.queue_rows.one(tx, QueueRows) or QueueRows(0, 0)
 
 
 async def retry_dead_letters(db: Database, now: datetime) -> int:
@@ -148,6 +154,6 @@ async def retry_dead_letters(db: Database, now: datetime) -> int:
     from coach.database.wake import notify_work
 
     async with db.as_operator() as tx:
-        retried: int = await _sql.retry_dead_letters.run(tx, now=now)
+        retried = await _sql.retry_dead_letters.run(tx, now=now)
         await notify_work(tx)
     return retried

@@ -44,8 +44,8 @@ async def store(db: Database, batch: Batch, person: Person, ready: Sequence[Read
     """
     user_id = person.user_id
     async with giving_way(db) as tx:
-        consents = await _sql.hold_person(tx, user_id=user_id)
-        if (Consents(*consents) if consents else Consents()) != person.consents:
+        consents = await _sql.hold_person.one(tx, Consents, user_id=user_id) or Consents()
+        if consents != person.consents:
             await _sql.let_go.run(tx, user_id=user_id, token=batch.token, not_before="-infinity")
             return 0
         if await _serving(tx, person) != person.models[0]:
@@ -80,15 +80,16 @@ async def _hold(tx: Transaction, user_id: UUID, batch: Batch, rows: Sequence[Cla
     messages = [row.id for row in rows if row.table == MESSAGES]
     if messages:
         await _sql.lock_messages.run(tx, user_id=user_id, ids=messages)
-    held = _sql.hold(
+    held = await _sql.hold.rows(
         tx,
+        tuple,
         user_id=user_id,
         token=batch.token,
         tables=[row.table for row in rows],
         ids=[row.id for row in rows],
         versions=[row.version for row in rows],
     )
-    return {(table, id_) async for table, id_ in held}
+    return set(held)
 
 
 async def _write(tx: Transaction, person: Person, ready: Sequence[Ready]) -> None:
@@ -130,7 +131,7 @@ async def _write(tx: Transaction, person: Person, ready: Sequence[Ready]) -> Non
         (_sql.store_second, seconds),
     ):
         if values:
-            await query(tx, values)
+            await query.run_each(tx, values)
 
 
 def _place(plan: Plan, chunk: int, model: str) -> dict[str, Any]:

@@ -62,14 +62,14 @@ async def _measure(services: Services) -> None:
     if operators is None:
         return
     try:
-        waiting, failed = await queue_rows(operators)
+        rows = await queue_rows(operators)
         QUEUE_AGE.set(await queue_age(operators, utc_now()))
         JOBS_HELD.set(len(await held(operators)))
     except DatabaseUnavailable as error:
         log.warning("queue_not_measured", reason=str(error))
         return
-    QUEUE_ROWS.labels("waiting").set(waiting)
-    QUEUE_ROWS.labels("failed").set(failed)
+    QUEUE_ROWS.labels("waiting").set(rows.waiting)
+    QUEUE_ROWS.labels("failed").set(rows.failed)
 
 
 def _registry() -> CollectorRegistry:

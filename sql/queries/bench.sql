@@ -38,7 +38,7 @@ from generate_series(1, :count::integer) n;
 
 -- name: next_task()^
 -- The queue as one would write it first.
-select q.user_id, q.entity_id, t.name || '. ' || t.description
+select q.user_id, q.entity_id, t.name || '. ' || t.description as text
 from embedding_queue q
 join tasks t on t.user_id = q.user_id and t.id = q.entity_id
 where q.entity_table = 'tasks'

@@ -29,8 +29,9 @@ on conflict (user_id) do nothing;
 
 -- name: consents(user_id)^
 -- Held until the commit, so that nothing is written after a withdrawal.
-select track_pillar_metrics, analytics_consent and track_flow_states, record_rag_snippets, store_task_context,
-    store_behavioral_embeddings
+select
+    track_pillar_metrics as metrics, analytics_consent and track_flow_states as flow, record_rag_snippets as memory,
+    store_task_context as task_context, store_behavioral_embeddings as journal_memory
 from coach.hold_preferences(:user_id);
 
 -- name: write_pillars(user_id, rows)!

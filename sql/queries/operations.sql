@@ -2,9 +2,9 @@
 -- For operators. Few rows ever; the reason is the last entry of its log, index (job_id, created).
 select
     j.id,
-    j.entrypoint,
-    j.attempts + 1,
-    j.updated,
+    j.entrypoint as name,
+    j.attempts + 1 as attempts,
+    j.updated as failed_at,
     coalesce(
         (
             select l.traceback ->> 'exception_message'
@@ -14,7 +14,7 @@ select
             limit 1
         ),
         ''
-    )
+    ) as error
 from coach_jobs.pgqueuer j
 where j.status = 'failed'
 order by j.updated desc
@@ -99,9 +99,9 @@ where m.user_id = :user_id and m.month = :month;
 -- name: my_pipeline(user_id, now)^
 -- GET /api/me/pipeline. Given up is what has no time any more at which it is due. Primary key prefix.
 select
-    count(*) filter (where not_before < 'infinity'),
-    count(*) filter (where not_before = 'infinity'),
-    coalesce(extract(epoch from :now - min(created_at) filter (where not_before < 'infinity')), 0)::float8
+    count(*) filter (where not_before < 'infinity') as waiting,
+    count(*) filter (where not_before = 'infinity') as failed,
+    coalesce(extract(epoch from :now - min(created_at) filter (where not_before < 'infinity')), 0)::float8 as oldest_seconds
 from embedding_queue
 where user_id = :user_id;
 
@@ -116,7 +116,7 @@ where user_id = :user_id
 order by triggered_at desc, id desc
 limit :limit::integer;
 
--- name: queue_age(now)^
+-- name: queue_age(now)$
 -- Health and metrics: how long the longest waiting row is due. The first entry of the index on not_before.
 select coalesce(extract(epoch from :now - min(not_before)), 0)::float8
 from embedding_queue
@@ -124,7 +124,9 @@ where not_before <= :now;
 
 -- name: queue_rows()^
 -- Metrics and GET /admin/pipeline: waiting, given up. The index on not_before.
-select count(*) filter (where not_before < 'infinity'), count(*) filter (where not_before = 'infinity')
+select
+    count(*) filter (where not_before < 'infinity') as waiting,
+    count(*) filter (where not_before = 'infinity') as failed
 from embedding_queue;
 
 -- name: embedded_since(since)$
@@ -135,7 +137,7 @@ where webhook_type = 'metadata_embedding_completed' and processed_at >= :since;
 
 -- name: dead_letters(limit)
 -- GET /admin/pipeline. The index on not_before.
-select user_id, entity_table, entity_id, attempts, last_error, created_at
+select user_id, entity_table, entity_id, attempts, last_error as error, created_at as since
 from embedding_queue
 where not_before = 'infinity'
 order by created_at desc
@@ -150,12 +152,14 @@ where not_before = 'infinity';
 -- name: usage(month, after, limit)
 -- GET /admin/usage: a row a user who used or holds anything, by user. ai_interactions by (user_id, created_at).
 select
-    m.user_id, m.used, m.reserved, l.monthly_limit,
-    coalesce(i.tokens_in, 0)::bigint, coalesce(i.tokens_out, 0)::bigint, coalesce(i.cost, 0)::float8
+    m.user_id, m.used, m.reserved, l.monthly_limit as limit,
+    coalesce(i.input_tokens, 0)::bigint as input_tokens, coalesce(i.output_tokens, 0)::bigint as output_tokens,
+    coalesce(i.cost_usd, 0)::float8 as cost_usd
 from ai_quota_months m
 left join coach.ai_limits l on l.user_id = m.user_id
 left join lateral (
-    select sum(a.input_tokens) as tokens_in, sum(a.output_tokens) as tokens_out, sum(a.cost_usd) as cost
+    select
+        sum(a.input_tokens) as input_tokens, sum(a.output_tokens) as output_tokens, sum(a.cost_usd) as cost_usd
     from ai_interactions a
     where a.user_id = m.user_id and a.quota_month = m.month
 ) i on true
@@ -166,10 +170,10 @@ limit :limit::integer;
 -- name: usage_total(month)^
 -- GET /admin/usage: all users together.
 select
-    (select count(*) from ai_quota_months where month = :month and used + reserved > 0),
-    (select coalesce(sum(used), 0)::bigint from ai_quota_months where month = :month),
-    coalesce(sum(input_tokens), 0)::bigint,
-    coalesce(sum(output_tokens), 0)::bigint,
-    coalesce(sum(cost_usd), 0)::float8
+    (select count(*) from ai_quota_months where month = :month and used + reserved > 0) as users,
+    (select coalesce(sum(used), 0)::bigint from ai_quota_months where month = :month) as used,
+    coalesce(sum(input_tokens), 0)::bigint as input_tokens,
+    coalesce(sum(output_tokens), 0)::bigint as output_tokens,
+    coalesce(sum(cost_usd), 0)::float8 as cost_usd
 from ai_interactions
 where quota_month = :month;

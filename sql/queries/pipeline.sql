@@ -3,7 +3,7 @@
 -- name: due(now, scan)
 -- Who has something due, and how often it was tried without an end, the longest waiting first. Index
 -- embedding_queue_not_before_idx; at most :scan rows are looked at, so that a backlog of millions costs no more.
-select user_id, least(attempts, 8), count(*)
+select user_id, least(attempts, 8) as attempts
 from (
     select user_id, attempts, not_before
     from embedding_queue
@@ -32,7 +32,8 @@ update embedding_queue q
 set lease_token = :token, leased_until = :until, attempts = q.attempts + 1
 from due
 where q.user_id = :user_id and q.entity_table = due.entity_table and q.entity_id = due.entity_id
-returning q.user_id, q.entity_table, q.entity_id, q.version, q.attempts, q.expands, q.created_at;
+returning
+    q.user_id, q.entity_table as table, q.entity_id as id, q.version, q.attempts, q.expands, q.created_at as queued_at;
 
 -- name: renew(user_id, token, until)*!
 -- Like all that follow but the storing: a row that somebody writes at the moment is left alone, and comes back with the
@@ -196,10 +197,10 @@ left join embedding_models e on e.user_id = u.user_id;
 -- name: hold_person(user_id)^
 -- The same once more under a share lock, in the transaction that stores: nothing is written after a withdrawal.
 select
-    coalesce(c.record_rag_snippets, true),
-    coalesce(c.store_task_context, true),
-    coalesce(c.store_behavioral_embeddings, true),
-    coalesce(c.track_pillar_metrics, true)
+    coalesce(c.record_rag_snippets, true) as remember,
+    coalesce(c.store_task_context, true) as task_context,
+    coalesce(c.store_behavioral_embeddings, true) as behavioral,
+    coalesce(c.track_pillar_metrics, true) as metrics
 from coach.hold_preferences(:user_id) c;
 
 -- name: register(user_id, model)!

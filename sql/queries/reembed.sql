@@ -38,7 +38,7 @@ where m.user_id = (
     limit 1
     for update skip locked
 )
-returning m.user_id, m.serving_model;
+returning m.user_id, m.serving_model as serving;
 
 -- name: leave_user(user_id, token)!
 update embedding_models
@@ -67,7 +67,7 @@ where user_id = :user_id and embedding_model = :target;
 -- name: unfilled_facts(user_id, serving, target, limit)
 -- Index user_metadata_embeddings_code_idx, the unique one and the queue's key. What is queued is the worker's, who embeds
 -- it with both models.
-select s.id, s.text_snippet
+select s.id, s.text_snippet as text, false as is_message
 from user_metadata_embeddings s
 where s.user_id = :user_id
     and s.embedding_model = :serving
@@ -91,7 +91,7 @@ limit :limit::integer;
 
 -- name: unfilled_messages(user_id, serving, target, limit)
 -- Whatever it has a vector of that is not the target's.
-select m.id, m.message_content, m.author_name
+select m.id, m.message_content as text, true as is_message, m.author_name as spoken
 from ai_conversation_memory m
 where m.user_id = :user_id
     and m.message_embedding is not null
@@ -251,13 +251,13 @@ select model, set_at from coach.embedding_target;
 -- By serving model: users, those being filled in at this moment, their vectors, those of the model that is to follow, and
 -- what of theirs waits in the queue or was given up there.
 select
-    m.serving_model,
-    count(*),
-    count(*) filter (where m.leased_until > :now),
-    coalesce(sum(facts.serving + messages.serving), 0)::bigint,
-    coalesce(sum(facts.filled + messages.filled), 0)::bigint,
-    coalesce(sum(queued.waiting), 0)::bigint,
-    coalesce(sum(queued.given_up), 0)::bigint
+    m.serving_model as model,
+    count(*) as users,
+    count(*) filter (where m.leased_until > :now) as filling,
+    coalesce(sum(facts.serving + messages.serving), 0)::bigint as vectors,
+    coalesce(sum(facts.filled + messages.filled), 0)::bigint as filled,
+    coalesce(sum(queued.waiting), 0)::bigint as waiting,
+    coalesce(sum(queued.given_up), 0)::bigint as given_up
 from embedding_models m
 cross join lateral (
     select
