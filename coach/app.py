@@ -35,7 +35,7 @@ from coach.public.health import config, health_router
 from coach.public.metrics import metrics
 from coach.public.openapi import openapi_config
 from coach.public.pages import HANDLERS as PAGES
-from coach.realtime.socket import Sockets, ws_ticket
+from coach.realtime.accepting import Sockets, ws_ticket
 from coach.retrieval.routes import search_router
 from coach.services import NO_OPERATORS, Services, open_services
 from coach.sessions.routes import commitments_router, sessions_router

@@ -14,7 +14,6 @@ from statistics import quantiles
 from time import perf_counter
 from uuid import UUID
 
-import msgspec
 from httpx import AsyncClient
 from msgspec import Struct
 
@@ -165,10 +164,6 @@ async def _lane(db: Database, port: int, user_id: UUID, number: int, count: int)
 def _spread(waits: list[float]) -> Spread:
     cuts = quantiles(waits, n=100, method="inclusive")
     return Spread(cuts[49], cuts[94], max(waits))
-
-
-def as_json(result: Result) -> str:
-    return msgspec.json.format(msgspec.json.encode(result)).decode()
 
 
 def table(result: Result) -> str:

@@ -147,10 +147,6 @@ async def _read(port: int, request: str, token: str, body: bytes = b"", begun: a
     return heard
 
 
-def as_json(result: Result) -> str:
-    return msgspec.json.format(msgspec.json.encode(result)).decode()
-
-
 def table(result: Result) -> str:
     return "\n".join(
         [

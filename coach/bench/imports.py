@@ -10,7 +10,6 @@ from collections.abc import Callable
 from time import perf_counter
 from uuid import uuid4
 
-import msgspec
 from msgspec import Struct
 
 from coach.database.pool import Database
@@ -81,10 +80,6 @@ async def _check(db: Database, rows: int, user_id: object) -> None:
         queued, edits = await _sql.queued_tasks.one(tx, tuple, user_id=user_id) or (0, 0)
     if (queued, edits) != (rows, rows):
         raise RuntimeError(f"{queued} queue rows of {edits} edits instead of {rows}")
-
-
-def as_json(result: Result) -> str:
-    return msgspec.json.format(msgspec.json.encode(result)).decode()
 
 
 def table(result: Result) -> str:

@@ -8,7 +8,6 @@ from time import perf_counter
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -136,10 +135,6 @@ async def _until_empty(db: Database, worker: Worker) -> None:
                 if not await _sql.is_queued.value(tx):
                     return
             await asyncio.sleep(0.01)
-
-
-def as_json(result: Result) -> str:
-    return msgspec.json.format(msgspec.json.encode(result)).decode()
 
 
 def table(result: Result) -> str:

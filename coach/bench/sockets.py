@@ -208,10 +208,6 @@ def _percentiles(values: list[float]) -> tuple[float, float]:
     return cuts[49], cuts[98]
 
 
-def as_json(result: Result) -> str:
-    return msgspec.json.format(msgspec.json.encode(result)).decode()
-
-
 def table(result: Result) -> str:
     grown = result.others_p99_beside_deaf / result.others_p99
     return "\n".join(

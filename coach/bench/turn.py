@@ -112,10 +112,6 @@ def table(result: Result) -> str:
     return "\n".join([head, *rows, *cpu])
 
 
-def as_json(result: Result) -> str:
-    return msgspec.json.encode(result).decode()
-
-
 async def _compare(rig: Rig, concurrency: int, rounds: int) -> Added:
     """Direct and through the server, interleaved: each worker has a neighbour that asks the stub at the same time."""
     direct, through = await asyncio.gather(

@@ -6,23 +6,15 @@ The protocol is that of the AI SDK's ``WebSocketChatTransport``. What a message 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
-from datetime import datetime
-from time import perf_counter
 from traceback import format_tb
 from typing import Any, Protocol
-from urllib.parse import parse_qs
 from uuid import UUID, uuid4
 
 import msgspec
 import structlog
-from litestar import Request, asgi, post
-from litestar.di import NamedDependency
-from litestar.enums import ScopeType
-from litestar.handlers import ASGIRouteHandler
-from litestar.types import Receive, Scope, Send, WebSocketScope
+from litestar.types import Receive
 from msgspec import Struct
 
 from coach.chat.encoders import ended_properly
@@ -32,14 +24,11 @@ from coach.errors import (
     CoachError,
     Conflict,
     RateLimited,
-    Refused,
-    Unauthenticated,
     Unavailable,
 )
 from coach.http.problems import problem, problem_of
 from coach.identity.guards import Door
-from coach.identity.principal import Principal
-from coach.realtime.connection import DONE, GOING_AWAY, REFUSED, TRY_LATER, Connection, SocketGone
+from coach.realtime.connection import DONE, GOING_AWAY, TRY_LATER, Connection, SocketGone
 from coach.realtime.frames import (
     AbortFrame,
     Reply,
@@ -51,28 +40,15 @@ from coach.realtime.frames import (
     session_of,
 )
 from coach.realtime.hub import Crowded, Hub
-from coach.realtime.origin import is_welcome
-from coach.realtime.tickets import Ticket, Tickets
 from coach.telemetry import begin_request
 from coach.values.ids import is_id, valid_id
 
 log = structlog.get_logger(__name__)
 
-SUBPROTOCOL = "coach.v1"
 MAX_IN_FLIGHT = 16
 """Requests that one socket may have open at once."""
 
-MAX_REASON = 120
-"""Bytes of a close frame's reason, of which the protocol allows 123."""
-
 Begin = Callable[[], Awaitable[Reader | None]]
-
-
-class Refusal(Struct, frozen=True):
-    """With which code and words a socket is closed at once."""
-
-    code: int
-    reason: str
 
 
 class SessionAsk(Struct, frozen=True):
@@ -93,85 +69,14 @@ class SessionHooks(Protocol):
         """
 
 
-@post("/api/ws-ticket", status_code=200, summary="A ticket for one socket", tags=["Chat"])
-async def ws_ticket(request: Request[Principal, Any, Any], tickets: NamedDependency[Tickets]) -> Ticket:
-    """Opens one `/ws/chat?ticket=…` within 60 seconds, on any server process. It is used up by that."""
-    return await tickets.issue(request.user)
-
-
-@dataclass(frozen=True)
-class Sockets:
-    """Accepts sockets: who opens one, from where, and what it may ask."""
-
-    door: Door
-    hub: Hub
-    turns: Turns
-    tickets: Tickets
-    sessions: SessionHooks
-    allowed_origins: Sequence[str]
-
-    @property
-    def handler(self) -> ASGIRouteHandler:
-        """``/ws/chat``, below the framework, which would keep several times as much for each socket."""
-
-        async def chat_socket(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != ScopeType.WEBSOCKET:
-                raise Refused("This address takes websockets only.")
-            await self._accept(scope, receive, send)
-
-        return asgi("/ws/chat", copy_scope=False)(chat_socket)
-
-    async def _accept(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
-        began = perf_counter()
-        begin_request(None)
-        await receive()
-        if not is_welcome(list(scope["headers"]), scope["scheme"], frozenset(map(str.encode, self.allowed_origins))):
-            await send({"type": "websocket.close", "code": REFUSED, "reason": ""})
-            log.info("socket_refused", path=scope["path"], reason="origin")
-            return
-        subprotocol = SUBPROTOCOL if SUBPROTOCOL in scope["subprotocols"] else None
-        admitted = await self._admit(scope)
-        await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
-        if isinstance(admitted, Refusal):
-            code = admitted.code
-            with suppress(OSError):
-                await send({"type": "websocket.close", "code": code, "reason": admitted.reason})
-        else:
-            code = await ChatSocket(self, Connection(*admitted, self.turns.clock(), send), receive).serve()
-        log.info("socket", path=scope["path"], code=code, ms=round((perf_counter() - began) * 1000))
-
-    async def _admit(self, scope: WebSocketScope) -> tuple[UUID, datetime] | Refusal:
-        """Who opens the socket and until when, or why it is closed."""
-        try:
-            principal = await self._read_principal(scope)
-            return await self.door.admit_user(principal), principal.expires_at
-        except (Unavailable, RateLimited) as error:
-            return Refusal(TRY_LATER, _reason(error))
-        except CoachError as error:
-            return Refusal(REFUSED, _reason(error))
-
-    async def _read_principal(self, scope: WebSocketScope) -> Principal:
-        query = parse_qs(scope["query_string"].decode("latin-1"))
-        if "ticket" in query:
-            return await self.tickets.redeem(query["ticket"][0])
-        offered = [name for name in scope["subprotocols"] if name != SUBPROTOCOL]
-        if SUBPROTOCOL not in scope["subprotocols"] or not offered:
-            raise Unauthenticated(
-                "Open it with ?ticket= from POST /api/ws-ticket, or the subprotocols coach.v1 and a JWT."
-            )
-        return await self.door.verifier.verify(offered[0])
-
-
-def _reason(error: CoachError) -> str:
-    return str(error).encode("ascii", "replace")[:MAX_REASON].decode()
-
-
 class ChatSocket:
     """Reads one socket's frames and begins what they ask for."""
 
-    def __init__(self, sockets: Sockets, socket: Connection, receive: Receive) -> None:
+    def __init__(  # noqa: PLR0917 - one argument a part
+        self, door: Door, hub: Hub, turns: Turns, sessions: SessionHooks, socket: Connection, receive: Receive
+    ) -> None:
+        self._door, self._hub, self._turns, self._sessions = door, hub, turns, sessions
         self._socket, self._receive, self._user_id = socket, receive, socket.user_id
-        self._door, self._hub, self._turns, self._sessions = sockets.door, sockets.hub, sockets.turns, sockets.sessions
 
     async def serve(self) -> int:
         """Until it is closed, by whomever; the close code."""

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from coach.bench import edits, follow, imports, pipeline, sockets, streams, vector
+from coach.commands.bench import encode
 
 # Each has bounds of its own; that of sockets that never read took 82 s on a quarter of a core.
 pytestmark = pytest.mark.timeout(600)
@@ -21,7 +22,7 @@ async def test_edits_are_followed_through_a_real_server_until_stored_and_found()
     assert 0 < result.stored.p50 <= result.stored.p95 <= result.stored.longest
     assert result.found.p50 >= result.stored.p50, "the search finds by what is stored"
     assert "found by /api/search" in edits.table(result)
-    assert json.loads(edits.as_json(result))["found"]["p95"] == result.found.p95
+    assert json.loads(encode(result))["found"]["p95"] == result.found.p95
 
 
 async def test_a_goal_that_is_missed_is_told() -> None:
@@ -38,7 +39,7 @@ async def test_an_import_leaves_one_queue_row_a_row_and_none_without_the_trigger
     assert result.plain > 0
     assert result.triggered > 0
     assert f"{imports.SMOKE.rows} queue rows" in imports.table(result)
-    assert json.loads(imports.as_json(result))["rows"] == imports.SMOKE.rows
+    assert json.loads(encode(result))["rows"] == imports.SMOKE.rows
 
 
 async def test_an_import_that_queues_something_else_ends_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +57,7 @@ async def test_the_pipeline_is_measured_against_one_call_a_row() -> None:
     assert result.calls <= 4
     assert result.one_worker > result.one_by_one
     assert "one call a row" in pipeline.table(result)
-    assert json.loads(pipeline.as_json(result))["calls"] == result.calls
+    assert json.loads(encode(result))["calls"] == result.calls
 
 
 async def test_sockets_are_opened_and_others_are_answered_beside_those_that_never_read() -> None:
@@ -67,7 +68,7 @@ async def test_sockets_are_opened_and_others_are_answered_beside_those_that_neve
     assert result.answered == 2 * sockets.SMOKE.others * sockets.SMOKE.rounds
     assert 0 < result.others_p50 <= result.others_p99
     assert "never read" in sockets.table(result)
-    assert json.loads(sockets.as_json(result))["idle_kib"] == result.idle_kib
+    assert json.loads(encode(result))["idle_kib"] == result.idle_kib
 
 
 async def test_streams_are_counted_until_a_number_does_not_hold() -> None:
@@ -98,7 +99,7 @@ async def test_answers_are_followed_through_a_second_server_process() -> None:
     assert 0 < result.deltas <= follow.SMOKE.turns * follow.SMOKE.tokens
     assert 0 < result.p50 <= result.p95 <= result.longest
     assert "another server process" in follow.table(result)
-    assert json.loads(follow.as_json(result))["p95"] == result.p95
+    assert json.loads(encode(result))["p95"] == result.p95
 
 
 def test_a_delta_is_late_until_its_last_character_is_there() -> None:
