@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from coach.errors import RateLimited
-from coach.http import limits
+from coach.identity import rate as rates
 from coach.identity.rate import RateLimiter
 
 
@@ -67,7 +67,7 @@ def test_waiting_long_does_not_save_up_more_than_a_burst(clock):
 
 
 def test_memory_is_bounded_and_the_longest_unseen_is_forgotten(clock, monkeypatch):
-    monkeypatch.setattr(limits, "MAX_REMEMBERED", 10)
+    monkeypatch.setattr(rates, "MAX_REMEMBERED", 10)
     rate, first = RateLimiter(per_minute=60, burst=1, clock=clock), uuid4()
     rate.take(first)
     for _ in range(10):
