@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from coach.conversations.memory import TABLES, Memory, MemoryChange, fact_of, memory_of, named, rename_after, turn_of
+from coach.conversations.memory import TABLES, Memory, MemoryChange, fact_of, named, read_turn, rename_after, turn_of
 from coach.conversations.repository import blank_where_shown
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
@@ -72,13 +72,13 @@ async def _correct_turn(
     db: Database, embedder: Embedder, user_id: UUID, id_: UUID, *, text: str, now: datetime
 ) -> Memory:
     async with db.as_user(user_id) as tx:
-        _, author, is_incognito = await turn_of(tx, user_id, id_)
-        may_embed = not is_incognito and await _sql.consented.value(tx, user_id=user_id)
-    vector = await _vector(embedder, f"{author}: {text}" if author else text) if may_embed else None
+        said = await turn_of(tx, user_id, id_)
+        may_embed = not said.is_incognito and await _sql.consented.value(tx, user_id=user_id)
+    vector = await _vector(embedder, f"{said.author}: {text}" if said.author else text) if may_embed else None
     async with db.as_user(user_id) as tx:
         remembers, serving = await _held(tx, user_id)
-        was, _, _ = await turn_of(tx, user_id, id_)
-        await rename_after(tx, user_id, id_, was, text)
+        was = await turn_of(tx, user_id, id_)
+        await rename_after(tx, user_id, id_, was.content, text)
         await blank_where_shown(tx, user_id, {"source_id": f"conversation:{id_}"})
         await _sql.correct_turn.run(tx, user_id=user_id, id=id_, content=text, now=now)
         if remembers and vector is not None and serving == embedder.model:
@@ -87,8 +87,7 @@ async def _correct_turn(
             )
         await _sql.hasten_turn.run(tx, user_id=user_id, id=id_, now=now)
         await notify_work(tx)
-        found = await _sql.one_turn(tx, user_id=user_id, id=id_)
-    return memory_of(found)
+        return await read_turn(tx, user_id, id_)
 
 
 async def _held(tx: Transaction, user_id: UUID) -> tuple[bool, str | None]:

@@ -66,7 +66,7 @@ async def _store(tx: Transaction, user_id: UUID, past: Arriving, now: datetime) 
         created_at=past.created_at,
         updated_at=max((m.said_at for m in past.messages), default=past.created_at),
     )
-    known = {key async for (key,) in _sql.known_keys(tx, user_id=user_id, conversation_id=conversation_id)}
+    known = set(await _sql.known_keys.values(tx, user_id=user_id, conversation_id=conversation_id))
     rows = [_row(user_id, conversation_id, m) for m in past.messages if m.key not in known]
     if rows:
         await _sql.add_imported.run_each(tx, rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from heapq import merge
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
@@ -54,6 +54,26 @@ class Memory(Struct):
     message_id: str | UnsetType | None = UNSET
 
 
+class _Row(Memory, kw_only=True):
+    """One row of the queries ``remembered_facts``, ``remembered_turns`` and ``one_turn``."""
+
+    row_id: UUID
+
+    def place(self) -> tuple[datetime, UUID]:
+        return self.updated_at, self.row_id
+
+    def memory(self) -> Memory:
+        return Memory(*[getattr(self, name) for name in Memory.__struct_fields__])
+
+
+class Said(Struct, frozen=True):
+    """One row of the query ``turn_to_change``."""
+
+    content: str
+    author: str | None
+    is_incognito: bool
+
+
 class MemoryPage(Struct):
     """Newest first."""
 
@@ -74,29 +94,26 @@ async def listed(db: Database, user_id: UUID, *, source: Domain | None, limit: i
     """One page of both kinds. Empty without the consent ``record_rag_snippets``: then nothing is remembered."""
     before, before_id = position_of(cursor, tuple[datetime, UUID]) if cursor else (None, None)
     page = {"user_id": user_id, "before": before, "before_id": before_id, "limit": limit + 1}
-    facts, turns = list[Any](), list[Any]()
+    facts, turns = list[_Row](), list[_Row]()
     async with db.as_user(user_id, is_snapshot=True) as tx:
         if not await _sql.consented.value(tx, user_id=user_id):
             return MemoryPage([])
         if source != "conversation":
             model = await _sql.served_from.value(tx, user_id=user_id)
-            facts = [row async for row in _sql.remembered_facts(tx, model=model, source=source, **page)]
+            facts = await _sql.remembered_facts.rows(tx, _Row, model=model, source=source, **page)
         if source in (None, "conversation"):
-            turns = [row async for row in _sql.remembered_turns(tx, **page)]
-    rows = list(islice(merge(facts, turns, key=_place, reverse=True), limit + 1))
-    items = [memory_of(row) for row in rows[:limit]]
-    return MemoryPage(items, cursor_of(_place(rows[limit - 1])) if len(rows) > limit else None)
+            turns = await _sql.remembered_turns.rows(tx, _Row, **page)
+    rows = list(islice(merge(facts, turns, key=_Row.place, reverse=True), limit + 1))
+    items = [row.memory() for row in rows[:limit]]
+    return MemoryPage(items, cursor_of(rows[limit - 1].place()) if len(rows) > limit else None)
 
 
-def _place(row: Any) -> tuple[datetime, UUID]:
-    return row[4], row[6]
-
-
-def memory_of(row: Any) -> Memory:
-    found = Memory(*row[:6])
-    if len(row) > 7:
-        found.role, found.conversation_id, found.message_id = row[7:]
-    return found
+async def read_turn(tx: Transaction, user_id: UUID, id_: UUID) -> Memory:
+    """:raises NotFound: absent, or another user's."""
+    row = await _sql.one_turn.one(tx, _Row, user_id=user_id, id=id_)
+    if row is None:
+        raise NotFound("There is no such memory.")
+    return row.memory()
 
 
 async def forget(db: Database, user_id: UUID, source: str, id_: str, now: datetime) -> None:
@@ -108,8 +125,8 @@ async def forget(db: Database, user_id: UUID, source: str, id_: str, now: dateti
     async with db.as_user(user_id) as tx:
         await _sql.hold_models.value(tx, user_id=user_id)
         if domain == "conversation":
-            was, _, _ = await turn_of(tx, user_id, entity)
-            await rename_after(tx, user_id, entity, was, "")
+            was = await turn_of(tx, user_id, entity)
+            await rename_after(tx, user_id, entity, was.content, "")
             await blank_where_shown(tx, user_id, {"source_id": f"{domain}:{entity}"})
             await _sql.forget_turn.run(tx, user_id=user_id, id=entity, now=now)
             return
@@ -134,22 +151,22 @@ async def fact_of(tx: Transaction, user_id: UUID, domain: Domain, entity: UUID) 
 
     :raises NotFound: nothing is remembered of it.
     """
-    row = await _sql.fact(tx, user_id=user_id, domain_tag=domain, entity_id=entity)
+    row: tuple[int, str] | None = await _sql.fact.one(tx, tuple, user_id=user_id, domain_tag=domain, entity_id=entity)
     if row is None:
         raise NotFound("There is no such memory.")
-    return row[0], row[1]
+    return row
 
 
-async def turn_of(tx: Transaction, user_id: UUID, id_: UUID) -> tuple[str, str | None, bool]:
+async def turn_of(tx: Transaction, user_id: UUID, id_: UUID) -> Said:
     """What was said, by whom, and whether it was said in confidence; locked, its conversation before it.
 
     :raises NotFound: absent, deleted, or still being said.
     """
     await _sql.hold_conversation_of.value(tx, user_id=user_id, id=id_)
-    row = await _sql.turn_to_change(tx, user_id=user_id, id=id_)
+    row = await _sql.turn_to_change.one(tx, Said, user_id=user_id, id=id_)
     if row is None:
         raise NotFound("There is no such memory.")
-    return row[0], row[1], row[2]
+    return row
 
 
 async def rename_after(tx: Transaction, user_id: UUID, id_: UUID, was: str, becomes: str) -> None:

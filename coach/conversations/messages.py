@@ -49,6 +49,14 @@ class _Row(Struct, frozen=True):
     processing_ms: int | None
 
 
+class _Conversation(Struct, frozen=True):
+    """One row of the query ``conversation``."""
+
+    id: UUID
+    current_message_id: UUID | None
+    incognito: bool
+
+
 async def messages(
     db: Database, user_id: UUID, key: str, *, leaf: str | None, limit: int, cursor: str | None
 ) -> MessagePage:
@@ -65,8 +73,9 @@ async def messages(
         start = position or start
         if start is None:
             return MessagePage([])
-        found = _sql.branch(tx, user_id=user_id, conversation_id=conversation_id, from_id=start, limit=limit)
-        rows = [_Row(*row) async for row in found]
+        rows = await _sql.branch.rows(
+            tx, _Row, user_id=user_id, conversation_id=conversation_id, from_id=start, limit=limit
+        )
     if not rows and position is not None:
         raise InvalidInput("cursor", "must be the next_cursor of a page of this list.")
     before = rows[-1].parent_row if rows else None
@@ -74,18 +83,18 @@ async def messages(
 
 
 async def _start(tx: Transaction, user_id: UUID, key: str, leaf: str | None) -> tuple[UUID, UUID | None]:
-    row = await _conversation(tx, user_id, key)
+    conversation = await _conversation(tx, user_id, key)
     if leaf is None:
-        return row
-    message = await message_in(tx, user_id, row[0], leaf, "leaf")
-    return row[0], UUID(str(await _sql.newest_below.value(tx, user_id=user_id, id=message)))
+        return conversation.id, conversation.current_message_id
+    message = await message_in(tx, user_id, conversation.id, leaf, "leaf")
+    return conversation.id, UUID(str(await _sql.newest_below.value(tx, user_id=user_id, id=message)))
 
 
-async def _conversation(tx: Transaction, user_id: UUID, key: str) -> tuple[UUID, UUID | None]:
-    row = await load("chat").conversation(tx, user_id=user_id, client_id=key) if is_id(key) else None
+async def _conversation(tx: Transaction, user_id: UUID, key: str) -> _Conversation:
+    row = await load("chat").conversation.one(tx, _Conversation, user_id=user_id, client_id=key) if is_id(key) else None
     if row is None:
         raise NotFound("There is no such conversation.")
-    return row[0], row[1]
+    return row
 
 
 def _message(row: _Row, conversation: str) -> UIMessage:

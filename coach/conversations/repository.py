@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 from psycopg.types.json import Jsonb
 
 from coach.conversations.schemas import (
@@ -28,6 +28,38 @@ from coach.values.ids import is_id
 _sql = load("conversations")
 
 
+class _Row(Struct, frozen=True):
+    """One row of the queries ``conversations``, ``conversations_found`` and ``one_conversation``."""
+
+    row_id: UUID
+    id: str
+    title: str
+    feature: str
+    archived: bool
+    incognito: bool
+    current_message_id: str | None
+    running: bool
+    created_at: datetime
+    updated_at: datetime
+    match_id: str | None = None
+    match_text: str = ""
+
+    def conversation(self, words: Sequence[str] | None = None) -> Conversation:
+        """``words`` are what was searched for."""
+        found = msgspec.convert(self, Conversation, from_attributes=True)
+        if words is not None:
+            found.match = None if self.match_id is None else Match(self.match_id, excerpt(self.match_text, words))
+        return found
+
+
+class _Message(Struct, frozen=True):
+    """One row of the query ``message_of``."""
+
+    id: UUID
+    role: str
+    deleted: bool
+
+
 async def listed(
     db: Database, user_id: UUID, *, q: str | None, archived: bool, limit: int, cursor: str | None
 ) -> ConversationPage:
@@ -36,16 +68,15 @@ async def listed(
     page = {"user_id": user_id, "archived": archived, "before": before, "before_id": before_id, "limit": limit + 1}
     async with db.as_user(user_id) as tx:
         if q is None:
-            rows = [row async for row in _sql.conversations(tx, **page)]
+            rows = await _sql.conversations.rows(tx, _Row, **page)
         else:
             words = words_of(q)
-            found = _sql.conversations_found(
-                tx, words=words.plain, prefixes=list(words.prefixes), runs=list(words.runs), **page
+            rows = await _sql.conversations_found.rows(
+                tx, _Row, words=words.plain, prefixes=list(words.prefixes), runs=list(words.runs), **page
             )
-            rows = [row async for row in found]
-    items = [_conversation(row, None if q is None else words_of(q).all) for row in rows[:limit]]
+    items = [row.conversation(None if q is None else words_of(q).all) for row in rows[:limit]]
     last = rows[limit - 1] if len(rows) > limit else None
-    return ConversationPage(items, cursor_of((last[8], last[9])) if last else None)
+    return ConversationPage(items, cursor_of((last.updated_at, last.row_id)) if last else None)
 
 
 async def one(db: Database, user_id: UUID, key: str) -> Conversation:
@@ -85,12 +116,16 @@ async def message_in(tx: Transaction, user_id: UUID, conversation_id: UUID, key:
 
     :raises InvalidInput: it is not of this conversation.
     """
-    row = None
-    if is_id(key):
-        row = await _sql.message_of(tx, user_id=user_id, conversation_id=conversation_id, client_id=key)
-    if row is None:
+    message = await _message_of(tx, user_id, conversation_id, key)
+    if message is None:
         raise InvalidInput(path, "must be the id of a message of this conversation.")
-    return UUID(str(row[0]))
+    return message.id
+
+
+async def _message_of(tx: Transaction, user_id: UUID, conversation_id: UUID, key: str) -> _Message | None:
+    if not is_id(key):
+        return None
+    return await _sql.message_of.one(tx, _Message, user_id=user_id, conversation_id=conversation_id, client_id=key)
 
 
 async def rate(
@@ -104,14 +139,12 @@ async def rate(
     stored = GivenFeedback(given.rating, given.reason or None, given.correction or None, now)
     async with db.as_user(user_id) as tx:
         id_ = await locked(tx, user_id, key)
-        row = None
-        if is_id(message_key):
-            row = await _sql.message_of(tx, user_id=user_id, conversation_id=id_, client_id=message_key)
-        if row is None or row[2]:
+        message = await _message_of(tx, user_id, id_, message_key)
+        if message is None or message.deleted:
             raise NotFound("There is no such message in this conversation.")
-        if row[1] != "assistant":
+        if message.role != "assistant":
             raise InvalidInput("message_id", "must be an answer of the coach; it is a message of yours.")
-        await _sql.give_feedback.run(tx, user_id=user_id, id=row[0], feedback=Jsonb(msgspec.to_builtins(stored)))
+        await _sql.give_feedback.run(tx, user_id=user_id, id=message.id, feedback=Jsonb(msgspec.to_builtins(stored)))
     return stored
 
 
@@ -124,7 +157,7 @@ async def delete(db: Database, user_id: UUID, key: str, *, even_running: bool = 
     """
     async with db.as_user(user_id) as tx:
         id_ = await locked(tx, user_id, key)
-        running = tuple([row[0] async for row in _sql.running_in(tx, user_id=user_id, conversation_id=id_)])
+        running = tuple(await _sql.running_in.values(tx, user_id=user_id, conversation_id=id_))
         if running and not even_running:
             return running
         await blank_where_shown(tx, user_id, {"conversation_id": key})
@@ -134,22 +167,12 @@ async def delete(db: Database, user_id: UUID, key: str, *, even_running: bool = 
 
 async def blank_where_shown(tx: Transaction, user_id: UUID, source: dict[str, str]) -> None:
     """Take the text of a source out of every answer that keeps a copy of it."""
-    rows = _sql.where_shown(tx, user_id=user_id, sources=Jsonb({"sources": [source]}))
-    if ids := [row[0] async for row in rows]:
+    if ids := await _sql.where_shown.values(tx, user_id=user_id, sources=Jsonb({"sources": [source]})):
         await _sql.blank_sources.run(tx, user_id=user_id, ids=ids, source=Jsonb(source))
 
 
 async def _one(tx: Transaction, user_id: UUID, key: str) -> Conversation:
-    row = await _sql.one_conversation(tx, user_id=user_id, client_id=key) if is_id(key) else None
+    row = await _sql.one_conversation.one(tx, _Row, user_id=user_id, client_id=key) if is_id(key) else None
     if row is None:
         raise NotFound("There is no such conversation.")
-    return _conversation(row)
-
-
-def _conversation(row: Sequence[Any], words: Sequence[str] | None = None) -> Conversation:
-    """The columns of the queries; ``words`` are what was searched for."""
-    found = Conversation(*row[:9])
-    if words is not None:
-        message_key, content = row[10], row[11]
-        found.match = Match(message_key, excerpt(content, words)) if message_key is not None else None
-    return found
+    return row.conversation()

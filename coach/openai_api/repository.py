@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,14 @@ class StoredResponse(Struct, frozen=True):
     facts: Facts
 
 
+class _Row(Struct, frozen=True):
+    """One row of the query ``response``."""
+
+    answer_id: UUID
+    conversation_id: str
+    facts: dict[str, Any]
+
+
 async def timezone_of(db: Database, user_id: UUID) -> ZoneInfo:
     async with db.as_user(user_id) as tx:
         return ZoneInfo(await _sql.timezone_of.value(tx, user_id=user_id) or "UTC")
@@ -34,7 +43,7 @@ async def answer_saying(db: Database, user_id: UUID, conversation_id: str, text:
     """The message id of a conversation's newest answer with this text."""
     async with db.as_user(user_id) as tx:
         found: str | None = await _sql.answer_saying.value(tx, user_id=user_id, client_id=conversation_id, content=text)
-        return found
+    return found
 
 
 async def require_conversation(db: Database, user_id: UUID, conversation_id: str) -> None:
@@ -50,7 +59,7 @@ async def stored_response(db: Database, user_id: UUID, response_id: str) -> Stor
     row = None
     if answer is not None and "\0" not in answer:
         async with db.as_user(user_id) as tx:
-            row = await _sql.response(tx, user_id=user_id, client_id=answer)
+            row = await _sql.response.one(tx, _Row, user_id=user_id, client_id=answer)
     if answer is None or row is None:
         raise NotFound("There is no such response.")
-    return StoredResponse(row[0], answer, row[1], msgspec.convert(row[2], Facts))
+    return StoredResponse(row.answer_id, answer, row.conversation_id, msgspec.convert(row.facts, Facts))

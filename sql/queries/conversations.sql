@@ -1,13 +1,13 @@
 -- name: conversations(user_id, archived, before, before_id, limit)
 -- GET /api/conversations, newest activity first. Index (user_id, updated_at); the joins are by key, for the page only.
 select
-    c.client_id, c.title, c.feature_type, c.archived, c.incognito, m.client_id,
+    c.client_id as id, c.title, c.feature_type as feature, c.archived, c.incognito, m.client_id as current_message_id,
     exists (
         select
         from ai_conversation_memory r
         where r.user_id = c.user_id and r.conversation_id = c.id and r.status = 'streaming'
-    ),
-    c.created_at, c.updated_at, c.id
+    ) as running,
+    c.created_at, c.updated_at, c.id as row_id
 from conversations c
 left join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id
 where c.user_id = :user_id
@@ -21,13 +21,13 @@ limit :limit::integer;
 -- name: conversations_found(user_id, archived, before, before_id, limit, words, prefixes, runs)
 -- The same with ?q=. The function uses the GIN indexes where the words are rare (0130).
 select
-    c.client_id, c.title, c.feature_type, c.archived, c.incognito, m.client_id,
+    c.client_id as id, c.title, c.feature_type as feature, c.archived, c.incognito, m.client_id as current_message_id,
     exists (
         select
         from ai_conversation_memory r
         where r.user_id = c.user_id and r.conversation_id = c.id and r.status = 'streaming'
-    ),
-    c.created_at, c.updated_at, c.id, hit.client_id, hit.message_content
+    ) as running,
+    c.created_at, c.updated_at, c.id as row_id, hit.client_id as match_id, hit.message_content as match_text
 from coach.conversations_with_words(:user_id, :words, :prefixes::text[], :runs::text[]) found
 join conversations c on c.user_id = :user_id and c.id = found.conversation_id
 left join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id
@@ -42,13 +42,13 @@ limit :limit::integer;
 -- name: one_conversation(user_id, client_id)^
 -- Unique (user_id, client_id).
 select
-    c.client_id, c.title, c.feature_type, c.archived, c.incognito, m.client_id,
+    c.client_id as id, c.title, c.feature_type as feature, c.archived, c.incognito, m.client_id as current_message_id,
     exists (
         select
         from ai_conversation_memory r
         where r.user_id = c.user_id and r.conversation_id = c.id and r.status = 'streaming'
-    ),
-    c.created_at, c.updated_at, c.id
+    ) as running,
+    c.created_at, c.updated_at, c.id as row_id
 from conversations c
 left join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id
 where c.user_id = :user_id and c.client_id = :client_id;
@@ -72,7 +72,7 @@ where user_id = :user_id and id = :id;
 
 -- name: message_of(user_id, conversation_id, client_id)^
 -- Unique (user_id, conversation_id, client_id).
-select id, message_role, deleted
+select id, message_role as role, deleted
 from ai_conversation_memory
 where user_id = :user_id and conversation_id = :conversation_id and client_id = :client_id;
 
@@ -153,19 +153,19 @@ with recursive branch as (
     where b.step < :limit::integer
 )
 select
-    m.id,
-    coalesce(m.client_id, m.id::text),
-    m.parent_id,
-    coalesce(p.client_id, p.id::text),
-    m.message_role,
-    m.author_name,
-    case when m.status = 'streaming' then coalesce(t.content, '') else m.message_content end,
+    m.id as row_id,
+    coalesce(m.client_id, m.id::text) as id,
+    m.parent_id as parent_row,
+    coalesce(p.client_id, p.id::text) as parent_id,
+    m.message_role as role,
+    m.author_name as author,
+    case when m.status = 'streaming' then coalesce(t.content, '') else m.message_content end as text,
     m.status,
     m.finish_reason,
     m.deleted,
     m.feedback,
-    case when m.status = 'streaming' then coalesce(t.context, '{}') else m.context_window end,
-    m.conversation_date,
+    case when m.status = 'streaming' then coalesce(t.context, '{}') else m.context_window end as context,
+    m.conversation_date as said_at,
     case
         when m.parent_id is not null then array(
             select coalesce(s.client_id, s.id::text)
@@ -182,14 +182,14 @@ select
                 and s.message_role = m.message_role
             order by s.created_at, s.id
         )
-    end,
-    i.id,
+    end as siblings,
+    i.id as interaction_id,
     i.model,
-    i.feature_details ->> 'prompt',
+    i.feature_details ->> 'prompt' as prompt,
     i.input_tokens,
     i.output_tokens,
     i.first_token_ms,
-    i.processing_time_ms
+    i.processing_time_ms as processing_ms
 from branch b
 join ai_conversation_memory m on m.user_id = :user_id and m.id = b.id
 left join ai_conversation_memory p on p.user_id = :user_id and p.id = m.parent_id

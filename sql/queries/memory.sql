@@ -2,8 +2,8 @@
 -- GET /api/memory: what was made of rows, one item an entity, newest first. Walks the index (user_id, updated_at, id); the
 -- first chunk stands for its entity, by the unique index. During a change of model both have the same text.
 select
-    e.domain_tag,
-    coalesce(e.entity_id, e.id),
+    e.domain_tag as source,
+    coalesce(e.entity_id, e.id) as id,
     e.title,
     (
         select string_agg(c.text_snippet, E'\n' order by c.chunk)
@@ -12,14 +12,14 @@ select
             and c.domain_tag = e.domain_tag
             and c.embedding_model = e.embedding_model
             and (c.entity_id = e.entity_id or c.id = e.id)
-    ),
+    ) as content,
     e.updated_at,
     exists (
         select
         from memory_corrections k
         where k.user_id = e.user_id and k.domain_tag = e.domain_tag and k.entity_id = coalesce(e.entity_id, e.id)
-    ),
-    e.id
+    ) as corrected,
+    e.id as row_id
 from user_metadata_embeddings e
 where e.user_id = :user_id
     and (:source::text is null or e.domain_tag = :source)
@@ -43,8 +43,10 @@ limit :limit::integer;
 -- GET /api/memory: messages that a search may bring, as search_combined_context chooses them. Index (user_id,
 -- conversation_date, id).
 select
-    'conversation', m.id, coalesce(c.title, ''), coalesce(m.author_name || ': ', '') || m.message_content,
-    m.conversation_date, m.context_window ? 'corrected', m.id, m.message_role, c.client_id, m.client_id
+    'conversation' as source, m.id, coalesce(c.title, '') as title,
+    coalesce(m.author_name || ': ', '') || m.message_content as content, m.conversation_date as updated_at,
+    m.context_window ? 'corrected' as corrected, m.id as row_id, m.message_role as role,
+    c.client_id as conversation_id, m.client_id as message_id
 from ai_conversation_memory m
 left join conversations c on c.user_id = m.user_id and c.id = m.conversation_id
 where m.user_id = :user_id
@@ -130,13 +132,13 @@ values (:user_id, :domain_tag, :entity_id, :chunk, :title, :text, :embedding, :m
 -- name: turn_to_change(user_id, id)^
 -- Locked: what was said, by whom, and whether in confidence. Primary key.
 select
-    m.message_content,
-    m.author_name,
+    m.message_content as content,
+    m.author_name as author,
     exists (
         select
         from conversations c
         where c.user_id = m.user_id and c.id = m.conversation_id and c.incognito
-    )
+    ) as is_incognito
 from coach.hold_person(:user_id)
 cross join ai_conversation_memory m
 where m.user_id = :user_id
@@ -195,8 +197,10 @@ where user_id = :user_id and entity_table = 'ai_conversation_memory' and entity_
 -- name: one_turn(user_id, id)^
 -- As remembered_turns has it. Primary keys.
 select
-    'conversation', m.id, coalesce(c.title, ''), coalesce(m.author_name || ': ', '') || m.message_content,
-    m.conversation_date, m.context_window ? 'corrected', m.id, m.message_role, c.client_id, m.client_id
+    'conversation' as source, m.id, coalesce(c.title, '') as title,
+    coalesce(m.author_name || ': ', '') || m.message_content as content, m.conversation_date as updated_at,
+    m.context_window ? 'corrected' as corrected, m.id as row_id, m.message_role as role,
+    c.client_id as conversation_id, m.client_id as message_id
 from ai_conversation_memory m
 left join conversations c on c.user_id = m.user_id and c.id = m.conversation_id
 where m.user_id = :user_id and m.id = :id;

@@ -28,7 +28,7 @@ select exists (
 
 -- name: response(user_id, client_id)^
 -- An answer that was given as a response and is to be found again. Partial index on (user_id, client_id).
-select a.id, v.client_id, a.context_window -> 'response'
+select a.id as answer_id, v.client_id as conversation_id, a.context_window -> 'response' as facts
 from ai_conversation_memory a
 join conversations v on v.user_id = a.user_id and v.id = a.conversation_id
 where a.user_id = :user_id
