@@ -15,10 +15,10 @@ from coach.chat.prompt import Prompts
 from coach.chat.running import RunningTurn
 from coach.chat.turns import Turns
 from coach.conversations.titles import Titles
-from coach.database.migrations import migrations
 from coach.database.opening import Urls, opened
 from coach.database.operators import operators_database
 from coach.database.pool import Database
+from coach.database.schema_files import Schema, read_schema
 from coach.errors import Misconfigured, Unavailable
 from coach.identity.guards import Door
 from coach.identity.jwks import JwksKeys
@@ -46,14 +46,14 @@ NO_OPERATORS = "This server has no login that may act for all users: set COACH_W
 class Services:
     """All of them, open. ``operators`` acts for all users; a server can do without, and then it is None.
 
-    ``migrations`` are the names that a database must have applied. ``embedders`` finds the embedder of another model
+    ``schema`` is what a database must have applied. ``embedders`` finds the embedder of another model
     than the serving one, while one replaces the other.
     """
 
     settings: Settings
     clock: Callable[[], datetime]
     urls: Urls
-    migrations: tuple[str, ...]
+    schema: Schema
     db: Database
     operators: Database | None
     door: Door
@@ -137,7 +137,7 @@ async def open_services(
             settings=settings,
             clock=clock,
             urls=urls,
-            migrations=tuple(migration.name for migration in migrations(SQL / "migrations")),
+            schema=read_schema(SQL),
             db=db,
             operators=operators,
             door=door,

@@ -70,9 +70,9 @@ async def _database(settings: Settings) -> Finding:
             ).fetchone()
     detail = f"{kind}; PostgreSQL {version}, pgvector {row[0] if row else 'not installed yet'}"
     if waiting and settings.database_url is None:
-        return Finding("database", True, f"{detail}; {len(waiting)} migrations wait", "The next start applies them.")
+        return Finding("database", True, f"{detail}; {len(waiting)} files of sql/ wait", "The next start applies them.")
     if waiting:
-        return Finding("database", False, f"{detail}; {len(waiting)} migrations wait", "coach migrate")
+        return Finding("database", False, f"{detail}; {len(waiting)} files of sql/ wait", "coach migrate")
     return Finding("database", True, detail)
 
 

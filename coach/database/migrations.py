@@ -1,29 +1,27 @@
-"""Migrations: plain files in order, each in one transaction, each with its sha256 remembered.
+"""Bring a database to the state of the files of ``sql/``: migrations in order, then the function files that changed.
 
-A session advisory lock lets one process migrate while others wait behind it; it dies with its connection, so a killed
-holder blocks nobody. What a file did to tables that were there before arrives as INFO and goes to ``report``.
+Each migration is one transaction, all function files together another; each file's sha256 is remembered. A session
+advisory lock lets one process migrate while others wait behind it; it dies with its connection, so a killed holder
+blocks nobody. What a file did to tables that were there before arrives as INFO and goes to ``report``.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, sql
 
+from coach.database.functions import Recorded, apply_functions, recorded_functions
+from coach.database.requirements import check_server
+from coach.database.schema_files import FunctionFile, Migration, Schema, read_schema
 from coach.errors import DatabaseUnavailable, Misconfigured
 from coach.resources import SQL
-
-OLDEST_SERVER = 15
-OLDEST_PGVECTOR = (0, 8)
-
-NO_TRANSACTION = "-- coach:no-transaction"
-"""First line of a file whose (single) statement refuses to run in a transaction."""
 
 _LOCK = 0x636F616368  # "coach"
 
@@ -32,66 +30,119 @@ Connection = AsyncConnection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
-class Migration:
-    name: str
-    text: str
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.text.encode()).hexdigest()
-
-    @property
-    def in_transaction(self) -> bool:
-        return self.text.split("\n", 1)[0].strip() != NO_TRANSACTION
-
-
-@dataclass(frozen=True)
 class Applied:
-    """The names that this call applied, in order, and how many were there before."""
+    """What this call applied, in order, as paths below ``sql/``; and how many files had been applied before."""
 
     names: tuple[str, ...]
     already: int
 
+    @property
+    def migrations(self) -> int:
+        return sum(name.startswith("migrations/") for name in self.names)
 
-async def migrate(url: str, *, report: Report = lambda line: None, folder: Path = SQL / "migrations") -> Applied:
+
+@dataclass(frozen=True)
+class _State:
+    """What of the files has been applied to a database."""
+
+    migrations: dict[str, str]
+    functions: dict[str, Recorded]
+
+
+async def migrate(url: str, *, report: Report = lambda line: None, folder: Path = SQL) -> Applied:
     """Bring the database to the state of the files in ``folder``; a second call changes nothing.
 
-    :raises Misconfigured: server or pgvector too old, pgvector missing, a role that row level security would bind, or
-        a file that was changed after it had been applied. Nothing was changed then.
+    :raises Misconfigured: server or pgvector too old, pgvector missing, a role that row level security would bind, a
+        migration that was changed after it had been applied, or a database from before the first release. Nothing was
+        changed then.
     :raises DatabaseUnavailable: the server cannot be reached.
     """
+    schema = read_schema(folder)
     async with _connect(url, report) as connection:
-        await _check_server(connection)
+        await check_server(connection)
         async with _alone(connection, report):
+            await _refuse_older(connection)
             await _prepare(connection)
-            done = await _recorded(connection)
-            todo = _outstanding(migrations(folder), done)
-            for migration in todo:
+            state = await _state(connection)
+            waiting = _waiting(schema, state)
+            for migration in waiting.migrations:
+                await _apply_functions(connection, schema, migration.after)
                 await _apply(connection, migration)
-            return Applied(tuple(migration.name for migration in todo), len(done))
+            await _apply_functions(connection, schema, [file.name for file in schema.functions])
+            return Applied(waiting.paths, len(schema.named) - len(waiting.paths))
 
 
-async def pending(url: str, *, folder: Path = SQL / "migrations") -> tuple[str, ...]:
-    """The names that ``migrate`` would apply; also for the server's own login, which may not migrate."""
+async def pending(url: str, *, folder: Path = SQL) -> tuple[str, ...]:
+    """The paths of what ``migrate`` would apply; also for the server's own login, which may not migrate."""
+    schema = read_schema(folder)
     async with _connect(url) as connection:
-        known = await (await connection.execute("select to_regclass('coach.migrations') is not null")).fetchone()
-        done = await _recorded(connection) if known and known[0] else {}
-        return tuple(migration.name for migration in _outstanding(migrations(folder), done))
+        await _refuse_older(connection)
+        return _waiting(schema, await _state(connection)).paths
 
 
-def migrations(folder: Path) -> list[Migration]:
-    return [Migration(file.name, file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.sql"))]
+async def lacking(url: str) -> set[str]:
+    """The paths of our files that were never applied to this database: a server cannot run on it.
+
+    :raises Misconfigured: as ``migrate`` does for a migration that was changed.
+    """
+    schema = read_schema(SQL)
+    async with _connect(url) as connection:
+        await _refuse_older(connection)
+        state = await _state(connection)
+        _waiting(schema, state)
+        applied = await (await connection.execute(APPLIED)).fetchall() if state.migrations else []
+    return schema.lacking(applied)
 
 
-def _outstanding(files: list[Migration], done: dict[str, str]) -> list[Migration]:
-    for migration in files:
-        if migration.name in done and done[migration.name] != migration.sha256:
+APPLIED = """
+    select 'migrations/' || name, sha256 from coach.migrations
+    union all
+    select 'functions/' || name || '.sql', unnest(former || sha256) from coach.functions
+"""
+"""The paths of all files that were ever applied, each with its sha256. A newer version's function files take the place
+of ours, and ours stay in this list: servers of both versions run beside each other during a deployment."""
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    migrations: list[Migration]
+    functions: list[FunctionFile]
+    gone: list[str]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (
+            *(migration.path for migration in self.migrations),
+            *(file.path for file in self.functions),
+            *(f"functions/{name}.sql" for name in self.gone),
+        )
+
+
+def _waiting(schema: Schema, state: _State) -> _Waiting:
+    for migration in schema.migrations:
+        if state.migrations.get(migration.name, migration.sha256) != migration.sha256:
             raise Misconfigured(
                 f"Migration {migration.name} was changed after it had been applied to this database. Restore the file "
                 "as it was and put the change into a new one; or, where nothing in this database is worth keeping, "
                 "make it anew (the embedded one: delete COACH_HOME)."
             )
-    return [migration for migration in files if migration.name not in done]
+    known = {name: recorded.sha256 for name, recorded in state.functions.items()}
+    names = {file.name for file in schema.functions}
+    return _Waiting(
+        [migration for migration in schema.migrations if migration.name not in state.migrations],
+        [file for file in schema.functions if known.get(file.name) != file.sha256],
+        [name for name, sha256 in known.items() if sha256 and name not in names],
+    )
+
+
+async def _apply_functions(connection: Connection, schema: Schema, names: Sequence[str]) -> None:
+    """Those that changed of the function files ``names`` and of what they stand on."""
+    waiting = _waiting(schema, await _state(connection))
+    wanted = schema.beneath(names)
+    files = [file for file in waiting.functions if file.name in wanted]
+    gone = waiting.gone if len(wanted) == len(schema.functions) else []
+    if files or gone:
+        await apply_functions(connection, files, gone, partial(_run, connection))
 
 
 @asynccontextmanager
@@ -120,49 +171,6 @@ def _pass_on(notice: psycopg.errors.Diagnostic, report: Report) -> None:
         report(notice.message_primary)
 
 
-async def _check_server(connection: Connection) -> None:
-    version = connection.info.server_version // 10_000
-    if version < OLDEST_SERVER:
-        raise Misconfigured(
-            f"COACH_DATABASE_URL: this is PostgreSQL {version}; {OLDEST_SERVER} or newer is needed "
-            "(or leave the variable out for the embedded one)."
-        )
-    await _check_role(connection, version)
-    await _check_pgvector(connection)
-
-
-async def _check_role(connection: Connection, version: int) -> None:
-    query = "select rolname, rolsuper, rolbypassrls from pg_roles where rolname = current_user"
-    row = await (await connection.execute(query)).fetchone()
-    assert row is not None  # every session has a current user
-    name, superuser, bypasses = row
-    if superuser or (bypasses and version >= 16):
-        return
-    wanted = "a superuser" if version < 16 else "a superuser or a role with bypassrls"
-    raise Misconfigured(
-        f"COACH_DATABASE_URL: migrations must run as {wanted}, or row level security would hide rows from them; "
-        f"{name} is neither. Example: postgresql://postgres:…@host/database"
-    )
-
-
-async def _check_pgvector(connection: Connection) -> None:
-    query = """
-        select coalesce(installed_version, default_version), installed_version is not null
-        from pg_available_extensions
-        where name = 'vector'
-    """
-    row = await (await connection.execute(query)).fetchone()
-    wanted = ".".join(map(str, OLDEST_PGVECTOR))
-    if row is None:
-        raise Misconfigured(
-            f"COACH_DATABASE_URL: this server lacks the extension pgvector (vector); install {wanted} or newer."
-        )
-    version, installed = row
-    if tuple(int(part) for part in str(version).split(".")[:2]) < OLDEST_PGVECTOR:
-        remedy = "`alter extension vector update` after installing it" if installed else "install it"
-        raise Misconfigured(f"COACH_DATABASE_URL: pgvector is {version}; {wanted} or newer is needed ({remedy}).")
-
-
 @asynccontextmanager
 async def _alone(connection: Connection, report: Report) -> AsyncIterator[None]:
     """Of several that migrate at once, one at a time."""
@@ -176,6 +184,18 @@ async def _alone(connection: Connection, report: Report) -> AsyncIterator[None]:
     await connection.execute("select pg_advisory_unlock(%s)", (_LOCK,))
 
 
+async def _refuse_older(connection: Connection) -> None:
+    row = await (
+        await connection.execute("select to_regclass('coach.migrations'), to_regclass('coach.functions')")
+    ).fetchone()
+    if row and row[0] and not row[1]:
+        raise Misconfigured(
+            "This database was made before the first release, and no migration leads on from there. Let the version "
+            "that made it export what is worth keeping, then make the database anew (the embedded one: delete "
+            "COACH_HOME)."
+        )
+
+
 async def _prepare(connection: Connection) -> None:
     await connection.execute("create schema if not exists coach")
     await connection.execute("""
@@ -183,41 +203,53 @@ async def _prepare(connection: Connection) -> None:
             name text primary key,
             sha256 text not null,
             applied_at timestamptz not null default now()
+        );
+        create table if not exists coach.functions (
+            name text primary key,
+            sha256 text not null,
+            former text[] not null default '{}',
+            made text[] not null,
+            applied_at timestamptz not null default now()
         )
     """)
 
 
-async def _recorded(connection: Connection) -> dict[str, str]:
+async def _state(connection: Connection) -> _State:
+    row = await (await connection.execute("select to_regclass('coach.migrations')")).fetchone()
+    if row is None or row[0] is None:
+        return _State({}, {})
     rows = await (await connection.execute("select name, sha256 from coach.migrations")).fetchall()
-    return dict(rows)
+    return _State(dict(rows), await recorded_functions(connection))
 
 
 async def _apply(connection: Connection, migration: Migration) -> None:
-    if migration.in_transaction:
-        async with connection.transaction():
-            await _run(connection, migration)
-    else:
-        await _run(connection, migration)
+    if not migration.in_transaction:
+        await _run_migration(connection, migration)
+        return
+    async with connection.transaction():
+        await _run_migration(connection, migration)
 
 
-async def _run(connection: Connection, migration: Migration) -> None:
-    await connection.execute(await _search_path(connection))
-    try:
-        await connection.execute(migration.text.encode())
-    except psycopg.errors.InsufficientPrivilege as error:
-        said = " ".join(filter(None, (error.diag.message_primary, error.diag.message_hint)))
-        raise Misconfigured(
-            f"COACH_DATABASE_URL: this role may not do what migration {migration.name} needs: {said}"
-        ) from error
-    except psycopg.errors.RaiseException as error:
-        # Said by the file itself: something in this database that only its operator can decide.
-        raise Misconfigured(f"Migration {migration.name}: {error.diag.message_primary}") from error
-    except psycopg.Error as error:
-        error.add_note(f"in sql/migrations/{migration.name}")
-        raise
+async def _run_migration(connection: Connection, migration: Migration) -> None:
+    await _run(connection, migration.path, migration.text)
     await connection.execute(
         "insert into coach.migrations (name, sha256) values (%s, %s)", (migration.name, migration.sha256)
     )
+
+
+async def _run(connection: Connection, path: str, text: str) -> None:
+    await connection.execute(await _search_path(connection))
+    try:
+        await connection.execute(text.encode())
+    except psycopg.errors.InsufficientPrivilege as error:
+        said = " ".join(filter(None, (error.diag.message_primary, error.diag.message_hint)))
+        raise Misconfigured(f"COACH_DATABASE_URL: this role may not do what sql/{path} needs: {said}") from error
+    except psycopg.errors.RaiseException as error:
+        # Said by the file itself: something in this database that only its operator can decide.
+        raise Misconfigured(f"sql/{path}: {error.diag.message_primary}") from error
+    except psycopg.Error as error:
+        error.add_note(f"in sql/{path}")
+        raise
 
 
 async def _search_path(connection: Connection) -> sql.Composed:

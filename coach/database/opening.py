@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 from pydantic import SecretStr
 
 from coach.database.embedded import EmbeddedServer
-from coach.database.migrations import Report, migrate, pending
+from coach.database.migrations import Report, lacking, migrate
 from coach.errors import DatabaseUnavailable, Misconfigured
 from coach.settings import Settings
 
@@ -40,8 +40,8 @@ async def opened(settings: Settings, report: Report = lambda line: None) -> Asyn
     """
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
-        if waiting := await pending(url):
-            raise Misconfigured(f"COACH_DATABASE_URL: {len(waiting)} migrations wait there; run: coach migrate")
+        if waiting := await lacking(url):
+            raise Misconfigured(f"COACH_DATABASE_URL: {len(waiting)} files of sql/ wait there; run: coach migrate")
         worker = _secret(settings.worker_database_url) or url
         yield Urls(server=url, worker=worker, listen=_secret(settings.database_direct_url) or worker, owner=None)
         return

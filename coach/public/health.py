@@ -12,6 +12,7 @@ from litestar import Router, get
 from msgspec import UNSET, Struct, UnsetType
 
 from coach.chat.schemas import FEATURES, MAX_TEXT
+from coach.database.migrations import APPLIED
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable, Unavailable
 from coach.http.limits import CHAT_BODY, OTHER_BODY
@@ -61,18 +62,18 @@ async def live() -> Health:
 
 @get("/ready", summary="Can it answer questions")
 async def ready(services: AllServices) -> Readiness:
-    """503 while the database cannot be reached, lacks a migration, or the server is shutting down.
+    """503 while the database cannot be reached, lacks a migration or a function file, or the server is shutting down.
 
     A long queue makes no server unready: it would be taken out of service for what its worker has not done.
     """
     try:
         async with asyncio.timeout(PATIENCE), services.db.bare() as tx:
-            rows = await (await tx.execute("select name from coach.migrations")).fetchall()
+            rows = await (await tx.execute(APPLIED)).fetchall()
     except (TimeoutError, psycopg.Error, DatabaseUnavailable) as error:
         log.warning("not_ready", reason=type(error).__name__)
         raise Unavailable("Not ready.") from None
-    if missing := set(services.migrations) - {name for (name,) in rows}:
-        log.warning("not_ready", reason="migrations", missing=len(missing))
+    if missing := services.schema.lacking(rows):
+        log.warning("not_ready", reason="migrations", missing=sorted(missing)[:10])
         raise Unavailable("Not ready.")
     return Readiness("ready", await _queue_seconds(services.operators))
 

@@ -1,3 +1,4 @@
+-- after: adoption, values
 -- Every call of a model, and the month's quota. No user writes here: a browser could reset its quota.
 create table coach.ai_interactions (
     user_id uuid not null references auth.users (id) on delete cascade,
@@ -44,5 +45,30 @@ create table coach.ai_quota_months (
 );
 select coach.settle('ai_quota_months');
 
+-- What housekeeping looks for: months that hold a reservation.
+create index if not exists ai_quota_months_reserved_idx on public.ai_quota_months (month) where reserved > 0;
 grant select on public.ai_interactions, public.ai_quota_months to authenticated;
 grant select, insert, update on public.ai_interactions, public.ai_quota_months to coach_session;
+
+-- What an app used before it had months to count in.
+do $$
+declare
+    users bigint;
+begin
+    insert into public.ai_quota_months (user_id, month, used)
+    select user_id, coach.current_month(), count(*)
+    from public.ai_interactions
+    where (created_at at time zone 'UTC')::date >= coach.current_month()
+        and coalesce(quota_month, coach.current_month()) = coach.current_month()
+        and status <> 'refunded'
+    group by user_id
+    on conflict do nothing;
+    get diagnostics users = row_count;
+    if users > 0 then
+        update public.ai_interactions
+        set quota_month = coach.current_month()
+        where (created_at at time zone 'UTC')::date >= coach.current_month() and quota_month is null;
+        perform coach.report(format('public.ai_interactions: this month''s use counted for %s users', users));
+    end if;
+end
+$$;

@@ -1,3 +1,4 @@
+-- after: adoption
 create table coach.coaching_sessions (
     user_id uuid not null references auth.users (id) on delete cascade,
     id uuid not null default gen_random_uuid(),
@@ -7,6 +8,12 @@ create table coach.coaching_sessions (
     summary text,
     started_at timestamptz not null default now(),
     ended_at timestamptz,
+    -- A step: {stage, cause, at, message}. The message is the one that brought the command along, so that a turn that
+    -- runs again takes no second step.
+    steps jsonb not null default '[]',
+    -- Until when the conversation had been read for the last judgement of its stage.
+    judged_at timestamptz,
+    summary_message_id uuid,
     primary key (user_id, id)
 );
 select coach.settle('coaching_sessions');
@@ -23,6 +30,9 @@ create table coach.commitments (
     status text not null default 'proposed' check (status in ('proposed', 'accepted', 'rejected', 'done')),
     -- The task that accepting made. Without a foreign key: the commitment outlives its task.
     task_id uuid,
+    -- The project is looked up when the commitment is accepted, and need not outlive it until then: no foreign key.
+    project_id uuid,
+    position integer not null default 0,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     primary key (user_id, id)
@@ -68,10 +78,31 @@ create table coach.recommendations (
 );
 select coach.settle('recommendations');
 create index if not exists recommendations_status_idx on public.recommendations (user_id, status, created_at);
-
 grant select
     on public.coaching_sessions, public.commitments, public.nudges, public.recommendations
     to authenticated;
 grant select, insert, update, delete
     on public.coaching_sessions, public.commitments, public.nudges, public.recommendations
     to coach_session;
+
+-- One at a time in a conversation.
+update public.coaching_sessions s
+set ended_at = s.started_at
+where s.ended_at is null
+    and exists (
+        select
+        from public.coaching_sessions newer
+        where newer.user_id = s.user_id
+            and newer.conversation_id = s.conversation_id
+            and newer.ended_at is null
+            and (newer.started_at, newer.id) > (s.started_at, s.id)
+    );
+create unique index if not exists coaching_sessions_active_idx
+    on public.coaching_sessions (user_id, conversation_id)
+    where ended_at is null;
+
+-- Those that wait for their summary, for all users.
+create index if not exists coaching_sessions_unfinished_idx
+    on public.coaching_sessions (ended_at)
+    where summary is null;
+

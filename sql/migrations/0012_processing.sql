@@ -1,3 +1,4 @@
+-- after: adoption
 -- An app's events of no user belong to the system's log.
 do $$
 declare
@@ -35,14 +36,23 @@ create table coach.webhook_logs (
         check (status in ('pending', 'queued', 'processing', 'completed', 'error')),
     error_message text,
     processed_at timestamptz,
+    -- How many rows a line speaks of: users read it, and the pipeline's rate is the sum of it.
+    row_count integer,
     primary key (user_id, id)
 );
 select coach.settle('webhook_logs');
 create index if not exists webhook_logs_triggered_at_idx on public.webhook_logs (user_id, triggered_at);
+create index if not exists webhook_logs_embedded_idx
+    on public.webhook_logs (processed_at)
+    where webhook_type = 'metadata_embedding_completed';
 grant select on public.webhook_logs to authenticated;
 grant select, insert on public.webhook_logs to coach_session;
 
--- One row per entity, however often it is edited. A claim leases it; the token fences completion.
+-- Every change of life data, and every message without a vector, leaves a row here: docs/pipeline.md. One per entity,
+-- however often it is edited. A claim leases it; the token fences completion.
+-- The order everywhere is the person, preferences, embedding_models, messages, queue, vectors: whoever stores vectors holds
+-- the queue row, so who purges deletes the queue row first, waits there, and then sees the vectors that were stored
+-- meanwhile.
 create table coach.embedding_queue (
     user_id uuid not null references auth.users (id) on delete cascade,
     entity_table text not null,
@@ -54,14 +64,100 @@ create table coach.embedding_queue (
     leased_until timestamptz not null default '-infinity',
     last_error text,
     created_at timestamptz not null default now(),
+    -- Set by a rename or a move: the worker queues what carries the old name in its snippet.
+    expands boolean not null default false,
     primary key (user_id, entity_table, entity_id)
 );
 select coach.settle('embedding_queue');
+
 -- Not of what was given up: so a statement about one row, which does not speak of dates, has but its key to go by.
 create index if not exists embedding_queue_due_idx on public.embedding_queue (user_id, not_before)
     where not_before < 'infinity';
 create index if not exists embedding_queue_not_before_idx on public.embedding_queue (not_before);
 grant select, insert, update, delete on public.embedding_queue to coach_session;
+
+-- Which model's vectors a user is served from, and the one that is being filled in beside it. All vectors are written under
+-- a share lock of this row and the switch under an exclusive one, so that none is stored for a model that has just gone.
+create table coach.embedding_models (
+    user_id uuid primary key references auth.users (id) on delete cascade,
+    serving_model text not null,
+    target_model text,
+    fill_token uuid,
+    leased_until timestamptz not null default '-infinity',
+    switched_at timestamptz
+);
+select coach.settle('embedding_models');
+create index if not exists embedding_models_serving_idx on public.embedding_models (serving_model);
+create index if not exists embedding_models_target_idx
+    on public.embedding_models (target_model)
+    where target_model is not null;
+grant select, insert, update on public.embedding_models to coach_session;
+
+-- The model that all are to be served from: that of the worker which started last. One that was configured otherwise stands
+-- aside, or two would switch the same people back and forth during a deployment.
+create table coach.embedding_target (
+    is_only boolean primary key default true check (is_only),
+    model text not null,
+    set_at timestamptz not null default now()
+);
+alter table coach.embedding_target enable row level security;
+alter table coach.embedding_target force row level security;
+grant select, insert, update on coach.embedding_target to service_role;
+
+-- Whose vectors were there before: served from the model that most of them are of.
+insert into public.embedding_models (user_id, serving_model)
+select distinct on (user_id) user_id, embedding_model
+from (
+    select user_id, embedding_model, count(*) as vectors
+    from public.user_metadata_embeddings
+    group by user_id, embedding_model
+    union all
+    select user_id, embedding_model, count(*)
+    from public.ai_conversation_memory
+    where message_embedding is not null
+    group by user_id, embedding_model
+) counted
+order by user_id, vectors desc, embedding_model
+on conflict do nothing;
+
+-- What an app had before it had a queue, by consent. The worker skips what has its vector and the same text.
+insert into public.embedding_queue (user_id, entity_table, entity_id)
+select e.user_id, e.entity_table, e.id
+from (
+    select user_id, 'pillars' as entity_table, id from public.pillars where not archived
+    union all
+    select user_id, 'areas', id from public.areas where not archived
+    union all
+    select user_id, 'projects', id from public.projects where not archived
+    union all
+    select user_id, 'tasks', id from public.tasks where not archived
+    union all
+    select user_id, 'journal_entries', id from public.journal_entries where not deleted
+    union all
+    select user_id, 'pillar_metrics', id from public.pillars where behavior_metrics <> '[]' and not archived
+    union all
+    select user_id, 'area_metrics', id from public.areas where behavior_metrics <> '[]' and not archived
+    union all
+    select user_id, 'ai_conversation_memory', id
+    from public.ai_conversation_memory
+    where message_embedding is null
+        and not deleted
+        and status in ('complete', 'interrupted')
+        and message_role <> 'system'
+        and message_content <> ''
+) e
+where exists (select from auth.users u where u.id = e.user_id)
+    and not exists (
+        select
+        from public.user_analytics_preferences c
+        where c.user_id = e.user_id
+            and (
+                not c.record_rag_snippets
+                or not c.store_behavioral_embeddings
+                    and e.entity_table in ('journal_entries', 'pillar_metrics', 'area_metrics')
+                or not c.track_pillar_metrics and e.entity_table in ('pillar_metrics', 'area_metrics')
+            )
+    );
 
 create table coach.idempotency_keys (
     user_id uuid not null references auth.users (id) on delete cascade,
@@ -104,3 +200,31 @@ create table coach.erasure_receipts (
 alter table coach.erasure_receipts enable row level security;
 alter table coach.erasure_receipts force row level security;
 grant select, insert, update on coach.erasure_receipts to service_role;
+
+-- What sockets need beyond the turns. Unlogged, since a crash of the database may take it: none of it lives for longer
+-- than minutes.
+
+-- Proofs of identity for the opening of one socket, each for one use. Only their digest is kept.
+create unlogged table coach.socket_tickets (
+    user_id uuid not null references auth.users (id) on delete cascade,
+    digest bytea not null,
+    token_expires_at timestamptz not null,
+    expires_at timestamptz not null,
+    primary key (user_id, digest)
+);
+select coach.settle('socket_tickets');
+grant select, insert, delete on public.socket_tickets to coach_session;
+
+-- What is to reach every open socket of a person, on whichever server process. Notifications name the person only; who
+-- was not notified finds the rows by looking. Origin: the process that has told its own sockets already.
+create unlogged table coach.pushes (
+    user_id uuid not null references auth.users (id) on delete cascade,
+    id uuid not null default gen_random_uuid(),
+    origin text not null,
+    frame jsonb not null,
+    created_at timestamptz not null default clock_timestamp(),
+    primary key (user_id, id)
+);
+select coach.settle('pushes');
+create index if not exists pushes_recent_idx on public.pushes (user_id, created_at);
+grant select, insert on public.pushes to coach_session;

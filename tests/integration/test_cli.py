@@ -118,10 +118,10 @@ def test_a_migration_is_checked_applied_and_then_nothing_is_left_to_do(coach: Ru
     environment = {"COACH_DATABASE_URL": empty_url}
     waiting = coach("migrate", "--check", **environment)
     assert waiting.returncode == 1
-    assert re.search(r"^waiting: 0001_\w+\.sql$", waiting.stdout, re.MULTILINE)
+    assert re.search(r"^waiting: migrations/0001_\w+\.sql$", waiting.stdout, re.MULTILINE)
 
     first, second = coach("migrate", **environment), coach("migrate", **environment)
-    assert re.fullmatch(r"\d+ migrations applied\.\n", first.stdout)
+    assert re.fullmatch(r"\d+ migrations and \d+ function files applied\.\n", first.stdout)
     assert (second.returncode, second.stdout) == (0, "Nothing to do.\n")
     assert coach("migrate", "--check", **environment).stdout == "The database is up to date.\n"
 
@@ -129,7 +129,7 @@ def test_a_migration_is_checked_applied_and_then_nothing_is_left_to_do(coach: Ru
 @pytest.mark.parametrize("command", [("serve", "--port", "0"), ("token", "--create", "ann")])
 def test_an_unmigrated_database_says_what_to_run(coach: Run, empty_url: str, command: tuple[str, ...]) -> None:
     line = said(coach(*command, COACH_DATABASE_URL=empty_url, COACH_JWT_SECRET=SECRET))
-    assert re.search(r"COACH_DATABASE_URL: \d+ migrations wait there; run: coach migrate$", line)
+    assert re.search(r"COACH_DATABASE_URL: \d+ files of sql/ wait there; run: coach migrate$", line)
 
 
 def test_the_servers_login_may_not_migrate_and_hears_who_may(coach: Run, database_url: str, owner_url: str) -> None:
@@ -317,7 +317,7 @@ def test_the_doctor_says_what_the_provider_said(coach: Run, ours: dict[str, str]
 
 def test_the_doctor_tells_of_migrations_that_wait(coach: Run, empty_url: str) -> None:
     found = findings(coach("doctor", "--json", COACH_DATABASE_URL=empty_url, COACH_JWT_SECRET=SECRET))
-    assert re.search(r"pgvector not installed yet; \d+ migrations wait", found["database"]["detail"])
+    assert re.search(r"pgvector not installed yet; \d+ files of sql/ wait", found["database"]["detail"])
     assert found["database"]["remedy"] == "coach migrate"
 
 

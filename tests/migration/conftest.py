@@ -102,6 +102,16 @@ def qualified(table: str) -> sql.Identifier:
     return sql.Identifier("coach" if table in IN_COACH else "public", table)
 
 
+@pytest.fixture
+def empty(cluster: EmbeddedServer) -> Iterator[str]:
+    """The URL of an empty database, as its superuser."""
+    name = f"empty_{uuid4().hex[:12]}"
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        yield cluster.url(name)
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
 @pytest.fixture(scope="session")
 def tables() -> dict[str, sql.Identifier]:
     """Every table that holds rows of users, by name."""

@@ -40,8 +40,8 @@ async def test_every_table_is_under_row_level_security_even_for_its_owner(owner:
         """,
     )
 
-    # Neither holds anything of a user.
-    assert sorted(open_tables) == ["coach.event_kinds", "coach.migrations"]
+    # None holds anything of a user.
+    assert sorted(open_tables) == ["coach.event_kinds", "coach.functions", "coach.migrations"]
 
 
 async def test_every_users_table_has_the_permissive_and_the_restrictive_policy(owner: Owner) -> None:
@@ -300,8 +300,9 @@ async def test_nobody_and_the_public_may_do_nothing(owner: Owner) -> None:
 
 
 async def test_the_login_roles_may_do_nothing_but_ask_for_the_migrations(owner: Owner) -> None:
-    assert await granted(owner, "coach_server") == {"coach.migrations": "SELECT"}
-    assert await granted(owner, "coach_worker") == {"coach.migrations": "SELECT"}
+    asks = {"coach.functions": "SELECT", "coach.migrations": "SELECT"}
+    assert await granted(owner, "coach_server") == asks
+    assert await granted(owner, "coach_worker") == asks
 
 
 async def test_of_a_profile_a_browser_writes_these_columns_only(owner: Owner) -> None:

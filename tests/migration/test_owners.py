@@ -42,7 +42,9 @@ def plain_owner(cluster: EmbeddedServer, template: str) -> Iterator[str]:
 
 
 async def test_what_the_owner_may_not_do_is_said_in_one_line(plain_owner: str) -> None:
-    with pytest.raises(Misconfigured, match=r'COACH_DATABASE_URL: .* 0003_coach\.sql .*extension "vector"'):
+    with pytest.raises(
+        Misconfigured, match=r'COACH_DATABASE_URL: .* sql/migrations/0003_coach\.sql .*extension "vector"'
+    ):
         await migrate(plain_owner)
 
 

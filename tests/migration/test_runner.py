@@ -3,42 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 
-import coach.database.migrations as runner
+import coach.database.requirements as requirements
 from coach.database.embedded import EmbeddedServer
 from coach.database.migrations import migrate, pending
 from coach.errors import DatabaseUnavailable, Misconfigured
-
-
-@pytest.fixture
-def empty(cluster: EmbeddedServer) -> Iterator[str]:
-    """The URL of an empty database, as its superuser."""
-    name = f"empty_{uuid4().hex[:12]}"
-    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        yield cluster.url(name)
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+from tests.migration.statements import run
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "0001_one.sql").write_text("create table one (n integer);\ninsert into one values (1);\n")
-    (tmp_path / "0002_two.sql").write_text("create table two ();\n")
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "0001_one.sql").write_text(
+        "create table one (n integer);\ninsert into one values (1);\n"
+    )
+    (tmp_path / "migrations" / "0002_two.sql").write_text("create table two ();\n")
     return tmp_path
-
-
-def run(url: str, statement: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement.encode())
-        return cursor.fetchall() if cursor.description else []
 
 
 def database_of(url: str) -> str:
@@ -76,8 +63,8 @@ async def test_the_servers_own_login_cannot_migrate(database_url: str) -> None:
 
 async def test_a_file_changed_after_it_was_applied_is_named(empty: str, folder: Path) -> None:
     await migrate(empty, folder=folder)
-    (folder / "0001_one.sql").write_text("create table one (n bigint);")
-    (folder / "0003_three.sql").write_text("create table three ();")
+    (folder / "migrations" / "0001_one.sql").write_text("create table one (n bigint);")
+    (folder / "migrations" / "0003_three.sql").write_text("create table three ();")
 
     with pytest.raises(Misconfigured, match=r"0001_one\.sql was changed"):
         await migrate(empty, folder=folder)
@@ -88,34 +75,36 @@ async def test_a_file_changed_after_it_was_applied_is_named(empty: str, folder: 
 
 
 async def test_a_failing_file_leaves_nothing_of_itself_and_all_before_it(empty: str, folder: Path) -> None:
-    (folder / "0002_two.sql").write_text("create table two ();\nselect 1 / 0;")
+    (folder / "migrations" / "0002_two.sql").write_text("create table two ();\nselect 1 / 0;")
 
     with pytest.raises(psycopg.errors.DivisionByZero) as failure:
         await migrate(empty, folder=folder)
 
     assert failure.value.__notes__ == ["in sql/migrations/0002_two.sql"]
     assert run(empty, "select to_regclass('two'), n from one") == [(None, 1)]
-    (folder / "0002_two.sql").write_text("create table two ();")
-    assert (await migrate(empty, folder=folder)).names == ("0002_two.sql",)
+    (folder / "migrations" / "0002_two.sql").write_text("create table two ();")
+    assert (await migrate(empty, folder=folder)).names == ("migrations/0002_two.sql",)
 
 
 async def test_a_marked_file_runs_outside_a_transaction(empty: str, folder: Path) -> None:
-    (folder / "0003_index.sql").write_text("-- coach:no-transaction\ncreate index concurrently one_n on one (n);\n")
+    (folder / "migrations" / "0003_index.sql").write_text(
+        "-- coach:no-transaction\ncreate index concurrently one_n on one (n);\n"
+    )
 
-    assert "0003_index.sql" in (await migrate(empty, folder=folder)).names
+    assert "migrations/0003_index.sql" in (await migrate(empty, folder=folder)).names
 
     assert run(empty, "select indisvalid from pg_index where indexrelid = 'one_n'::regclass") == [(True,)]
 
 
 async def test_without_the_marker_such_a_file_fails(empty: str, folder: Path) -> None:
-    (folder / "0003_index.sql").write_text("create index concurrently one_n on one (n);\n")
+    (folder / "migrations" / "0003_index.sql").write_text("create index concurrently one_n on one (n);\n")
 
     with pytest.raises(psycopg.errors.ActiveSqlTransaction):
         await migrate(empty, folder=folder)
 
 
 async def test_what_a_file_raises_as_info_is_reported_and_other_notices_are_not(empty: str, folder: Path) -> None:
-    (folder / "0003_talk.sql").write_text(
+    (folder / "migrations" / "0003_talk.sql").write_text(
         "do $$ begin raise info 'did something'; raise notice 'chatter'; raise warning 'loud'; end $$;"
     )
     lines: list[str] = []
@@ -128,7 +117,7 @@ async def test_what_a_file_raises_as_info_is_reported_and_other_notices_are_not(
 async def test_of_many_migrators_one_works_and_the_others_wait_for_it(empty: str, folder: Path) -> None:
     """The one holds on until the others have said that they wait: its last file wants what the test has locked."""
     run(empty, "create table gate ()")
-    (folder / "0003_slow.sql").write_text("lock table gate;")
+    (folder / "migrations" / "0003_slow.sql").write_text("lock table gate;")
     lines: list[str] = []
     all_wait = asyncio.Event()
 
@@ -167,7 +156,7 @@ async def test_who_comes_after_a_migration_hears_nothing_of_it(
 
 
 async def test_a_killed_holder_blocks_nobody(empty: str, folder: Path) -> None:
-    (folder / "0003_slow.sql").write_text("create table three ();\nselect pg_sleep(60);")
+    (folder / "migrations" / "0003_slow.sql").write_text("create table three ();\nselect pg_sleep(60);")
     first = asyncio.create_task(migrate(empty, folder=folder))
     killed = []
     while not killed:
@@ -181,14 +170,14 @@ async def test_a_killed_holder_blocks_nobody(empty: str, folder: Path) -> None:
         )
     with pytest.raises(DatabaseUnavailable, match="closed the connection"):
         await first
-    (folder / "0003_slow.sql").write_text("create table three ();")
+    (folder / "migrations" / "0003_slow.sql").write_text("create table three ();")
 
-    assert (await asyncio.wait_for(migrate(empty, folder=folder), 5)).names == ("0003_slow.sql",)
+    assert (await asyncio.wait_for(migrate(empty, folder=folder), 5)).names == ("migrations/0003_slow.sql",)
 
 
 async def test_a_time_limit_for_queries_does_not_end_a_migration(empty: str, folder: Path) -> None:
     run(empty, f"alter database {database_of(empty)} set statement_timeout = '50ms'")
-    (folder / "0003_slow.sql").write_text("select pg_sleep(0.2);")
+    (folder / "migrations" / "0003_slow.sql").write_text("select pg_sleep(0.2);")
 
     first, second = await asyncio.gather(migrate(empty, folder=folder), migrate(empty, folder=folder))
 
@@ -213,7 +202,7 @@ async def test_an_unreachable_server_is_unavailable() -> None:
 
 
 async def test_an_old_server_is_refused(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "OLDEST_SERVER", 99)
+    monkeypatch.setattr(requirements, "OLDEST_SERVER", 99)
 
     with pytest.raises(Misconfigured, match=r"COACH_DATABASE_URL: this is PostgreSQL \d+; 99 or newer is needed"):
         await migrate(empty)

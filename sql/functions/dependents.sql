@@ -1,0 +1,233 @@
+-- What a migration did to what was there. The runner passes INFO on to whoever migrates.
+create function coach.report(p_text text) returns void
+language plpgsql
+as $$
+begin
+    raise info '%', p_text;
+end
+$$;
+
+create function coach.grant_statements(p_kind text, p_name text, p_acl aclitem[]) returns text[]
+language sql stable
+as $$
+    select case when p_acl is not null then
+        array[format('revoke all on %s %s from public, anon, authenticated, service_role', p_kind, p_name)]
+        || array(
+            select format(
+                'grant %s on %s %s to %s', privilege_type, p_kind, p_name,
+                case grantee when 0 then 'public' else grantee::regrole::text end
+            )
+            from aclexplode(p_acl)
+        )
+    else '{}' end
+$$;
+
+create function coach.view_statements(p_view regclass) returns text[]
+language sql stable
+as $$
+    select array[
+            format(
+                'create %s %s %s as %s',
+                case relkind when 'm' then 'materialized view' else 'view' end, oid::regclass,
+                'with (' || nullif(array_to_string(reloptions, ', '), '') || ')', pg_get_viewdef(oid)
+            ),
+            format('alter table %s owner to %s', oid::regclass, relowner::regrole)
+        ]
+        || array(select pg_get_indexdef(indexrelid) from pg_index where indrelid = p_view)
+        || coach.grant_statements('table', oid::regclass::text, relacl)
+        || case when obj_description(oid) is not null then
+            array[format(
+                'comment on %s %s is %L', case relkind when 'm' then 'materialized view' else 'view' end,
+                oid::regclass, obj_description(oid)
+            )]
+        else '{}' end
+    from pg_class
+    where oid = p_view
+$$;
+
+create function coach.function_statements(p_function regprocedure) returns text[]
+language sql stable
+as $$
+    select array[
+            pg_get_functiondef(oid),
+            format('alter function %s owner to %s', oid::regprocedure, proowner::regrole)
+        ]
+        || coach.grant_statements('function', oid::regprocedure::text, proacl)
+    from pg_proc
+    where oid = p_function
+$$;
+
+-- Saves and drops, deepest first, what depends on one thing (or one column of it) and is not in p_except: views,
+-- functions, triggers, policies. The runner of function files calls it too (coach/database/functions.py).
+create function coach.set_aside_dependents(
+    p_catalog regclass, p_object oid, p_column integer default null, p_except oid[] default '{}'
+)
+returns void
+language plpgsql
+as $$
+declare
+    dependent record;
+begin
+    for dependent in
+        select distinct
+            case classid when 'pg_rewrite'::regclass then 'pg_class'::regclass else classid::regclass end as catalog,
+            coalesce(ev_class, objid) as id
+        from pg_depend
+        left join pg_rewrite r on classid = 'pg_rewrite'::regclass and r.oid = objid
+        where refclassid = p_catalog
+            and refobjid = p_object
+            and (p_column is null or refobjsubid in (0, p_column))
+            and deptype = 'n'
+            and classid in ('pg_rewrite'::regclass, 'pg_proc'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass)
+            and coalesce(ev_class, objid) <> p_object
+            and coalesce(ev_class, objid) <> all (p_except)
+    loop
+        perform coach.set_aside_dependents(dependent.catalog, dependent.id, null, p_except);
+        case dependent.catalog
+            when 'pg_class'::regclass then perform coach.set_aside_view(dependent.id);
+            when 'pg_proc'::regclass then perform coach.set_aside_function(dependent.id);
+            when 'pg_trigger'::regclass then perform coach.set_aside_trigger(dependent.id);
+            else perform coach.set_aside_policy(dependent.id);
+        end case;
+    end loop;
+end
+$$;
+
+create function coach.set_aside_view(p_view regclass) returns void
+language plpgsql
+as $$
+begin
+    -- Gone already where two ways lead to it.
+    if exists (select from pg_class where oid = p_view) then
+        insert into coach.set_aside (what, statements) values ('view ' || p_view, coach.view_statements(p_view));
+        execute format(
+            'drop %s %s',
+            (select case relkind when 'm' then 'materialized view' else 'view' end from pg_class where oid = p_view),
+            p_view
+        );
+    end if;
+end
+$$;
+
+create function coach.set_aside_function(p_function regprocedure) returns void
+language plpgsql
+as $$
+begin
+    if exists (select from pg_proc where oid = p_function) then
+        insert into coach.set_aside (what, statements)
+        values ('function ' || p_function, coach.function_statements(p_function));
+        execute format('drop function %s', p_function);
+    end if;
+end
+$$;
+
+create function coach.set_aside_trigger(p_trigger oid) returns void
+language plpgsql
+as $$
+declare
+    old record;
+begin
+    for old in
+        select tgname as name, tgrelid::regclass as source, pg_get_triggerdef(oid) as definition
+        from pg_trigger
+        where oid = p_trigger
+    loop
+        insert into coach.set_aside (what, statements)
+        values (format('trigger %I on %s', old.name, old.source), array[old.definition]);
+        execute format('drop trigger %I on %s', old.name, old.source);
+    end loop;
+end
+$$;
+
+create function coach.set_aside_policy(p_policy oid) returns void
+language plpgsql
+as $$
+declare
+    old record;
+begin
+    for old in
+        select
+            polname as name,
+            polrelid::regclass as source,
+            format(
+                'create policy %I on %s as %s for %s to %s', polname, polrelid::regclass,
+                case when polpermissive then 'permissive' else 'restrictive' end,
+                case polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete'
+                    else 'all' end,
+                (
+                    select string_agg(case role when 0 then 'public' else role::regrole::text end, ', ')
+                    from unnest(polroles) role
+                )
+            )
+            || coalesce(' using (' || pg_get_expr(polqual, polrelid) || ')', '')
+            || coalesce(' with check (' || pg_get_expr(polwithcheck, polrelid) || ')', '') as definition
+        from pg_policy
+        where oid = p_policy
+    loop
+        insert into coach.set_aside (what, statements)
+        values (format('policy %I on %s', old.name, old.source), array[old.definition]);
+        execute format('drop policy %I on %s', old.name, old.source);
+    end loop;
+end
+$$;
+
+-- Puts back everything that was set aside, last first. What has been made meanwhile is not made twice.
+create function coach.restore_dependents() returns void
+language plpgsql
+as $$
+declare
+    saved record;
+    statement text;
+begin
+    for saved in select position, what, statements from coach.set_aside order by position desc loop
+        begin
+            foreach statement in array saved.statements loop
+                execute statement;
+            end loop;
+            delete from coach.set_aside where position = saved.position;
+            perform coach.report(format('%s: recreated', saved.what));
+        exception
+            when duplicate_object or duplicate_table then
+                delete from coach.set_aside where position = saved.position;
+            when syntax_error_or_access_rule_violation or invalid_schema_name or invalid_parameter_value then
+                perform coach.report(format(
+                    '%s: could not be recreated (%s); its definition is in coach.set_aside', saved.what, sqlerrm
+                ));
+        end;
+    end loop;
+end
+$$;
+
+-- Functions of an app that ours replace: a result type cannot be changed in place.
+create function coach.drop_functions(p_name name) returns void
+language plpgsql
+as $$
+declare
+    old regprocedure;
+begin
+    for old in
+        select oid::regprocedure from pg_proc where proname = p_name and pronamespace = 'public'::regnamespace
+    loop
+        perform coach.set_aside_dependents('pg_proc', old);
+        perform coach.report(format('function %s: replaced', old));
+        execute format('drop function %s', old);
+    end loop;
+end
+$$;
+
+-- An app's view of that name in public is derived data: ours takes its place.
+create function coach.replace_public_view(p_name name) returns void
+language plpgsql
+as $$
+declare
+    kind "char" := (select relkind from pg_class where oid = to_regclass(format('public.%I', p_name)));
+begin
+    if kind in ('v', 'm') then
+        perform coach.set_aside_dependents('pg_class', format('public.%I', p_name)::regclass);
+        execute format(
+            'drop %s public.%I', case kind when 'm' then 'materialized view' else 'view' end, p_name
+        );
+        perform coach.report(format('public.%s: replaced by a view of coach.%s', p_name, p_name));
+    end if;
+end
+$$;

@@ -1,0 +1,179 @@
+-- after: access, consents
+-- Messages. The turn itself embeds both of its own within seconds and takes them out of the queue again; half a minute
+-- later they are the worker's, whatever became of the server.
+create function coach.queue_message() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+    insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before)
+    select new.user_id, 'ai_conversation_memory', new.id, now() + interval '30 seconds'
+    where exists (select from auth.users u where u.id = new.user_id)
+        and not exists (
+            select
+            from public.user_analytics_preferences c
+            where c.user_id = new.user_id and not c.record_rag_snippets
+        )
+        and not exists (
+            select
+            from public.conversations c
+            where c.user_id = new.user_id and c.id = new.conversation_id and c.incognito
+        )
+    on conflict (user_id, entity_table, entity_id) do update
+    set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null;
+    return null;
+end
+$$;
+create trigger coach_embed_added
+    after insert on public.ai_conversation_memory
+    for each row
+    when (
+        new.message_embedding is null
+        and not new.deleted
+        and new.status in ('complete', 'interrupted')
+        and new.message_role <> 'system'
+        and new.message_content <> ''
+    )
+    execute function coach.queue_message();
+create trigger coach_embed_changed
+    after update on public.ai_conversation_memory
+    for each row
+    when (
+        new.message_embedding is null
+        and not new.deleted
+        and new.status in ('complete', 'interrupted')
+        and new.message_role <> 'system'
+        and new.message_content <> ''
+        and (new.message_content, new.status, new.deleted) is distinct from (old.message_content, old.status, old.deleted)
+    )
+    execute function coach.queue_message();
+
+-- A vector is always of the text beside it: another text has none until it is embedded, a tombstone never.
+create function coach.outdate_vector() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+    new.message_embedding := null;
+    new.embedding_model := null;
+    return new;
+end
+$$;
+-- Compared by their bytes: a dump is restored without the extension's operators on the path.
+create trigger coach_outdate_vector
+    before update on public.ai_conversation_memory
+    for each row
+    when (
+        (new.message_content is distinct from old.message_content or new.deleted)
+        and new.message_embedding is not null
+        and halfvec_send(new.message_embedding) is not distinct from halfvec_send(old.message_embedding)
+    )
+    execute function coach.outdate_vector();
+
+create function coach.unqueue_message() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+    if tg_op = 'DELETE' or new.deleted then
+        delete from public.embedding_queue
+        where user_id = old.user_id and entity_table = 'ai_conversation_memory' and entity_id = old.id;
+    end if;
+    delete from public.message_embeddings where user_id = old.user_id and message_id = old.id;
+    return null;
+end
+$$;
+create trigger coach_embed_deleted
+    after delete on public.ai_conversation_memory
+    for each row execute function coach.unqueue_message();
+create trigger coach_embed_dropped
+    after update on public.ai_conversation_memory
+    for each row
+    when (new.message_content is distinct from old.message_content or new.deleted and not old.deleted)
+    execute function coach.unqueue_message();
+
+-- Vectors of messages that a turn has stored, and their places in the queue given up. Held until then: a consent, so
+-- that none is written after its withdrawal, and the serving model, so that a switch waits and then finds them. Where
+-- another model serves it returns true and stores nothing: the worker has both models. Ids, texts and vectors are
+-- parallel; a message without a vector, or with another text by now, keeps its place in the queue.
+create function coach.remember_messages(
+    p_user_id uuid,
+    p_model text,
+    p_ids uuid[],
+    p_texts text[],
+    p_vectors halfvec[]
+)
+returns boolean
+language plpgsql
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    consents boolean;
+    serving text;
+begin
+    perform coach.hold_person(p_user_id);
+    select record_rag_snippets
+    into consents
+    from public.user_analytics_preferences
+    where user_id = p_user_id
+    for share;
+    if not found then
+        consents := (coach.hold_preferences(p_user_id)).record_rag_snippets;
+    end if;
+    if not consents then
+        return false;
+    end if;
+    select serving_model
+    into serving
+    from public.embedding_models
+    where user_id = p_user_id
+    for share;
+    if not found then
+        -- Whoever is remembered for the first time. Vectors that something else has written say which model serves.
+        insert into public.embedding_models (user_id, serving_model)
+        select
+            p_user_id,
+            coalesce(
+                (select e.embedding_model from public.user_metadata_embeddings e where e.user_id = p_user_id limit 1),
+                (
+                    select m.embedding_model
+                    from public.ai_conversation_memory m
+                    where m.user_id = p_user_id and m.message_embedding is not null
+                    limit 1
+                ),
+                p_model
+            )
+        on conflict do nothing;
+        select serving_model
+        into serving
+        from public.embedding_models
+        where user_id = p_user_id
+        for share;
+    end if;
+    if serving is distinct from p_model then
+        return true;
+    end if;
+    for place in 1 .. cardinality(p_ids) loop
+        update public.ai_conversation_memory
+        set message_embedding = p_vectors[place], embedding_model = p_model
+        where user_id = p_user_id
+            and id = p_ids[place]
+            and p_vectors[place] is not null
+            and message_content = p_texts[place]
+            and not deleted;
+    end loop;
+    -- After the messages themselves: the order in which every writer locks them.
+    delete from public.embedding_queue q
+    using public.ai_conversation_memory m
+    where q.user_id = p_user_id
+        and q.entity_table = 'ai_conversation_memory'
+        and q.entity_id = any (p_ids)
+        and m.user_id = q.user_id
+        and m.id = q.entity_id
+        and m.message_embedding is not null;
+    return false;
+end
+$$;
+
+grant execute on function coach.remember_messages(uuid, text, uuid[], text[], halfvec[]) to coach_session;

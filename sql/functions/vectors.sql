@@ -1,0 +1,84 @@
+-- after: dependents
+-- A vector(1536) column becomes halfvec(1536) with its code, in one command: type and storage in separate ones would
+-- leave the vectors toasted. Indexes of vector's operators do not carry over and are not needed any more.
+create function coach.halve_vectors(p_table name, p_column name) returns void
+language plpgsql
+as $$
+declare
+    target regclass := to_regclass(format('public.%I', p_table));
+    number smallint := (
+        select attnum
+        from pg_attribute
+        join pg_type t on t.oid = atttypid
+        where attrelid = target and attname = p_column and typname = 'vector'
+    );
+    old record;
+begin
+    if number is null then
+        return;
+    end if;
+    perform coach.set_aside_dependents('pg_class', target, number);
+    for old in
+        select indexrelid::regclass::text as index
+        from pg_index
+        join pg_class c on c.oid = indexrelid
+        join pg_am on pg_am.oid = relam
+        where indrelid = target and amname in ('hnsw', 'ivfflat')
+    loop
+        execute format('drop index %s', old.index);
+        perform coach.report(format('public.%s: index %s dropped', p_table, old.index));
+    end loop;
+    execute format(
+        'alter table %1$s
+            alter %2$I type halfvec(1536),
+            alter %2$I set storage plain,
+            add code bit(1536) generated always as (binary_quantize(%2$I)::bit(1536)) stored,
+            alter code set storage plain,
+            set (toast_tuple_target = 8160)',
+        target, p_column
+    );
+    perform coach.report(format('public.%s: %s is halfvec(1536) now', p_table, p_column));
+end
+$$;
+
+-- Vectors that were there before they had a model beside them are the original design's.
+create function coach.label_vectors(p_table name, p_column name) returns void
+language plpgsql
+as $$
+begin
+    if to_regclass(format('public.%I', p_table)) is not null then
+        execute format('alter table public.%I add column if not exists embedding_model text', p_table);
+        execute format(
+            'update public.%I
+            set embedding_model = ''text-embedding-ada-002''
+            where embedding_model is null and %I is not null',
+            p_table, p_column
+        );
+    end if;
+end
+$$;
+
+-- Several snippets of one entity become its chunks.
+create function coach.number_chunks(p_table name) returns void
+language plpgsql
+as $$
+begin
+    if to_regclass(format('public.%I', p_table)) is null then
+        return;
+    end if;
+    execute format('alter table public.%I add column if not exists chunk integer not null default 0', p_table);
+    execute format(
+        'update public.%1$I t
+        set chunk = numbered.chunk
+        from (
+            select ctid, row_number() over (
+                partition by user_id, domain_tag, entity_id, embedding_model
+                order by chunk, created_at, id
+            ) - 1 as chunk
+            from public.%1$I
+        ) numbered
+        where t.ctid = numbered.ctid and t.chunk <> numbered.chunk',
+        p_table
+    );
+end
+$$;
