@@ -10,7 +10,7 @@ from msgspec import Struct
 from coach.conversations.schemas import MAX_QUERY
 from coach.errors import InvalidInput
 
-# The same as coach.is_unspaced (sql/migrations/0130): no spaces between words, or endings that hang on them.
+# The same as coach.is_unspaced (sql/migrations/0004_values.sql): no spaces between words, or endings that hang on them.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f]+"
 )

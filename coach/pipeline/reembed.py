@@ -133,7 +133,7 @@ class Reembedding:
 
 
 def _in_lock_order(filled: tuple[Text, Outcome]) -> int:
-    """Messages, queue, vectors, as sql/migrations/0100 has it."""
+    """Messages, queue, vectors, as sql/migrations/0012_processing.sql has it."""
     text, outcome = filled
     return 1 if isinstance(outcome, EmbedderUnavailable) else 0 if text.is_message else 2
 

@@ -38,7 +38,7 @@ class Ready(Struct, frozen=True):
 async def store(db: Database, batch: Batch, person: Person, ready: Sequence[Ready], now: datetime) -> int:
     """Store and finish what is still as it was claimed and read; the rest stays in the queue, uncharged, due at once.
 
-    Returns how many rows were finished. The locks are taken in the order that sql/migrations/0100 names.
+    Returns how many rows were finished. The locks are taken in the order that sql/migrations/0012_processing.sql names.
 
     :raises DatabaseBusy: somebody's open transaction is in the way; nothing was stored.
     """

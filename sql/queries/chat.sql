@@ -207,7 +207,7 @@ order by a.status = 'streaming' desc, a.updated_at desc, a.id desc
 limit 1;
 
 -- name: begin_turn(user_id, conversation_id, question_id, question_key, parent_id, revision_of, text, answer_id, answer_key, context, model, owner, interaction_id, feature, details, month, key, request_hash, now)$
--- Everything that a turn writes at its beginning; the unit is reserved and the conversation locked. 0140_turn_statements.
+-- Everything that a turn writes at its beginning; the unit is reserved and the conversation locked.
 select coach.begin_turn(
     :user_id, :conversation_id, :question_id, :question_key, :parent_id, :revision_of, :text, :answer_id, :answer_key,
     :context, :model, :owner, :interaction_id, :feature, :details, :month, :key, :request_hash, :now

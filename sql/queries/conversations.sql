@@ -19,7 +19,7 @@ order by c.updated_at desc, c.id desc
 limit :limit::integer;
 
 -- name: conversations_found(user_id, archived, before, before_id, limit, words, prefixes, runs)
--- The same with ?q=. The function uses the GIN indexes where the words are rare (0130).
+-- The same with ?q=. The function uses the GIN indexes where the words are rare.
 select
     c.client_id as id, c.title, c.feature_type as feature, c.archived, c.incognito, m.client_id as current_message_id,
     exists (

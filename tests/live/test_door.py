@@ -139,6 +139,21 @@ async def test_health_answers_without_a_token_and_gives_nothing_away(client):
     assert (await client.head("/health/ready")).status_code == 200
 
 
+@pytest.mark.parametrize("table", ["coach.migrations", "coach.functions"])
+async def test_a_server_whose_database_lacks_a_file_is_not_ready(client, owner, table):
+    """As where the database was restored from an older back-up."""
+    await owner.execute(f"create table kept as table {table}".encode())
+    try:
+        await owner.execute(f"delete from {table} where name in (select min(name) from {table})".encode())
+
+        response = await client.get("/health/ready")
+
+        assert (response.status_code, response.json()["detail"]) == (503, "Not ready.")
+    finally:
+        await owner.execute(f"truncate {table}; insert into {table} table kept; drop table kept".encode())
+    assert (await client.get("/health/ready")).status_code == 200
+
+
 async def test_a_page_can_learn_what_there_is_before_anyone_signs_in(client):
     found = (await client.get("/api/config")).json()
 

@@ -102,8 +102,8 @@ QUERIES = {
 
 
 def catalog(url: str) -> dict[str, set[str]]:
-    """The rows of each kind, as text. Not compared: names of constraints and the order of columns; parentheses and names
-    that PostgreSQL adds, since a dump brings others back."""
+    """The rows of each kind, as text. Not compared: names of constraints and the order of columns; parentheses and
+    names that PostgreSQL adds, since a dump brings others back."""
     with psycopg.connect(url) as connection:
         connection.execute("set search_path = ''")
         return {kind: {_row(row) for row in connection.execute(_query(query))} for kind, query in QUERIES.items()}
