@@ -84,11 +84,11 @@ async def close_orphans(
 
 async def _refund(tx: Transaction, lost: Lost) -> None:
     month = {"user_id": lost.user_id, "month": lost.quota_month}
-    is_counted = await _chat.lock_quota_month.one(tx, tuple, **month) is not None
+    is_counted = await _chat.lock_quota_month.value(tx, **month) is not None
     if await _sql.refund.run(tx, user_id=lost.user_id, id=lost.id) and is_counted:
         await _chat.return_unit.run(tx, **month)
 
 
 async def _recount(tx: Transaction, month: Month) -> None:
-    await _chat.lock_quota_month.one(tx, tuple, user_id=month.user_id, month=month.month)
+    await _chat.lock_quota_month.value(tx, user_id=month.user_id, month=month.month)
     await _sql.recount_month.run(tx, user_id=month.user_id, month=month.month)

@@ -97,13 +97,13 @@ class Queries:
     """Those of one file, as attributes."""
 
     def __init__(self, subject: str, queries: Mapping[str, Query]) -> None:
-        self._subject, self._queries = subject, queries
+        self.subject, self._queries = subject, queries
 
     def __getattr__(self, name: str) -> Query:
         try:
             return self._queries[name]
         except KeyError:
-            raise AttributeError(f"sql/queries/{self._subject}.sql has no query {name!r}") from None
+            raise AttributeError(f"sql/queries/{self.subject}.sql has no query {name!r}") from None
 
     def __dir__(self) -> list[str]:
         return sorted(self._queries)

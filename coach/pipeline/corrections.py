@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from coach.database.pool import Transaction
 from coach.database.queries import load
@@ -18,17 +19,27 @@ Corrections = dict[tuple[UUID, str, UUID], str | None]
 """By user, domain and entity: another wording, or None where it was deleted."""
 
 
+class _Correction(Struct, frozen=True):
+    """One row of the query ``corrections``."""
+
+    user_id: UUID
+    domain: str
+    id: UUID
+    content: str | None
+
+
 async def corrections(tx: Transaction, rows: Sequence[tuple[Claimed, str]]) -> Corrections:
     """Those of the claimed rows, each with its domain."""
     if not rows:
         return {}
-    found = _sql.corrections(
+    found = await _sql.corrections.rows(
         tx,
+        _Correction,
         users=[row.user_id for row, _ in rows],
         domains=[domain for _, domain in rows],
         ids=[row.id for row, _ in rows],
     )
-    return {(user_id, domain, id_): content async for user_id, domain, id_, content in found}
+    return {(each.user_id, each.domain, each.id): each.content for each in found}
 
 
 def corrected(snippets: list[Snippet], content: str | None) -> list[Snippet]:

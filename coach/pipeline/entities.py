@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -46,7 +46,7 @@ _BEHAVIORAL = ("journal_entries", "pillar_metrics", "area_metrics")
 
 
 class Consents(Struct, frozen=True):
-    """As far as they decide what is embedded, in the order of the queries ``people`` and ``hold_person``."""
+    """As far as they decide what is embedded: a row of the query ``hold_person``."""
 
     remember: bool = True
     task_context: bool = True
@@ -66,6 +66,49 @@ class Person(Struct, frozen=True):
     consents: Consents
     timezone: ZoneInfo
     models: tuple[str, ...]
+
+
+class _PersonRow(Struct, frozen=True):
+    """One row of the query ``people``."""
+
+    user_id: UUID
+    remember: bool
+    task_context: bool
+    behavioral: bool
+    metrics: bool
+    timezone: str
+    serving: str | None
+
+    def person(self, target: str) -> Person:
+        models = (target,) if self.serving in (None, target) else (self.serving, target)
+        consents = Consents(self.remember, self.task_context, self.behavioral, self.metrics)
+        return Person(self.user_id, consents, ZoneInfo(self.timezone), models)
+
+
+class _Known(Struct, frozen=True):
+    """One row of the query ``known``: a chunk that ``model`` has a vector of."""
+
+    user_id: UUID
+    domain: str
+    id: UUID
+    chunk: int
+    model: str
+    content_hash: str | None
+
+
+class _Message(Struct, frozen=True):
+    """One row of the query ``messages``, with the models that it has vectors of."""
+
+    user_id: UUID
+    id: UUID
+    author: str | None
+    content: str
+    own_model: str | None
+    other_models: list[str]
+
+    @property
+    def text(self) -> str:
+        return f"{self.author}: {self.content}" if self.author else self.content
 
 
 class Missing(Struct, frozen=True):
@@ -99,7 +142,7 @@ class Work(Struct, frozen=True):
 async def read(db: Database, rows: Sequence[Claimed], target: str) -> Work:
     """What these rows say now. What is edited after this has another version by the time it is to be stored."""
     async with db.as_operator() as tx:
-        people = {person.user_id: person async for person in _people(tx, rows, target)}
+        people = await _people(tx, rows, target)
         texts = await _snippets(tx, rows, people)
         known = await _known(tx, rows)
         messages = await _messages(tx, rows)
@@ -109,23 +152,20 @@ async def read(db: Database, rows: Sequence[Claimed], target: str) -> Work:
     return work
 
 
-def _plan(work: Work, row: Claimed, texts: _Texts, known: _Known, messages: dict[tuple[UUID, UUID], Any]) -> None:
+def _plan(work: Work, row: Claimed, texts: _Texts, known: _KnownBy, messages: _MessagesBy) -> None:
     person, place = work.people[row.user_id], len(work.plans)
     if row.table == MESSAGES:
         said = messages.get((row.user_id, row.id)) if person.consents.remember else None
-        work.plans.append(Plan(row, row.queued_at, content=said and said[1]))
+        work.plans.append(Plan(row, row.queued_at, content=said.content if said else None))
         if said is not None:
-            author, content, *have = said
-            text = f"{author}: {content}" if author else content
-            work.missing.extend(
-                Missing(place, model, 0, "", text, "") for model in person.models if model not in _flat(have)
-            )
+            missing = [model for model in person.models if model not in (said.own_model, *said.other_models)]
+            work.missing.extend(Missing(place, model, 0, "", said.text, "") for model in missing)
         return
     snippets, updated_at = texts.get((row.user_id, row.table, row.id), ([], row.queued_at))
     have_hashes = {
-        (chunk, model): content_hash
-        for chunk, model, content_hash in known.get((row.user_id, DOMAINS.get(row.table, ""), row.id), [])
-        if row.table not in ("pillar_metrics", "area_metrics") or (chunk > 0) == (row.table == "pillar_metrics")
+        (each.chunk, each.model): each.content_hash
+        for each in known.get((row.user_id, DOMAINS.get(row.table, ""), row.id), [])
+        if row.table not in ("pillar_metrics", "area_metrics") or (each.chunk > 0) == (row.table == "pillar_metrics")
     }
     wanted = {snippet.chunk for snippet in snippets}
     work.plans.append(Plan(row, updated_at, tuple(key for key in have_hashes if key[0] not in wanted)))
@@ -137,20 +177,14 @@ def _plan(work: Work, row: Claimed, texts: _Texts, known: _Known, messages: dict
                 )
 
 
-def _flat(have: Sequence[Any]) -> list[str]:
-    own, others = have
-    return [own, *others]
-
-
-async def _people(tx: Transaction, rows: Sequence[Claimed], target: str) -> AsyncIterator[Person]:
-    users = list({row.user_id for row in rows})
-    async for user_id, remember, context, behavioral, metrics, zone, serving in _sql.people(tx, users=users):
-        models = (target,) if serving in (None, target) else (serving, target)
-        yield Person(user_id, Consents(remember, context, behavioral, metrics), ZoneInfo(zone), models)
+async def _people(tx: Transaction, rows: Sequence[Claimed], target: str) -> dict[UUID, Person]:
+    found = await _sql.people.rows(tx, _PersonRow, users=list({row.user_id for row in rows}))
+    return {row.user_id: row.person(target) for row in found}
 
 
 _Texts = dict[tuple[UUID, str, UUID], tuple[list[Snippet], datetime]]
-_Known = dict[tuple[UUID, str, UUID], list[tuple[int, str, str | None]]]
+_KnownBy = dict[tuple[UUID, str, UUID], list[_Known]]
+_MessagesBy = dict[tuple[UUID, UUID], _Message]
 
 
 async def _snippets(tx: Transaction, rows: Sequence[Claimed], people: dict[UUID, Person]) -> _Texts:
@@ -159,9 +193,10 @@ async def _snippets(tx: Transaction, rows: Sequence[Claimed], people: dict[UUID,
         allowed = [row for row in rows if row.table == table and people[row.user_id].consents.allow(table)]
         if not allowed:
             continue
-        found = getattr(_sql, table)(tx, users=[row.user_id for row in allowed], ids=[row.id for row in allowed])
-        async for user_id, id_, updated_at, *columns in found:
-            texts[user_id, table, id_] = (list(_told(table, people[user_id], id_, columns)), updated_at)
+        query, users = getattr(_sql, table), [row.user_id for row in allowed]
+        for columns in await query.rows(tx, dict, users=users, ids=[row.id for row in allowed]):
+            user_id, updated_at = columns.pop("user_id"), columns.pop("updated_at")
+            texts[user_id, table, columns["id"]] = (list(_told(table, people[user_id], columns)), updated_at)
     by_owner = await corrections(tx, [(row, DOMAINS[row.table]) for row in rows if row.table in DOMAINS])
     for (user_id, table, id_), (snippets, updated_at) in texts.items():
         if (key := (user_id, DOMAINS[table], id_)) in by_owner:
@@ -169,43 +204,42 @@ async def _snippets(tx: Transaction, rows: Sequence[Claimed], people: dict[UUID,
     return texts
 
 
-def _told(table: str, person: Person, id_: UUID, columns: Sequence[Any]) -> Iterator[Snippet]:
-    """The snippets of one row, whose columns stand as in the query of its table's name."""
+def _told(table: str, person: Person, columns: dict[str, Any]) -> Iterator[Snippet]:
+    """The snippets of one row, whose columns are named as the fields of its struct."""
     match table:
         case "pillars":
-            yield of_pillar(PillarRow(id_, *columns))
+            yield of_pillar(PillarRow(**columns))
         case "areas":
-            yield of_area(AreaRow(id_, *columns))
+            yield of_area(AreaRow(**columns))
         case "projects":
-            yield of_project(ProjectRow(id_, *columns))
+            yield of_project(ProjectRow(**columns))
         case "tasks":
-            context = task_context(columns[9]) if person.consents.task_context else None
-            yield of_task(TaskRow(*[id_, *columns[:9], context, *columns[10:]]))
+            metadata = columns.pop("task_metadata")
+            yield of_task(TaskRow(**columns, context=task_context(metadata) if person.consents.task_context else None))
         case "journal_entries":
-            title, content, mood, energy, tags, day = columns
-            yield from of_journal(JournalRow(id_, title or "", content or "", mood, energy, tuple(tags or ()), day))
+            yield from of_journal(JournalRow(**columns))
         case _:
-            name, kind, metrics = columns
-            yield from of_metrics(MetricsRow(id_, name, kind, metrics, person.timezone))
+            yield from of_metrics(MetricsRow(**columns, timezone=person.timezone))
 
 
-async def _known(tx: Transaction, rows: Sequence[Claimed]) -> _Known:
+async def _known(tx: Transaction, rows: Sequence[Claimed]) -> _KnownBy:
     embedded = [row for row in rows if row.table in DOMAINS]
-    known: _Known = {}
+    known: _KnownBy = {}
     if embedded:
-        async for user_id, domain, id_, chunk, model, content_hash in _sql.known(
+        for each in await _sql.known.rows(
             tx,
+            _Known,
             users=[row.user_id for row in embedded],
             domains=[DOMAINS[row.table] for row in embedded],
             ids=[row.id for row in embedded],
         ):
-            known.setdefault((user_id, domain, id_), []).append((chunk, model, content_hash))
+            known.setdefault((each.user_id, each.domain, each.id), []).append(each)
     return known
 
 
-async def _messages(tx: Transaction, rows: Sequence[Claimed]) -> dict[tuple[UUID, UUID], Any]:
+async def _messages(tx: Transaction, rows: Sequence[Claimed]) -> _MessagesBy:
     said = [row for row in rows if row.table == MESSAGES]
     if not said:
         return {}
-    found = _sql.messages(tx, users=[row.user_id for row in said], ids=[row.id for row in said])
-    return {(user_id, id_): columns async for user_id, id_, *columns in found}
+    users, ids = [row.user_id for row in said], [row.id for row in said]
+    return {(row.user_id, row.id): row for row in await _sql.messages.rows(tx, _Message, users=users, ids=ids)}

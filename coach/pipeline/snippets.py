@@ -104,7 +104,7 @@ class JournalRow(Struct, frozen=True):
     content: str
     mood: str | None
     energy_level: str | None
-    tags: tuple[str, ...]
+    tags: Sequence[str]
     written_on: date
 
 

@@ -48,15 +48,14 @@ async def remember(
     ``vectors`` are those of ``[message.text for message in past.messages]`` by ``model``. Without them, and without the
     user's consent to ``record_rag_snippets``, the messages are stored alone.
     """
-    if vectors is not None and await _sql.consent_to_remember(tx, user_id=user_id) is False:
+    if vectors is not None and await _sql.consent_to_remember.value(tx, user_id=user_id) is False:
         vectors = None
-    conversation_id: UUID = await _sql.remember_conversation(
+    conversation_id: UUID = await _sql.remember_conversation.value(
         tx, user_id=user_id, client_id=past.client_id, title=past.title, created_at=past.created_at
     )
-    known: dict[str, UUID] = {
-        client_id: id_
-        async for client_id, id_ in _sql.remembered_messages(tx, user_id=user_id, conversation_id=conversation_id)
-    }
+    known: dict[str, UUID] = dict(
+        await _sql.remembered_messages.rows(tx, tuple, user_id=user_id, conversation_id=conversation_id)
+    )
     rows = new_rows(past.messages, known, vectors)
     if rows:
         shared = {
@@ -64,8 +63,8 @@ async def remember(
             "conversation_id": conversation_id,
             "model": model if vectors is not None else None,
         }
-        await _sql.remember_message(tx, [{**shared, **row} for row in rows])
-        await _sql.continue_conversation(
+        await _sql.remember_message.run_each(tx, [{**shared, **row} for row in rows])
+        await _sql.continue_conversation.run(
             tx, user_id=user_id, conversation_id=conversation_id, leaf=rows[-1]["id"], said_at=rows[-1]["said_at"]
         )
     return len(rows)

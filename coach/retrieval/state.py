@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from coach.database.queries import load
-from coach.database.round_trips import Asked, asked
+from coach.database.round_trips import Statement
 
 _sql = load("state")
 
@@ -150,10 +150,10 @@ class Facts(Struct, frozen=True):
 _facts = msgspec.json.Decoder(Facts).decode
 
 
-def asking_facts(user_id: UUID, now: datetime) -> Asked:
+def asking_facts(user_id: UUID, now: datetime) -> Statement:
     """For the facts as of ``now``; its rows are for ``facts_in``."""
     limits = {"tasks": TASKS, "deadlines": DEADLINES, "changed": CHANGED}
-    return asked(_sql.live_facts, user_id=user_id, now=now, horizon=now + HORIZON, **limits)
+    return _sql.live_facts.statement(user_id=user_id, now=now, horizon=now + HORIZON, **limits)
 
 
 def facts_in(rows: Sequence[Sequence[str]]) -> Facts:

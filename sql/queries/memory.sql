@@ -207,7 +207,7 @@ where m.user_id = :user_id and m.id = :id;
 
 -- name: corrections(users, domains, ids)
 -- What people said about what is being made anew, as the worker. Primary key.
-select k.user_id, k.domain_tag, k.entity_id, k.content
+select k.user_id, k.domain_tag as domain, k.entity_id as id, k.content
 from unnest(:users::uuid[], :domains::text[], :ids::uuid[]) r (user_id, domain_tag, entity_id)
 join memory_corrections k
     on k.user_id = r.user_id and k.domain_tag = r.domain_tag and k.entity_id = r.entity_id;

@@ -183,12 +183,12 @@ set version = q.version + 1, not_before = excluded.not_before, attempts = 0, las
 -- Consents, zone and models of those whose rows were claimed. No row of preferences means the defaults.
 select
     u.user_id,
-    coalesce(c.record_rag_snippets, true),
-    coalesce(c.store_task_context, true),
-    coalesce(c.store_behavioral_embeddings, true),
-    coalesce(c.track_pillar_metrics, true),
-    coalesce(p.timezone, 'UTC'),
-    e.serving_model
+    coalesce(c.record_rag_snippets, true) as remember,
+    coalesce(c.store_task_context, true) as task_context,
+    coalesce(c.store_behavioral_embeddings, true) as behavioral,
+    coalesce(c.track_pillar_metrics, true) as metrics,
+    coalesce(p.timezone, 'UTC') as timezone,
+    e.serving_model as serving
 from unnest(:users::uuid[]) u (user_id)
 left join user_analytics_preferences c on c.user_id = u.user_id
 left join user_profiles p on p.id = u.user_id
@@ -230,12 +230,12 @@ for share;
 
 -- name: pillars(users, ids)
 -- Here and below: of what was put away nothing is found, so that nothing of it stays.
-select l.user_id, l.id, l.updated_at, l.name, l.description, l.time_allocation_percentage::float8
+select l.user_id, l.id, l.updated_at, l.name, l.description, l.time_allocation_percentage::float8 as time_allocation_percentage
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
 join pillars l on l.user_id = k.user_id and l.id = k.id and not l.archived;
 
 -- name: areas(users, ids)
-select a.user_id, a.id, a.updated_at, a.name, a.description, a.importance, l.name
+select a.user_id, a.id, a.updated_at, a.name, a.description, a.importance, l.name as pillar
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
 join areas a on a.user_id = k.user_id and a.id = k.id and not a.archived
 left join pillars l on l.user_id = a.user_id and l.id = a.pillar_id;
@@ -246,8 +246,8 @@ select
     p.user_id, p.id, p.updated_at, p.name, p.description, p.status, p.priority,
     case
         when p.deadline between '0002-01-01' and '9998-12-31' then coach.local_time(p.deadline, u.timezone)::date
-    end,
-    p.completion_percentage::float8, a.name, l.name
+    end as deadline,
+    p.completion_percentage::float8 as completion_percentage, a.name as area, l.name as pillar
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
 join projects p on p.user_id = k.user_id and p.id = k.id and not p.archived
 left join areas a on a.user_id = p.user_id and a.id = p.area_id
@@ -257,14 +257,14 @@ left join user_profiles u on u.id = p.user_id;
 -- name: tasks(users, ids)
 select
     t.user_id, t.id, t.updated_at, t.name, t.description,
-    case when t.completed then 'completed' else t.status end, t.priority,
-    case when t.due_date between '0002-01-01' and '9998-12-31' then t.due_date end,
-    nullif(t.due_time, '24:00'),
+    case when t.completed then 'completed' else t.status end as status, t.priority,
+    case when t.due_date between '0002-01-01' and '9998-12-31' then t.due_date end as due_date,
+    nullif(t.due_time, '24:00') as due_time,
     case
         when t.completed_at between '0002-01-01' and '9998-12-31'
         then coach.local_time(t.completed_at, u.timezone)::date
-    end,
-    t.recurrence, t.estimated_duration, t.task_metadata, p.name, a.name, l.name
+    end as completed_on,
+    t.recurrence, t.estimated_duration, t.task_metadata, p.name as project, a.name as area, l.name as pillar
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
 join tasks t on t.user_id = k.user_id and t.id = k.id and not t.archived
 left join projects p on p.user_id = t.user_id and p.id = t.project_id
@@ -274,32 +274,33 @@ left join user_profiles u on u.id = t.user_id;
 
 -- name: journal_entries(users, ids)
 select
-    j.user_id, j.id, j.updated_at, j.title, j.content, j.mood, j.energy_level, j.tags,
+    j.user_id, j.id, j.updated_at, coalesce(j.title, '') as title, coalesce(j.content, '') as content, j.mood,
+    j.energy_level, coalesce(j.tags, '{}') as tags,
     coach.local_time(
         case when j.created_at between '0002-01-01' and '9998-12-31' then j.created_at else j.updated_at end, u.timezone
-    )::date
+    )::date as written_on
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
 join journal_entries j on j.user_id = k.user_id and j.id = k.id
 left join user_profiles u on u.id = j.user_id
 where not j.deleted;
 
 -- name: pillar_metrics(users, ids)
-select l.user_id, l.id, l.updated_at, l.name, 'Pillar', l.behavior_metrics
+select l.user_id, l.id, l.updated_at, l.name, 'Pillar' as kind, l.behavior_metrics as metrics
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
 join pillars l on l.user_id = k.user_id and l.id = k.id and not l.archived;
 
 -- name: area_metrics(users, ids)
-select a.user_id, a.id, a.updated_at, a.name, 'Area', a.behavior_metrics
+select a.user_id, a.id, a.updated_at, a.name, 'Area' as kind, a.behavior_metrics as metrics
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
 join areas a on a.user_id = k.user_id and a.id = k.id and not a.archived;
 
 -- name: messages(users, ids)
 -- With the models that it has vectors of already.
 select
-    m.user_id, m.id, m.author_name, m.message_content, m.embedding_model,
+    m.user_id, m.id, m.author_name as author, m.message_content as content, m.embedding_model as own_model,
     array(
         select o.embedding_model from message_embeddings o where o.user_id = m.user_id and o.message_id = m.id
-    )
+    ) as other_models
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
 join ai_conversation_memory m on m.user_id = k.user_id and m.id = k.id
 left join conversations c on c.user_id = m.user_id and c.id = m.conversation_id
@@ -311,7 +312,7 @@ where not m.deleted
 
 -- name: known(users, domains, ids)
 -- What is embedded of these entities. Unique (user_id, domain_tag, entity_id, chunk, embedding_model).
-select e.user_id, e.domain_tag, e.entity_id, e.chunk, e.embedding_model, e.content_hash
+select e.user_id, e.domain_tag as domain, e.entity_id as id, e.chunk, e.embedding_model as model, e.content_hash
 from unnest(:users::uuid[], :domains::text[], :ids::uuid[]) k (user_id, domain_tag, entity_id)
 join user_metadata_embeddings e
     on e.user_id = k.user_id and e.domain_tag = k.domain_tag and e.entity_id = k.entity_id;

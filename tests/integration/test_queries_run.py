@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+import psycopg
 import pytest
 from msgspec import Struct
+from psycopg.pq import ExecStatus
 
 from coach.database.pool import Database
-from coach.database.queries import Query, WrongParameters
+from coach.database.queries import Query, WrongParameters, load
+from tests.query_calls import Call, calls, parameters
 
 AREA = "select 'Running' as name, 9 as importance where %(wanted)s"
 
@@ -67,3 +71,34 @@ async def test_a_call_with_other_parameters_names_the_query(db: Database, wrong:
                 await call
     with pytest.raises(WrongParameters, match=r"^made_up.area: "):
         query().statement(**wrong)
+
+
+def columns_of(owner: Any, call: Call) -> list[str] | None:
+    """What PostgreSQL says that the query returns; None where it cannot tell a parameter's type by the text alone."""
+    names = sorted(parameters(call))
+    text = getattr(load(call.subject), call.query).sql.replace("%%", "%")
+    for number, name in enumerate(names, 1):
+        text = text.replace(f"%({name})s", f"${number}")
+    prepared = owner.pgconn.prepare(b"", text.encode())
+    if prepared.status != ExecStatus.COMMAND_OK:
+        return None
+    described = owner.pgconn.describe_prepared(b"")
+    return [described.fname(place).decode() for place in range(described.nfields)]
+
+
+def test_each_row_has_the_columns_that_its_class_has_fields(owner_url: str) -> None:
+    """All calls of the product, each query described by the database itself."""
+    classes = [call for call in calls() if call.row not in (tuple, dict)]
+    told, wrong = 0, list[tuple[str, str]]()
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        for call in classes:
+            columns = columns_of(owner, call)
+            if columns is None:
+                continue
+            told += 1
+            fields = inspect.signature(call.row).parameters
+            needed = {name for name, field in fields.items() if field.default is inspect.Parameter.empty}
+            if not needed <= set(columns) <= set(fields):
+                wrong.append((call.where, f"{call.query}: {columns} for {list(fields)}"))
+    assert wrong == []
+    assert told >= len(classes) * 0.9

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import aiosql
 import pytest
 
+from coach.database.queries import load
 from coach.resources import SQL
+from tests.query_calls import Call, calls, parameters
 
 FILES = sorted((SQL / "queries").glob("*.sql"))
 NAMED = re.compile(r"^-- name: (\w+)(?:\(([^)]*)\)(?:\^|\$|\*?!)?|#)$", re.MULTILINE)
@@ -84,3 +87,52 @@ def test_every_query_is_called(file: Path) -> None:
     source = "\n".join(path.read_text() for path in (SQL.parent / "coach").rglob("*.py"))
     uncalled = [name for name, _ in declarations(file.read_text()) if not re.search(rf"\.{name}\b", source)]
     assert uncalled == [] or file.stem in CALLED_BY_COMPUTED_NAME
+
+
+FITTING = {"^": {"one"}, "$": {"value"}, "!": {"run"}, "*!": {"run_each"}, "#": {"run"}, "": {"rows", "values"}}
+
+
+@pytest.fixture(scope="module")
+def all_calls() -> list[Call]:
+    return list(calls())
+
+
+def test_each_call_gives_the_parameters_that_the_query_names(all_calls: list[Call]) -> None:
+    spelled = [call for call in all_calls if call.names is not None]
+    assert [call for call in spelled if call.names != parameters(call)] == []
+    assert len(spelled) > 100
+
+
+def test_each_call_asks_for_what_the_sign_of_the_query_says(all_calls: list[Call]) -> None:
+    signs = {
+        (file.stem, name): re.search(rf"^-- name: {name}(?:\(.*?\))?(\W*)$", file.read_text(), re.MULTILINE)[1]  # type: ignore[index]
+        for file in FILES
+        for name, _ in declarations(file.read_text())
+    }
+    others = [call for call in all_calls if call.method != "statement"]
+    assert [call for call in others if call.method not in FITTING[signs[call.subject, call.query]]] == []
+
+
+def test_a_query_that_does_not_exist_says_where_it_was_looked_for() -> None:
+    with pytest.raises(AttributeError, match=r"sql/queries/chat.sql has no query 'opning'"):
+        load("chat").opning  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong"),
+    [
+        ("_sql.quota_month.one(tx, tuple, user_id=1)", "missing month"),
+        ("_sql.quota_month.one(tx, tuple, user_id=1, month=2, year=3)", "unknown year"),
+    ],
+)
+def test_a_wrong_call_is_seen(source: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "madeup"
+    package.mkdir()
+    (package / "wrong.py").write_text(
+        f'from coach.database.queries import load\n_sql = load("chat")\nasync def f(tx):\n    await {source}\n'
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "madeup.wrong", raising=False)
+    monkeypatch.delitem(sys.modules, "madeup", raising=False)
+    (call,) = calls(package)
+    assert call.names != parameters(call), wrong
