@@ -19,12 +19,12 @@ import msgspec
 from httpx import AsyncClient
 from msgspec import Struct
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Answer, Script
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.identity.tokens import mint
 from coach.testing.scratch import scratch
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Answer, Script
 
 _sql = load("bench")
 

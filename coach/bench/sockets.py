@@ -21,9 +21,9 @@ from httpx import AsyncClient
 from msgspec import Struct
 
 from coach.bench.rig import Rig, rig
-from coach.bench.stub_script import Answer, Script
 from coach.bench.wire import ask
 from coach.realtime.hub import MAX_SOCKETS
+from coach.testing.stub_script import Answer, Script
 
 WINDOW = 4096
 AT_ONCE = 50

@@ -18,11 +18,11 @@ import click
 import psycopg
 import pytest
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Status
 from coach.cli import cli
 from coach.database.embedded import EmbeddedServer
 from coach.identity.tokens import Verifier
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Status
 from tests.conftest import create_database
 
 COACH = Path(sys.executable).with_name("coach")

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Answer, Status
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Answer, Status
 from tests.live.conftest import parts_of
 
 AT_ONCE = 64

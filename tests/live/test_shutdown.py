@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from coach.bench.stub_script import Answer, Stall
+from coach.testing.stub_script import Answer, Stall
 from tests.live.conftest import eventually, until
 
 BODY = {"id": "c1", "messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}]}

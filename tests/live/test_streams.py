@@ -12,9 +12,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Answer, Stall
 from coach.settings import load_settings
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Answer, Stall
 from tests.live.conftest import SECRET, eventually, parts_of
 
 TOKENS = 200

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from psycopg import AsyncConnection
 
-from coach.bench.stub_script import Answer, Stall
+from coach.testing.stub_script import Answer, Stall
 from tests.integration.test_ledger import Desk
 from tests.live.test_shutdown import reading
 from tests.live.test_streams import kept

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from coach.bench.stub_provider import StubProvider
+from coach.testing.stub_provider import StubProvider
 
 
 @pytest.fixture

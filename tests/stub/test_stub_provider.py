@@ -13,8 +13,8 @@ import numpy as np
 import openai
 import pytest
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Answer, Body, Embeddings, Script, Stall, Status
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Answer, Body, Embeddings, Script, Stall, Status
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ async def test_a_held_answer_says_its_rest_when_it_is_told_to(client, model_stub
 
 def test_as_a_process_it_prints_its_port_and_is_scripted_over_http():
 
-    command = [sys.executable, "-m", "coach.bench.stub_provider", "--tokens", "3"]
+    command = [sys.executable, "-m", "coach.testing.stub_provider", "--tokens", "3"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             base = f"http://127.0.0.1:{int(process.stdout.readline())}"

@@ -15,8 +15,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from coach.bench.stub_provider import StubProvider
 from coach.settings import Settings, load_settings
+from coach.testing.stub_provider import StubProvider
 from tests.live.conftest import SECRET, Person, coach_url, token_for
 
 __all__ = ["coach_url", "token_for"]

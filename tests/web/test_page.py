@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from playwright.async_api import expect
 
-from coach.bench.stub_script import Answer, ErrorEvent, Status
+from coach.testing.stub_script import Answer, ErrorEvent, Status
 from tests.web.conftest import ask
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]

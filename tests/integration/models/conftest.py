@@ -8,10 +8,10 @@ import pytest
 from msgspec import structs
 from pydantic import SecretStr
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Stall
 from coach.models.openai import OpenAIModel, Retries
 from coach.models.openai_upstream import Timeouts
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Stall
 
 CALM = Timeouts(first_token=30.0, between_tokens=30.0, total=60.0)
 BRIEF = Timeouts(first_token=0.7, between_tokens=0.5, total=60.0)

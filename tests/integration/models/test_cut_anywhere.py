@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from coach.bench.stub_script import Answer, Raw
-from coach.bench.stub_wire import chat_response
 from coach.models.openai import OpenAIModel, Retries
 from coach.models.openai_wire import AnswerReader
+from coach.testing.stub_script import Answer, Raw
+from coach.testing.stub_wire import chat_response
 from tests.integration.models.conftest import CALM
 from tests.stub.answers import ask
 

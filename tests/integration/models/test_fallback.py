@@ -8,13 +8,13 @@ import pytest
 from msgspec import Struct
 from pydantic import SecretStr
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Answer, ErrorEvent, Garbage, Stall, Status
 from coach.errors import Misconfigured
 from coach.models.configure import build_model, build_models
 from coach.models.fallback import FallbackModel
 from coach.models.offline import OfflineModel
 from coach.models.openai import OpenAIModel, Retries
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Answer, ErrorEvent, Garbage, Stall, Status
 from tests.integration.models.conftest import CALM, patience
 from tests.stub.answers import ASK, ask
 

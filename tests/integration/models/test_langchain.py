@@ -13,10 +13,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Sys
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 
-from coach.bench.stub_script import Answer, ErrorEvent, Garbage, Stall, Status
 from coach.models.base import ModelOptions, Usage
 from coach.models.langchain import LangChainModel
 from coach.models.offline_chat import OfflineChat
+from coach.testing.stub_script import Answer, ErrorEvent, Garbage, Stall, Status
 from tests.integration.models.conftest import CALM, patience
 from tests.stub.answers import ASK, ask
 

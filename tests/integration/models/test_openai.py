@@ -13,11 +13,11 @@ import structlog
 from msgspec import structs
 from pydantic import SecretStr
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Answer, Body, ErrorEvent, Garbage, Raw, Stall, Status
 from coach.models import tokens
 from coach.models.base import ChatMessage, ModelOptions, Usage
 from coach.models.openai import OpenAIModel
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Answer, Body, ErrorEvent, Garbage, Raw, Stall, Status
 from tests.integration.models.conftest import CALM, QUICK, patience
 from tests.stub.answers import ASK, ask
 

@@ -12,12 +12,12 @@ import pytest
 from psycopg import AsyncConnection
 from pydantic import SecretStr
 
-from coach.bench.stub_provider import StubProvider
 from coach.database.pool import Database
 from coach.pipeline.worker import Worker
 from coach.retrieval.base import Embedder, Vector
 from coach.retrieval.openai import OpenAIEmbedder
 from coach.retrieval.wordllama import WordllamaEmbedder
+from coach.testing.stub_provider import StubProvider
 
 
 class Someone:

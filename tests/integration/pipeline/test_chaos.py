@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Embeddings, Stall, Status
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Embeddings, Stall, Status
 from tests.integration.pipeline.conftest import Someone, until
 from tests.integration.pipeline.victim import work
 

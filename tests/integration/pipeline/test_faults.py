@@ -11,14 +11,14 @@ from uuid import uuid4
 import pytest
 from prometheus_client import REGISTRY
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Body, Embeddings, Stall, Status
 from coach.database.pool import Database
 from coach.errors import EmbedderUnavailable
 from coach.pipeline.queue import ATTEMPTS
 from coach.pipeline.worker import Worker
 from coach.retrieval.base import Vector
 from coach.retrieval.wordllama import WordllamaEmbedder
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Body, Embeddings, Stall, Status
 from tests.integration.pipeline.conftest import Held, Someone, until
 
 ATTEMPTED = "select max(attempts) from embedding_queue where user_id = %(me)s"

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Body, Embeddings, Stall, Status
 from coach.errors import EmbedderUnavailable
 from coach.retrieval.base import DIMENSIONS
 from coach.retrieval.openai import REQUEST_TEXTS, TEXT_BYTES, OpenAIEmbedder
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Body, Embeddings, Stall, Status
 
 SECRET = "sk-that-nobody-may-read"
 Build = Callable[..., OpenAIEmbedder]

@@ -11,7 +11,6 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
-from coach.bench.stub_provider import StubProvider
 from coach.chat.events import Event, TextDelta
 from coach.chat.prompt import Prompts
 from coach.chat.schemas import ChatRequest
@@ -21,6 +20,7 @@ from coach.models.openai import OpenAIModel
 from coach.models.openai_upstream import Timeouts
 from coach.retrieval.context import Retriever
 from coach.retrieval.wordllama import WordllamaEmbedder
+from coach.testing.stub_provider import StubProvider
 
 # No test fails because the machine has other things to do; those about silence have a limit of their own.
 PATIENT = Timeouts(first_token=30, between_tokens=30, total=60)

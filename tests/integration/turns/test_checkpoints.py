@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Answer
 from coach.chat import checkpoints
 from coach.chat.events import Finished, Interrupted
 from coach.chat.schemas import ChatRequest
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Answer
 from tests.integration.turns.conftest import Coach, read
 
 # Nobody waits for its end: however slowly a machine looks, the turn still runs.

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Answer
 from coach.chat import checkpoints, endings
 from coach.chat.events import Finished, Interrupted
 from coach.database.pool import Database
 from coach.retrieval.context import Looked
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Answer
 from tests.integration.turns.conftest import Coach, read
 
 

@@ -9,8 +9,6 @@ import pytest
 from msgspec import structs
 from pydantic import SecretStr
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Answer, ErrorEvent, Garbage, Raw, Stall, Status
 from coach.chat import turns
 from coach.chat.choice import Choices
 from coach.chat.events import Event, Failed, Finished, Interrupted, SourceFound, Started, Terminal, TextDelta
@@ -18,6 +16,8 @@ from coach.chat.prompt import Prompts
 from coach.errors import InvalidInput, QuotaExhausted
 from coach.models.base import Completion, Usage
 from coach.models.openai import OpenAIModel
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Answer, ErrorEvent, Garbage, Raw, Stall, Status
 from tests.integration.turns.conftest import PATIENT, Coach, begun, read, text_of
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Answer, Stall, Status
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Answer, Stall, Status
 from tests.live.conftest import Person, ServerProcess
 from tests.live.conversations.conftest import Desk
 

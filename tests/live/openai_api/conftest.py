@@ -12,9 +12,9 @@ import httpx
 import openai
 import pytest
 
-from coach.bench.stub_provider import StubProvider
 from coach.chat import attended
 from coach.settings import Settings, load_settings
+from coach.testing.stub_provider import StubProvider
 from tests.live.conftest import SECRET, eventually
 from tests.live.openai_api.cutting import CuttingProxy
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from coach.bench.stub_script import Answer, ErrorEvent, Stall, Status
+from coach.testing.stub_script import Answer, ErrorEvent, Stall, Status
 from tests.live.openai_api.conftest import completion, data_of, post, said
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coach.bench.stub_script import Answer
+from coach.testing.stub_script import Answer
 
 
 @pytest.mark.usefixtures("patience")

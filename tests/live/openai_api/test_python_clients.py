@@ -11,7 +11,7 @@ import openai
 import pytest
 import yaml
 
-from coach.bench.stub_script import Answer, ErrorEvent, Status
+from coach.testing.stub_script import Answer, ErrorEvent, Status
 
 ASKED = {"model": "coach", "messages": [{"role": "user", "content": "How is it going?"}]}
 

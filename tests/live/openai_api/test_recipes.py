@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coach.bench.stub_script import Answer
+from coach.testing.stub_script import Answer
 from tests.clients.fixtures import HERE as CLIENTS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "clients.md"

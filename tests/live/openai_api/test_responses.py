@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from coach.bench.stub_script import Answer, ErrorEvent, Stall, Status
+from coach.testing.stub_script import Answer, ErrorEvent, Stall, Status
 from tests.live.openai_api.conftest import post
 
 PATH = "/v1/responses"

@@ -9,8 +9,8 @@ import httpx
 import openai
 import pytest
 
-from coach.bench.stub_script import Answer, Stall, Status
 from coach.chat import attended
+from coach.testing.stub_script import Answer, Stall, Status
 from tests.live.openai_api.conftest import completion, data_of, post, said
 
 RETRY = {"x_stainless_retry_count": "1"}

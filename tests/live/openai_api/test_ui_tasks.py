@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from coach.bench.stub_script import Answer, Stall, Status
 from coach.identity.rate import RateLimiter
 from coach.openai_api import ui_tasks
+from coach.testing.stub_script import Answer, Stall, Status
 from tests.live.conftest import serving
 from tests.live.openai_api.conftest import completion, data_of, post, said
 

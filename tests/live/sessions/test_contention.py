@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from coach.bench.stub_provider import StubProvider
 from coach.database.pool import Database
 from coach.models.configure import build_model
 from coach.sessions.concluding import conclude_left_over
 from coach.sessions.late import judge_left_over
 from coach.settings import Settings
+from coach.testing.stub_provider import StubProvider
 from tests.integration.pipeline.test_contention import hesitant
 from tests.live.conftest import Person
 from tests.live.sessions.conftest import Couch

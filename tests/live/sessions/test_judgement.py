@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Answer, Garbage, Stall, Status
 from coach.settings import Settings, load_settings
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Answer, Garbage, Stall, Status
 from tests.live.conftest import SECRET, Person
 from tests.live.sessions.conftest import Couch, prompt_of
 

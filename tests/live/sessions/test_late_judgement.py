@@ -12,13 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from coach.bench.stub_provider import StubProvider
-from coach.bench.stub_script import Answer, ChatStep, Stall, Status
 from coach.database.pool import Database
 from coach.models.configure import build_model
 from coach.pipeline.job_runner import enqueue
 from coach.sessions.late import judge_left_over
 from coach.settings import Settings
+from coach.testing.stub_provider import StubProvider
+from coach.testing.stub_script import Answer, ChatStep, Stall, Status
 from tests.live.conftest import Person
 from tests.live.sessions.conftest import Couch, prompt_of
 from tests.live.sessions.test_judgement import asked

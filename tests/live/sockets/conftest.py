@@ -12,8 +12,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from coach.bench.stub_provider import StubProvider
 from coach.settings import Settings, load_settings
+from coach.testing.stub_provider import StubProvider
 from tests.live.conftest import SECRET, Person
 
 

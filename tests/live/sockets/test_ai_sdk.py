@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from coach.bench.stub_script import Answer
+from coach.testing.stub_script import Answer
 from tests.live.sockets.cutting import BreakingProxy
 
 WORDS = 60

@@ -6,7 +6,7 @@ import asyncio
 import re
 from time import monotonic
 
-from coach.bench.stub_script import Answer
+from coach.testing.stub_script import Answer
 from tests.live.sockets.conftest import text_of
 from tests.live.sockets.cutting import FreezingProxy
 from tests.live.sockets.test_limits import deaf, read, status_of

@@ -10,8 +10,8 @@ import socket as sockets
 
 import pytest
 
-from coach.bench.stub_script import Answer
 from coach.realtime import connection, hub
+from coach.testing.stub_script import Answer
 from tests.live.conftest import eventually
 from tests.live.sockets.conftest import problem_of, text_of
 

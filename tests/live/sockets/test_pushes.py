@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import pytest
 from websockets.asyncio.client import connect
 
-from coach.bench.stub_script import Answer
 from coach.database.pool import Database
 from coach.realtime import pushes as module
 from coach.realtime.hub import Hub
 from coach.realtime.pushes import CHANNEL, Pushes, prune
 from coach.settings import load_settings
+from coach.testing.stub_script import Answer
 from tests.live.conftest import SECRET
 from tests.live.sockets.conftest import Wire
 from tests.live.sockets.test_limits import dropped, drops

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from coach.bench.stub_script import Answer, Status
+from coach.testing.stub_script import Answer, Status
 from tests.live.sockets.conftest import problem_of, text_of
 
 

@@ -22,7 +22,7 @@ HEAVY = [
 @pytest.mark.parametrize(
     "module",
     ["coach.models", "coach.models.base", "coach.models.offline", "coach.models.fallback", "coach.models.configure",
-     "coach.models.tokens", "coach.bench.stub_provider"],
+     "coach.models.tokens", "coach.testing.stub_provider"],
 )  # fmt: skip
 def test_the_seam_and_the_offline_model_import_nothing_heavy(module):
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & set({HEAVY!r})))"

@@ -13,8 +13,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from coach.bench import stub_script as script
-from coach.bench.stub_script import FOREVER, HELD, Answer, Body, ErrorEvent, Garbage, Raw, Stall, Status
+from coach.testing import stub_script as script
+from coach.testing.stub_script import FOREVER, HELD, Answer, Body, ErrorEvent, Garbage, Raw, Stall, Status
 
 _WIDTH = 1536
 _STREAM_HEAD = (

@@ -3,7 +3,7 @@
 The tests' upstream and the yardstick of ``coach bench turn``. A plain asyncio protocol: what it costs is not to be
 mistaken for what the coach costs. As a process of its own::
 
-    python -m coach.bench.stub_provider --port 0 --tokens 200 --rate 20
+    python -m coach.testing.stub_provider --port 0 --tokens 200 --rate 20
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
-from coach.bench.stub_script import HELD, Answer, ChatStep, Embeddings, EmbeddingStep, Script, Status
-from coach.bench.stub_wire import Response, chat_response, embedding_response, json_response
 from coach.conversations.titles import TASK
+from coach.testing.stub_script import HELD, Answer, ChatStep, Embeddings, EmbeddingStep, Script, Status
+from coach.testing.stub_wire import Response, chat_response, embedding_response, json_response
 
 _Step = TypeVar("_Step")
 
