@@ -64,7 +64,7 @@ async def _import(db: Database, rows: int, *, is_triggered: bool) -> float:
     user_id, project_id = uuid4(), uuid4()
     async with db.bare() as tx:
         await tx.execute("insert into auth.users (id) values (%s)", (user_id,))
-        await (_sql.with_trigger if is_triggered else _sql.without_trigger)(tx)
+        await (_sql.with_trigger if is_triggered else _sql.without_trigger).run(tx)
     async with db.as_user(user_id, role="authenticated") as tx:
         await _sql.add_project.run(tx, user_id=user_id, project_id=project_id)
     began = perf_counter()

@@ -22,7 +22,7 @@ what it is made for: ``^`` is ``one``, ``$`` is ``value``, ``!`` is ``run``, ``*
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, LiteralString, TypeVar, cast
 
@@ -44,11 +44,8 @@ class WrongParameters(TypeError):
 class Query:
     """One named query. ``row`` is the class that its rows become; parameters are passed by name."""
 
-    def __init__(
-        self, name: str, text: LiteralString, parameters: Sequence[str], legacy: Callable[..., Any] = print
-    ) -> None:
+    def __init__(self, name: str, text: LiteralString, parameters: Sequence[str]) -> None:
         self.name, self.sql, self.parameters = name, text, frozenset(parameters)
-        self._legacy = legacy
 
     async def one(self, tx: _Transaction, row: type[T], **parameters: Any) -> T | None:
         return await (await self._sent(tx, _factory(row), parameters)).fetchone()
@@ -77,9 +74,6 @@ class Query:
         """Not sent yet: for ``Database.once`` and its like."""
         self._check(parameters)
         return Statement(self.sql, parameters, _factory(row))
-
-    def __call__(self, *args: Any, **parameters: Any) -> Any:
-        return self._legacy(*args, **parameters)
 
     async def _sent(
         self, tx: _Transaction, factory: AsyncRowFactory[T], parameters: Mapping[str, Any]
@@ -124,7 +118,7 @@ def load(subject: str) -> Queries:
     return Queries(
         subject,
         {
-            name: Query(f"{subject}.{name}", fn.sql, fn.parameters or (), fn)
+            name: Query(f"{subject}.{name}", fn.sql, fn.parameters or ())
             for name, fn in named.items()
             if not name.endswith("_cursor")  # aiosql's own, beside each select
         },

@@ -7,7 +7,7 @@ server's time. Figures in ``docs/decisions/0013-round-trips.md``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString, NamedTuple
 
@@ -26,13 +26,6 @@ class Statement(NamedTuple):
 
     async def send(self, tx: AsyncConnection[Any]) -> AsyncCursor[Any]:
         return await tx.cursor(row_factory=self.row).execute(self.text, self.parameters)
-
-
-Asked = Statement
-
-
-def asked(query: Callable[..., Any], **parameters: Any) -> Statement:
-    return Statement(query.sql, parameters)  # type: ignore[attr-defined]
 
 
 COMMIT = Statement("commit")

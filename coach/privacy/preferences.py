@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.database.wake import notify_work
+from coach.errors import NotFound
 from coach.privacy.schemas import Preferences, PreferencesChange
 
 _sql = load("preferences")
@@ -36,4 +37,7 @@ async def change(db: Database, user_id: UUID, wanted: PreferencesChange) -> Pref
 
 
 async def _read(tx: Transaction, user_id: UUID) -> Preferences:
-    return Preferences(*await _sql.preferences(tx, user_id=user_id))
+    found = await _sql.preferences.one(tx, Preferences, user_id=user_id)
+    if found is None:
+        raise NotFound
+    return found

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from coach.database.pool import Transaction
 from coach.database.queries import load
-from coach.database.round_trips import Asked, asked
+from coach.database.round_trips import Statement
 from coach.retrieval.base import Domain, Embedder, Source, Vector, halfvec
 
 _sql = load("retrieval")
@@ -38,7 +38,7 @@ class Searcher:
         exclude: Collection[UUID] = (),
         model: str | None = None,
         has_echoes: bool = True,
-    ) -> Asked:
+    ) -> Statement:
         """For the ``limit`` best sources, best first; none where ``record_rag_snippets`` is withdrawn.
 
         ``vector`` is the question's, of ``model`` or else of this searcher's embedder; without one the words decide
@@ -46,8 +46,7 @@ class Searcher:
         same question asked before is left out as well. The rows are for ``sources_in``.
         """
         readable_question = readable(question)
-        return asked(
-            _sql.combined_context,
+        return _sql.combined_context.statement(
             user_id=user_id,
             question=readable_question,
             embedding=None if vector is None else halfvec(vector),

@@ -1,26 +1,26 @@
 -- name: preferences(user_id)^
--- GET and PATCH /api/me/preferences, in the order of the struct; the defaults where there is no row. Unique (user_id).
+-- GET and PATCH /api/me/preferences; the defaults where there is no row. Unique (user_id).
 select
-    coalesce(p.analytics_consent, true),
-    coalesce(p.ai_behavior_tracking, true),
-    coalesce(p.performance_tracking, true),
-    coalesce(p.error_reporting, true),
-    coalesce(p.track_ai_insights_usage, true),
-    coalesce(p.track_ai_actions_usage, true),
-    coalesce(p.track_goal_planner_usage, true),
-    coalesce(p.track_navigation_patterns, true),
-    coalesce(p.track_search_queries, false),
-    coalesce(p.share_anonymous_stats, true),
-    coalesce(p.track_pillar_metrics, true),
-    coalesce(p.record_rag_snippets, true),
-    coalesce(p.store_task_context, true),
-    coalesce(p.track_flow_states, true),
-    coalesce(p.store_behavioral_embeddings, true),
-    coalesce(p.data_retention_days, 365),
-    coalesce(p.anonymize_after_days, 90),
+    coalesce(p.analytics_consent, true) as analytics_consent,
+    coalesce(p.ai_behavior_tracking, true) as ai_behavior_tracking,
+    coalesce(p.performance_tracking, true) as performance_tracking,
+    coalesce(p.error_reporting, true) as error_reporting,
+    coalesce(p.track_ai_insights_usage, true) as track_ai_insights_usage,
+    coalesce(p.track_ai_actions_usage, true) as track_ai_actions_usage,
+    coalesce(p.track_goal_planner_usage, true) as track_goal_planner_usage,
+    coalesce(p.track_navigation_patterns, true) as track_navigation_patterns,
+    coalesce(p.track_search_queries, false) as track_search_queries,
+    coalesce(p.share_anonymous_stats, true) as share_anonymous_stats,
+    coalesce(p.track_pillar_metrics, true) as track_pillar_metrics,
+    coalesce(p.record_rag_snippets, true) as record_rag_snippets,
+    coalesce(p.store_task_context, true) as store_task_context,
+    coalesce(p.track_flow_states, true) as track_flow_states,
+    coalesce(p.store_behavioral_embeddings, true) as store_behavioral_embeddings,
+    coalesce(p.data_retention_days, 365) as data_retention_days,
+    coalesce(p.anonymize_after_days, 90) as anonymize_after_days,
     -- As text: PostgreSQL knows a 24:00, which a browser may have written.
-    coalesce(to_char(p.quiet_from, 'HH24:MI'), '21:00'),
-    coalesce(to_char(p.quiet_until, 'HH24:MI'), '08:00'),
+    coalesce(to_char(p.quiet_from, 'HH24:MI'), '21:00') as quiet_from,
+    coalesce(to_char(p.quiet_until, 'HH24:MI'), '08:00') as quiet_until,
     p.updated_at
 from (select :user_id::uuid as user_id) u
 left join user_analytics_preferences p on p.user_id = u.user_id;

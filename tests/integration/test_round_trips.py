@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import CheckViolation, UniqueViolation
 
 from coach.database.pool import Database
-from coach.database.round_trips import Asked, together
+from coach.database.round_trips import Statement, together
 
 PILLAR = "insert into pillars (user_id, id, name) values (%s, %s, %s) returning name"
 HEALTH = UUID(int=1)
@@ -87,7 +87,7 @@ async def test_a_whole_transaction_is_one_write_and_is_committed(
     before = wire.writes
 
     made, counted = await watched.once(
-        user, Asked(PILLAR, (user, HEALTH, "Health")), Asked("select count(*) from pillars")
+        user, Statement(PILLAR, (user, HEALTH, "Health")), Statement("select count(*) from pillars")
     )
 
     assert wire.writes - before == 1
@@ -102,7 +102,7 @@ async def test_a_transaction_that_is_looked_into_is_a_write_a_step(
     before = wire.writes
 
     async with watched.as_user(user) as tx:
-        await together(tx, Asked(PILLAR, (user, HEALTH, "Health")), Asked("select 1"), Asked("select 2"))
+        await together(tx, Statement(PILLAR, (user, HEALTH, "Health")), Statement("select 1"), Statement("select 2"))
 
     assert wire.writes - before == 3  # begin, the three, commit
 
@@ -120,13 +120,13 @@ async def test_a_question_that_travels_with_the_beginning_needs_no_write_of_its_
         assert (counted, wire.writes - before) == ((0,), 1)
 
 
-async def one_of(db: Database, user: UUID, *asks: Asked) -> None:
-    await db.once(user, *asks)
+async def one_of(db: Database, user: UUID, *statements: Statement) -> None:
+    await db.once(user, *statements)
 
 
-async def in_steps(db: Database, user: UUID, *asks: Asked) -> None:
+async def in_steps(db: Database, user: UUID, *statements: Statement) -> None:
     async with db.as_user(user) as tx:
-        await together(tx, *asks)
+        await together(tx, *statements)
 
 
 @pytest.mark.parametrize("way", [one_of, in_steps])
@@ -134,13 +134,13 @@ async def test_the_first_mistake_is_told_nothing_is_kept_and_the_connection_serv
     watched: Database, owner: Any, new_user: Any, way: Callable[..., Any]
 ) -> None:
     user = await new_user()
-    twice = Asked(PILLAR, (user, HEALTH, "Again"))
+    twice = Statement(PILLAR, (user, HEALTH, "Again"))
 
     with pytest.raises(UniqueViolation):
-        await way(watched, user, Asked(PILLAR, (user, HEALTH, "Health")), twice, Asked("select 1 / 0"))
+        await way(watched, user, Statement(PILLAR, (user, HEALTH, "Health")), twice, Statement("select 1 / 0"))
 
     assert await names(owner, user) == []
-    assert await watched.once(user, Asked("select 1")) == [[(1,)]]
+    assert await watched.once(user, Statement("select 1")) == [[(1,)]]
 
 
 async def test_a_transaction_that_is_cancelled_keeps_nothing_and_its_connection_serves_on(
@@ -148,8 +148,8 @@ async def test_a_transaction_that_is_cancelled_keeps_nothing_and_its_connection_
 ) -> None:
     """In the middle of its one round trip: the commit was sent along, and must not be reached."""
     user = await new_user()
-    slow = Asked("select pg_sleep(30)")
-    task = asyncio.create_task(watched.once(user, Asked(PILLAR, (user, HEALTH, "Half")), slow))
+    slow = Statement("select pg_sleep(30)")
+    task = asyncio.create_task(watched.once(user, Statement(PILLAR, (user, HEALTH, "Half")), slow))
     await until_sleeping(owner)
 
     task.cancel()
@@ -157,7 +157,7 @@ async def test_a_transaction_that_is_cancelled_keeps_nothing_and_its_connection_
         await task
 
     async with asyncio.timeout(20):
-        assert await watched.once(user, Asked("select 1"), Asked("select 2")) == [[(1,)], [(2,)]]
+        assert await watched.once(user, Statement("select 1"), Statement("select 2")) == [[(1,)], [(2,)]]
     assert await names(owner, user) == []
 
 
@@ -176,16 +176,16 @@ async def test_answers_beyond_what_the_socket_holds_come_through(watched: Databa
     """Both ways at once: neither side waits for the other to read."""
     long = "x" * 3_000_000
 
-    answers = await watched.once(await new_user(), *[Asked("select %s::text", (long,)) for _ in range(3)])
+    answers = await watched.once(await new_user(), *[Statement("select %s::text", (long,)) for _ in range(3)])
 
     assert [len(text) for ((text,),) in answers] == [len(long)] * 3
 
 
 async def test_a_transaction_of_one_user_in_one_write_sees_nothing_of_another(watched: Database, new_user: Any) -> None:
     ann, bob = await new_user(), await new_user()
-    await watched.once(ann, Asked(PILLAR, (ann, HEALTH, "Health")))
+    await watched.once(ann, Statement(PILLAR, (ann, HEALTH, "Health")))
 
-    assert await watched.once(bob, Asked("select count(*) from pillars")) == [[(0,)]]
+    assert await watched.once(bob, Statement("select count(*) from pillars")) == [[(0,)]]
     async with watched.bare() as tx:
         assert await (await tx.execute("select current_setting('role')")).fetchone() == ("none",)
 
@@ -194,5 +194,5 @@ async def test_a_broken_rule_is_told_as_it_is(watched: Database, new_user: Any) 
     user = await new_user()
     with pytest.raises(CheckViolation):
         await watched.once(
-            user, Asked("insert into areas (user_id, name, importance) values (%s, 'Running', 9)", (user,))
+            user, Statement("insert into areas (user_id, name, importance) values (%s, 'Running', 9)", (user,))
         )

@@ -151,7 +151,7 @@ async def test_an_account_is_deleted_while_the_server_writes_for_its_person(
     ann: Someone, app: Any, elsewhere: AsyncConnection[Any], module: str, query: str, named: dict[str, Any]
 ) -> None:
     """Its transactions lock rows before they write any."""
-    await getattr(load(module), query)(app, user_id=ann.id, **named)
+    await getattr(load(module), query).value(app, user_id=ann.id, **named)
     deletion = asyncio.create_task(elsewhere.execute("delete from auth.users where id = %s", (ann.id,)))
     await waits(elsewhere, ann)
 
@@ -165,7 +165,7 @@ async def test_a_turn_ends_while_its_account_is_deleted(
     ann: Someone, app: Any, elsewhere: AsyncConnection[Any]
 ) -> None:
     await ann.does("insert into ai_quota_months (user_id, month, used, reserved) values (%(me)s, '2026-11-01', 0, 1)")
-    await load("chat").lock_quota_month(app, user_id=ann.id, month="2026-11-01")
+    await load("chat").lock_quota_month.value(app, user_id=ann.id, month="2026-11-01")
     deletion = asyncio.create_task(elsewhere.execute("delete from auth.users where id = %s", (ann.id,)))
     await waits(elsewhere, ann)
 
