@@ -1,4 +1,4 @@
-"""What the offline model says: facts with their citations, one next step, one question back.
+"""What the offline model says: what the question is after, one next step, one question back.
 
 It invents nothing. Every figure and date it writes stands in the prompt, so that the check of an answer's figures
 against the rows holds for it as well.
@@ -6,47 +6,26 @@ against the rows holds for it as well.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence, Set
-from zlib import crc32
+from collections.abc import Iterable, Sequence
 
-from coach.models.offline_reading import Excerpt, Reading
-from coach.models.offline_relevance import (
-    best_sentences,
-    pressing_state,
-    quotable,
-    relevant_excerpts,
-    relevant_state,
-    words,
-)
+from coach.models.offline_evidence import Evidence, find_evidence, live_evidence, missing_words
+from coach.models.offline_intents import Intent, read_question
+from coach.models.offline_question import Question
+from coach.models.offline_reading import Reading
+from coach.models.offline_relevance import relevant_excerpts
+from coach.models.offline_statements import Statement, read_source, read_statements
+from coach.models.offline_wording import ask_about, next_step, word_excerpt, word_item, word_statement
 
 STAND_IN = (
     "(I am Aurum Coach's offline stand-in: I put this together from your own rows, without a language model; "
     "set COACH_OPENAI_API_KEY, or COACH_CHAT_MODEL, to connect a real one.)"
 )
 NOTHING = "I looked through what I may read of yours and found nothing on that, so I would rather not guess."
-_KINDS = {
-    "pillar": "Your pillar",
-    "area": "Your area",
-    "project": "Your project",
-    "task": "Your task",
-    "journal_entry": "Your journal",
-    "behavior_summary": "Your activity summary",
-    "conversation": "What we talked about",
-}
-_PLANNING = frozenset(
-    words("today tomorrow tonight priority priorities overdue due urgent focus deadline agenda plan planning week next")
-)
-_DUE = re.compile(r"(overdue|today|due[^:]*|deadline[^:]*)\s*:\s*(.+)", re.IGNORECASE | re.DOTALL)
-_OVER = re.compile(r"\bDone(?: on\b|[,.])|\b[Cc]ompleted\b|\b[Cc]ancelled\b|\b[Aa]rchived\b")
-_QUESTIONS = (
-    "What would make {it} easier to begin?",
-    "What is the one thing about {it} that you would like to be different a week from now?",
-    "What has held {it} up so far, time, energy, or something else?",
-    "How will you notice that {it} is going better?",
-)
 _ABOUT_THE_DAY = "Which of these would you be gladdest to have behind you tonight?"
 _ABOUT_NOTHING = "What would you like me to know about it?"
+_WRITTEN, _WRITTEN_TOO = "From what you have written:", "And from what you have written:"
+_NEAREST = "What comes nearest:"
+_OF_A_KIND, _OF_EACH_KIND = 5, 3
 
 
 def compose_answer(reading: Reading) -> str:
@@ -61,27 +40,77 @@ def compose_answer(reading: Reading) -> str:
 
 
 def _grounded(reading: Reading) -> list[str]:
-    asked = frozenset(words(reading.question))
-    excerpts = relevant_excerpts(reading, asked)[:3]
-    is_planning = bool(_PLANNING & asked)
-    state = pressing_state(reading) if is_planning else relevant_state(reading, asked)[:3]
-    if not excerpts and not state:
-        return _nothing_direct(reading)
-    due = _first_due(state)
-    subject = due or next((e.title for e in excerpts if not _is_over(e)), "")
-    back = _ABOUT_THE_DAY if is_planning and len(state) > 1 else _ask_about(subject, reading.question)
-    return [*_facts(asked, state, excerpts, is_planning), _next_step(due, excerpts), back]
+    statements = read_statements(reading)
+    intent, asked = read_question(reading.question, reading.now)
+    body = _direct(statements, intent, asked) if intent else []
+    return body or _related(reading, statements, intent, asked) or _nothing_direct(reading)
 
 
-def _facts(asked: Set[str], state: Sequence[str], excerpts: Sequence[Excerpt], is_planning: bool) -> list[str]:
-    facts = []
-    if state:
-        heading = "This is where things stand right now:" if is_planning else "Your current rows say:"
-        facts.append("\n".join([heading, *(f"- {quotable(line)}" for line in state)]))
-    if excerpts:
-        heading = "And from what you have written:" if state else "From what you have written:"
-        facts.append("\n".join([heading, *(f"- {_fact(excerpt, asked)}" for excerpt in excerpts)]))
-    return facts
+def _direct(statements: Sequence[Statement], intent: Intent, asked: Question) -> list[str]:
+    """What the intent is after. Empty where the prompt does not say it."""
+    if asked.nouns or (asked.topic and not intent.falls_back):
+        evidence = find_evidence(statements, intent, asked)
+        if evidence.found:
+            return _told(evidence, intent, asked)
+        if not intent.falls_back:
+            return []
+    found = live_evidence(statements, intent, _OF_A_KIND if len(intent.live) == 1 else _OF_EACH_KIND).found
+    if not found:
+        return []
+    lacking = f"I found {intent.lacks} that names {_quoted(asked.nouns.values())}. " if asked.nouns else ""
+    is_a_day = len(found) > 1 and found[0].kind in ("overdue", "today")
+    back = _ABOUT_THE_DAY if is_a_day else ask_about(found, asked.text)
+    return [_listed(lacking + intent.opening, found), next_step(found), back]
+
+
+def _told(evidence: Evidence, intent: Intent, asked: Question) -> list[str]:
+    found = evidence.found
+    hedge = _hedge(evidence, intent)
+    if len(found) > 1 and (intent.lists or found[0].kind == "alignment"):
+        body = [_listed(hedge or intent.opening, found)]
+    else:
+        opening = hedge or (intent.opening if intent.latest_first else "")
+        first = word_statement(found[0])
+        body = [f"{opening}: {first[0].lower()}{first[1:]}" if opening else first]
+        if found[1:]:
+            body.append(_listed("Beside that", found[1:]))
+    return [*body, next_step(found), ask_about(found, asked.text)]
+
+
+def _hedge(evidence: Evidence, intent: Intent) -> str:
+    if evidence.missing:
+        return f"Nothing of yours names {_quoted(evidence.missing)}. The nearest that I have"
+    return f"I found {intent.lacks} for that. The nearest that I have" if evidence.is_weak and intent.lacks else ""
+
+
+def _listed(heading: str, found: Sequence[Statement]) -> str:
+    is_mixed = len({said.kind for said in found}) > 1
+    return "\n".join([f"{heading}:", *(f"- {word_item(said, names_kind=is_mixed)}" for said in found)])
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return " or ".join(f"“{name}”" for name in names)
+
+
+def _related(reading: Reading, statements: Sequence[Statement], intent: Intent | None, asked: Question) -> list[str]:
+    """What shares words with a question that is after nothing in particular, or whose answer stands nowhere."""
+    topic = asked.topic.keys()
+    live = [said for said in statements if said.is_live and 2 * len(topic & said.own) >= len(topic) > 0][:3]
+    sources = relevant_excerpts(reading, topic)[:3]
+    found = live + [said for source in sources for said in read_source(source)]
+    if not found:
+        return []
+    missing = missing_words(statements, asked, found[0])
+    lacking = f"Nothing of yours names {_quoted(missing)}. " if missing else _lacking(intent)
+    facts = [_listed("Your current rows say", live)] if live else []
+    if sources:
+        heading = _NEAREST if lacking else _WRITTEN_TOO if live else _WRITTEN
+        facts.append("\n".join([heading, *(f"- {word_excerpt(source, topic)}" for source in sources)]))
+    return [lacking + facts[0], *facts[1:], next_step(found), ask_about(found, reading.question)]
+
+
+def _lacking(intent: Intent | None) -> str:
+    return f"I found {intent.lacks} for that in what I may read. " if intent and intent.lacks else ""
 
 
 def _nothing_direct(reading: Reading) -> list[str]:
@@ -90,42 +119,7 @@ def _nothing_direct(reading: Reading) -> list[str]:
         return [NOTHING, _ABOUT_NOTHING]
     return [
         "I found nothing of yours that names that directly. The closest I have, and it may be beside the point:\n- "
-        + _fact(reading.sources[0], frozenset()),
+        + word_excerpt(reading.sources[0], frozenset()),
         "One next step: tell me in a sentence what you have in mind, in other words, and I will look again.",
         _ABOUT_NOTHING,
     ]
-
-
-def _fact(excerpt: Excerpt, asked: Set[str]) -> str:
-    kind = _KINDS.get(excerpt.kind, "Your notes")
-    title = f" “{quotable(excerpt.title)}”" if excerpt.title else ""
-    date = f" ({excerpt.date})" if excerpt.date else ""
-    said = " ".join(best_sentences(excerpt, asked, 2))
-    return f"{kind}{title}{date}: “{said}” [{excerpt.n}]" if said else f"{kind}{title}{date} [{excerpt.n}]"
-
-
-def _next_step(due: str, excerpts: Sequence[Excerpt]) -> str:
-    if due:
-        cited = next((f" [{e.n}]" for e in excerpts if quotable(e.title) == due), "")
-        return f"One next step: take “{due}” and do its smallest piece today, before anything new{cited}."
-    open_task = next((e for e in excerpts if e.kind == "task" and e.title and not _is_over(e)), None)
-    if open_task is not None:
-        return f"One next step: give “{quotable(open_task.title)}” its smallest piece today [{open_task.n}]."
-    if excerpts:
-        return f"One next step: read that again today and write one line on what has changed since [{excerpts[0].n}]."
-    return "One next step: choose the line above that matters most, and give it your next free half hour."
-
-
-def _is_over(excerpt: Excerpt) -> bool:
-    return excerpt.kind in ("task", "project") and _OVER.search(excerpt.text) is not None
-
-
-def _first_due(state: Sequence[str]) -> str:
-    """The title of the first overdue or due line: ``Book the MRI (due 2026-11-20, …)`` without its last parentheses."""
-    line = next((found[2] for line in state if (found := _DUE.match(line))), "")
-    return quotable(line[: line.rindex(" (")] if line.endswith(")") and " (" in line else line)
-
-
-def _ask_about(subject: str, question: str) -> str:
-    chosen = _QUESTIONS[crc32(question.encode("utf-8", "replace")) % len(_QUESTIONS)]
-    return chosen.format(it=f"“{quotable(subject)}”" if subject else "it")

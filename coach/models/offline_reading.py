@@ -35,6 +35,7 @@ class Reading(Struct, frozen=True):
     state: tuple[str, ...] = ()
     sources: tuple[Excerpt, ...] = ()
     has_context: bool = False
+    now: str = ""
     is_first: bool = True
 
     @property
@@ -51,7 +52,10 @@ def read_prompt(messages: Sequence[ChatMessage]) -> Reading:
         return Reading(_question(asked), is_first=is_first)
     state, _ = _between(context, "<state>", "</state>")
     sources, _ = _between(context, "<sources>", "</sources>")
-    return Reading(_question(after), _state_lines(state or ""), _excerpts(sources or ""), True, is_first)
+    now, _ = _between(context, "<now>", "</now>")
+    return Reading(
+        _question(after), _state_lines(state or ""), _excerpts(sources or ""), True, _unescape(now or ""), is_first
+    )
 
 
 def _between(text: str, opening: str, closing: str) -> tuple[str | None, str]:

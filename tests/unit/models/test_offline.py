@@ -56,12 +56,48 @@ async def test_it_ends_with_one_next_step_and_one_question_back():
     assert text.endswith("?")
 
 
-@pytest.mark.parametrize("question", ["What should I focus on today?", "What is overdue?", "My priorities?"])
+@pytest.mark.parametrize("question", ["What should I focus on today?", "What is urgent?", "My priorities?"])
 async def test_a_question_about_the_day_is_led_by_what_stands_in_the_rows(question):
     text = await answer(question)
 
     assert text.index(STATE[0]) < text.index(STATE[1]) < text.index(STATE[2]) < text.index("One next step")
     assert "“Book the knee MRI”" in text.split("One next step")[1]
+
+
+@pytest.mark.parametrize("question", ["What is overdue?", "What do I keep postponing?", "Where have I fallen behind?"])
+async def test_a_question_about_what_is_overdue_gets_that_alone(question):
+    text = await answer(question)
+
+    assert text.split("\n\n")[1] == "This is overdue:\n- Book the knee MRI (due 2026-11-20, project Fix the knee) [1]"
+    assert "CV" not in text
+
+
+async def test_days_ahead_come_before_days_gone_by():
+    sources = (
+        '<source n="1" kind="task" title="First choir concert" date="2026-05-01">\nDone on 1 May 2026.\n</source>',
+        '<source n="2" kind="task" title="Choir concert" date="2026-05-01">\nOpen, due 6 December 2026.\n</source>',
+    )
+
+    ahead = await answer("When is the choir concert?", sources=sources, state=())
+    gone = await answer("When was the last choir concert?", sources=sources, state=())
+
+    assert ahead.split("\n\n")[1] == "Your task “Choir concert”: open, due 6 December 2026 [2]."
+    assert "The latest that I find: your task “First choir concert”: done on 1 May 2026 [1]." in gone
+
+
+async def test_what_only_sounds_alike_is_offered_as_no_answer():
+    text = await answer("When is my violin exam?")
+
+    assert "Nothing of yours names “violin”. What comes nearest:" in text
+
+
+async def test_of_two_figures_the_one_in_the_asked_unit_is_taken():
+    sources = (
+        '<source n="1" kind="journal_entry" title="New oven" date="2026-05-01">\nThe oven has 3 shelves. '
+        "It was 900 euros.\n</source>",
+    )
+
+    assert "“It was 900 euros.” [1]" in await answer("What did the oven cost?", sources=sources, state=())
 
 
 async def test_many_overdue_tasks_do_not_hide_todays():

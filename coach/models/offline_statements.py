@@ -1,0 +1,132 @@
+"""What a prompt says, in single statements: its live facts, and the sentences of its sources with their days."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+
+from msgspec import Struct
+
+from coach.models.offline_reading import Excerpt, Reading
+from coach.models.offline_relevance import sentences_of, words
+
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+DAY = re.compile(rf"\b(?:(\d{{4}})-(\d\d)-(\d\d)|(\d{{1,2}}) ({'|'.join(MONTHS)}) (\d{{4}}))\b")
+_LIVE = re.compile(r"(overdue|today|deadline|alignment|flow|changed)\b([^:]*):\s*(.+)", re.IGNORECASE | re.DOTALL)
+_CHANGED = re.compile(r", (task|project|area|pillar|journal entry) ")
+_STATE = re.compile(r"(Open|In [Pp]rogress|In [Rr]eview|On Hold|Not Started|Completed|Done|Cancelled)\b(?:,| on \d|\.)")
+_OVER = re.compile(r"\bDone(?: on\b|[,.])|\b[Cc]ompleted\b|\b[Cc]ancelled\b|\b[Aa]rchived\b")
+_UNTOLD = re.compile(r", (?:\d+ minutes|(?:low|medium|high) energy|\w+ cognitive load)(?=[,)])")
+HAPPENED = frozenset(("journal_entry", "conversation"))
+"""Kinds of which a row tells of its own day."""
+
+
+class Statement(Struct, frozen=True):
+    """``text`` as it stands in the prompt; ``own`` and ``around`` are the stems of it and of the rest of its row.
+
+    ``kind`` is a source's kind, or the first word of a live fact. ``days`` are those that it names; ``day`` is the one
+    of its row, of an entry the day it was written. ``n`` is its citation, ``line`` a live fact whole.
+    """
+
+    kind: str
+    subject: str
+    text: str
+    own: frozenset[str]
+    around: frozenset[str]
+    days: tuple[date, ...] = ()
+    day: str = ""
+    n: int | None = None
+    is_state: bool = False
+    is_over: bool = False
+    line: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        return bool(self.line)
+
+    @property
+    def happened(self) -> date | None:
+        """The day of what has happened: of an entry its own, of a finished task the last one that it names."""
+        if self.kind in HAPPENED:
+            return next(days_in(self.day), None)
+        return self.days[-1] if self.is_over and self.is_state and self.days else None
+
+
+def days_in(text: str) -> Iterator[date]:
+    """The days that a text names, in either way of writing them; what is no day of the calendar is none."""
+    for year, month, day, day_first, name, year_last in DAY.findall(text):
+        parts = (int(year), int(month), int(day)) if year else (int(year_last), MONTHS.index(name) + 1, int(day_first))
+        try:
+            yield date(*parts)
+        except ValueError:
+            continue
+
+
+def read_statements(reading: Reading) -> list[Statement]:
+    """The live facts, then the sources, each in the order of the prompt."""
+    cited = {source.title: source for source in reversed(reading.sources) if source.title}
+    live = [_live_fact(line, cited) for line in reading.state]
+    return [*live, *(statement for source in reading.sources for statement in read_source(source))]
+
+
+def _live_fact(line: str, cited: dict[str, Excerpt]) -> Statement:
+    found = _LIVE.fullmatch(line)
+    if found is None:
+        return Statement("", "", line, frozenset(words(line)), frozenset(), tuple(days_in(line)), line=line)
+    kind, place, text = found[1].lower(), found[2], found[3]
+    subject, details = _parted(kind, place, text)
+    source = cited.get(subject)
+    return Statement(
+        kind,
+        subject,
+        details,
+        own=frozenset(words(subject or details)),
+        around=frozenset(words(f"{details} {source.text if source else ''}")),
+        days=tuple(days_in(details)),
+        n=source.n if source else None,
+        line=_UNTOLD.sub("", line) if kind in ("overdue", "today") else line,
+    )
+
+
+def _parted(kind: str, place: str, text: str) -> tuple[str, str]:
+    """What a live fact is about, and what it says: ``Book the MRI (due 2026-11-20, …)`` has it in parentheses."""
+    if kind in ("overdue", "today", "deadline"):
+        if "besides" in place:
+            return "", text
+        if not text.endswith(")") or " (" not in text:
+            return text, ""
+        at = text.rindex(" (")
+        return text[:at], _UNTOLD.sub("", text[at + 2 :])[:-1]
+    named = _CHANGED.match(place)
+    return (place[named.end() :] if named else place.rpartition(", ")[2]), text
+
+
+def read_source(source: Excerpt) -> Iterator[Statement]:
+    """Its sentences but the heading; one empty statement where there is no more."""
+    sentences = sentences_of(source)
+    telling = [sentence for sentence in sentences if not is_state(sentence)]  # "Open" is no word about a row
+    around = frozenset(words(" ".join((source.title, *telling))))
+    day = next((found[0] for found in DAY.finditer(source.text[:60])), "") if source.kind == "journal_entry" else ""
+    is_over = source.kind in ("task", "project") and _OVER.search(source.text) is not None
+    for sentence in sentences or [""]:
+        yield Statement(
+            source.kind,
+            source.title,
+            sentence,
+            own=frozenset(words(source.title if is_state(sentence) else f"{source.title} {sentence}")),
+            around=around,
+            days=tuple(days_in(sentence)),
+            day=day or (source.date if source.kind in HAPPENED else ""),
+            n=source.n,
+            is_state=is_state(sentence),
+            is_over=is_over,
+        )
+
+
+def is_state(sentence: str) -> bool:
+    """How a task or project stands: ``Open, high priority, due …``."""
+    return _STATE.match(sentence) is not None
