@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 A_DAY = 2
 """Nudges a local day. More would be noise, and noise is switched off."""
 
-PEOPLE = 500
+USERS = 500
 """At a time, each page in a transaction of its own."""
 
 
@@ -92,7 +92,7 @@ async def _pages(db: Database) -> AsyncGenerator[Page, None]:
     after: UUID | None = None
     while True:
         async with db.as_operator() as tx:
-            page = tuple(await _sql.people_to_nudge.values(tx, after=after, limit=PEOPLE))
+            page = tuple(await _sql.users_to_nudge.values(tx, after=after, limit=USERS))
         if not page:
             return
         yield page

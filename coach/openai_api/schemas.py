@@ -22,7 +22,7 @@ Number = TypeVar("Number", int, float)
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One call. ``model`` is echoed; ``feature`` None is housekeeping."""
+    """One call. ``model`` is echoed; ``feature`` None is a UI task."""
 
     model: str
     feature: Feature | None

@@ -15,6 +15,7 @@ from coach.chat.encoders import PING, ended_properly
 from coach.chat.events import Event
 from coach.chat.turns import Reader
 from coach.http.negotiation import STREAM
+from coach.values.background import end
 
 HEADERS = {"content-type": STREAM, "cache-control": "no-cache", "x-accel-buffering": "no"}
 T = TypeVar("T")
@@ -66,9 +67,7 @@ async def unless_left(request: Request[Any, Any, Any], reader: Reader, work: Cor
             return working.result()
         raise ClientLeft
     finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        await end((working, leaving))
         await reader.aclose()
 
 

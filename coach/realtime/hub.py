@@ -65,7 +65,7 @@ class Hub:
                 del self._sockets[socket.user_id]
             SOCKETS.dec()
 
-    def people(self) -> list[UUID]:
+    def users(self) -> list[UUID]:
         return list(self._sockets)
 
     def has(self, user_id: UUID) -> bool:

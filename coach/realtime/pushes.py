@@ -157,10 +157,10 @@ class Pushes:
         self._called.clear()
 
     def _whom_to_look_at(self) -> list[UUID]:
-        people = self._hub.people() if self._all_due else [user_id for user_id in self._due if self._hub.has(user_id)]
+        users = self._hub.users() if self._all_due else [user_id for user_id in self._due if self._hub.has(user_id)]
         self._due.clear()
         self._all_due = False
-        return people
+        return users
 
     def _heard(self, payload: str) -> None:
         try:

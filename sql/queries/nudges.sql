@@ -1,4 +1,4 @@
--- name: people_to_nudge(after, limit)
+-- name: users_to_nudge(after, limit)
 -- One page of everybody, by id. Primary key.
 select id
 from user_profiles
@@ -7,9 +7,9 @@ order by id
 limit :limit::integer;
 
 -- name: make_nudges(user_ids, now, per_day)
--- What these people may be nudged about now, made once a subject. Every hurdle stands in "open_to": consent, quiet hours
+-- What these users may be nudged about now, made once a subject. Every hurdle stands in "open_to": consent, quiet hours
 -- and the day by their own clock, flow, and how many there were today. Indexes that begin with user_id throughout.
-with person as (
+with consenting as (
     select
         p.id as user_id,
         p.timezone,
@@ -31,7 +31,7 @@ open_to as (
             from nudges n
             where n.user_id = p.user_id and n.created_at >= p.today::timestamp at time zone p.timezone
         ) as room
-    from person p
+    from consenting p
     where not case
             when p.quiet_from <= p.quiet_until then p.clock >= p.quiet_from and p.clock < p.quiet_until
             else p.clock >= p.quiet_from or p.clock < p.quiet_until

@@ -22,8 +22,8 @@ where exists (select from user_profiles p where p.id = :user_id);
 
 -- name: announce_pushes(channel, user_ids)!
 -- Heard by every server process once the transaction commits.
-select pg_notify(:channel, person::text)
-from unnest(:user_ids) person;
+select pg_notify(:channel, user_id::text)
+from unnest(:user_ids) user_id;
 
 -- name: pushes_since(user_ids, since, origin)
 -- For a server process: what others have for the people with sockets there. Index pushes_recent_idx.
