@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import EmbedderUnavailable
-from coach.retrieval.base import Context, Domain, Embedder, Receipt, Source, Vector, Withheld
-from coach.retrieval.search import Searcher, sources_in
+from coach.retrieval.base import Context, Domain, Embedder, Receipt, Vector, Withheld
+from coach.retrieval.relevance import is_relevant
+from coach.retrieval.search import Found, Searcher
 from coach.retrieval.state import Facts, Person, asking_facts, facts_in
 
 _sql = load("retrieval")
@@ -36,27 +37,32 @@ class _How(Struct, frozen=True):
     domains: Collection[Domain] | None
     exclude: Collection[UUID]
     now: datetime
-    has_echoes: bool
+    is_ranking: bool
 
 
 class _Read(NamedTuple):
-    found: list[Source]
+    found: list[Found]
     facts: Facts
 
 
 class Looked(Struct, frozen=True):
-    """What was found for a question, best first, before it is known which messages the prompt shows anyway."""
+    """What was found for a question, best first, before it is known which messages the prompt shows anyway.
+
+    ``model`` is that of the vectors that were compared.
+    """
 
     question: Question
-    found: Sequence[Source]
+    model: str
+    found: Sequence[Found]
     facts: Facts
     took_ms: int
     has_more: bool
 
-    def context(self, limit: int, shown: Collection[UUID] = ()) -> Context:
-        """The ``limit`` best of what is not ``shown``."""
+    def context(self, limit: int, shown: Collection[UUID] = (), *, is_ranking: bool = False) -> Context:
+        """The ``limit`` best of what is not ``shown``; none where they are mere noise, but in a ranking."""
         state = self.facts.block()
-        sources = self._besides(shown)[:limit]
+        found = self._besides(shown)[:limit]
+        sources = [row.source for row in found] if is_ranking or is_relevant(found, self.model) else []
         receipt = Receipt(
             used=(*(source.source_id for source in sources), *(["state"] if state else [])),
             withheld=tuple(withheld(self.facts.person, self.question)),
@@ -69,9 +75,8 @@ class Looked(Struct, frozen=True):
         """False where what is shown has taken the places of what was not looked at."""
         return not self.has_more or len(self._besides(shown)) >= limit
 
-    def _besides(self, shown: Collection[UUID]) -> list[Source]:
-        ids = {str(id_) for id_ in shown}
-        return [source for source in self.found if not (source.domain == "conversation" and source.id in ids)]
+    def _besides(self, shown: Collection[UUID]) -> list[Found]:
+        return [row for row in self.found if not (row.domain == "conversation" and row.id in shown)]
 
 
 class Retriever:
@@ -110,13 +115,13 @@ class Retriever:
         domains: Collection[Domain] | None = None,
         exclude: Collection[UUID] = (),
         now: datetime | None = None,
-        has_echoes: bool = False,
+        is_ranking: bool = False,
     ) -> Context:
         """Sources, live facts as of ``now``, and what was read, what was not and why.
 
         During a change of model the question's vector may be of another one than serves this user: then it is embedded
-        once more. ``exclude`` names messages that the prompt shows anyway. The same question asked before answers
-        nothing, and is found only by who ``has_echoes``, such as a search for a message by its words.
+        once more. ``exclude`` names messages that the prompt shows anyway. A ranking is for somebody who searches: it
+        has the same question asked before, which answers nothing, and what is below the relevance gate.
         """
         looked = await self.look(
             db,
@@ -126,9 +131,9 @@ class Retriever:
             domains=domains,
             exclude=exclude,
             now=now,
-            has_echoes=has_echoes,
+            is_ranking=is_ranking,
         )
-        return looked.context(limit, exclude)
+        return looked.context(limit, exclude, is_ranking=is_ranking)
 
     async def look(
         self,
@@ -140,17 +145,17 @@ class Retriever:
         domains: Collection[Domain] | None = None,
         exclude: Collection[UUID] = (),
         now: datetime | None = None,
-        has_echoes: bool = False,
+        is_ranking: bool = False,
     ) -> Looked:
         """The same for callers who do not know yet what the prompt shows: ask for as many more as it may be."""
         started = perf_counter()
-        how = _How(limit, domains, exclude, now or datetime.now(UTC), has_echoes)
+        how = _How(limit, domains, exclude, now or datetime.now(UTC), is_ranking)
         model = self._embedder.model
         # Once more where another model serves: in peace never, and after a switch that came in between.
         while isinstance(read := await self._read(db, user_id, model, question, how), str):
             model, question = read, await self._embedded_by(read, question)
         took = round((perf_counter() - started) * 1000)
-        return Looked(question, read.found, read.facts, took, len(read.found) == limit)
+        return Looked(question, model, read.found, read.facts, took, len(read.found) == limit)
 
     async def _read(self, db: Database, user_id: UUID, model: str, question: Question, how: _How) -> str | _Read:
         """What one snapshot holds; or, where the user is served from another model than ``model``, its name.
@@ -166,12 +171,12 @@ class Retriever:
             domains=how.domains,
             exclude=how.exclude,
             model=model,
-            has_echoes=how.has_echoes,
+            has_echoes=how.is_ranking,
         )
         found, told = await db.once(user_id, search, asking_facts(user_id, how.now), is_snapshot=True)
         facts = facts_in(told)
         serving = facts.person.serving_model or self._embedder.model
-        return serving if serving != model else _Read(sources_in(found), facts)
+        return serving if serving != model else _Read(found, facts)
 
     async def _embedded_by(self, model: str, question: Question) -> Question:
         """Without a vector where that model cannot be asked any more: until the switch the words decide alone.

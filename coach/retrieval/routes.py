@@ -57,7 +57,7 @@ async def search(
         await retriever.consented_question(db, user_id, _question(q)),
         limit=limit,
         domains=None if domain is None else frozenset((domain,)),
-        has_echoes=True,
+        is_ranking=True,
     )
     return SearchResult([_found(source) for source in context.sources], context.receipt)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from coach.database.pool import Transaction
 from coach.database.queries import load
@@ -12,6 +15,40 @@ from coach.database.round_trips import Statement
 from coach.retrieval.base import Domain, Embedder, Source, Vector, halfvec
 
 _sql = load("retrieval")
+
+
+class Found(Struct, frozen=True):
+    """One row that a search found, and the evidence for it.
+
+    ``similarity`` is its cosine to the question, None without vectors; ``words`` weighs the words that both have by
+    their rarity among the user's rows (one rare word is about 3); ``has_all_words`` says that it has all of them.
+    """
+
+    domain: Domain
+    id: UUID
+    title: str
+    text: str
+    score: float
+    similarity: float | None
+    words: float
+    has_all_words: bool
+    updated_at: datetime
+    conversation_id: str | None
+    message_id: str | None
+
+    @property
+    def source(self) -> Source:
+        return Source(
+            source_id=f"{self.domain}:{self.id}",
+            domain=self.domain,
+            id=str(self.id),
+            title=self.title,
+            text=self.text,
+            score=self.score,
+            updated_at=self.updated_at,
+            conversation_id=self.conversation_id,
+            message_id=self.message_id,
+        )
 
 
 class Searcher:
@@ -25,7 +62,7 @@ class Searcher:
     ) -> list[Source]:
         """What ``asking`` asks for, best first."""
         found = await self.asking(user_id, question, vector, **narrowed).send(tx)
-        return sources_in(await found.fetchall())
+        return [row.source for row in await found.fetchall()]
 
     def asking(
         self,
@@ -43,10 +80,11 @@ class Searcher:
 
         ``vector`` is the question's, of ``model`` or else of this searcher's embedder; without one the words decide
         alone. ``exclude`` names rows of memory to leave out, such as the question itself; without ``has_echoes`` the
-        same question asked before is left out as well. The rows are for ``sources_in``.
+        same question asked before is left out as well. Its rows are ``Found``.
         """
         readable_question = readable(question)
         return _sql.combined_context.statement(
+            Found,
             user_id=user_id,
             question=readable_question,
             embedding=None if vector is None else halfvec(vector),
@@ -56,24 +94,6 @@ class Searcher:
             exclude=list(exclude),
             echo=None if has_echoes else readable_question,
         )
-
-
-def sources_in(rows: Sequence[Sequence[Any]]) -> list[Source]:
-    """What ``Searcher.asking`` was answered."""
-    return [
-        Source(
-            source_id=f"{domain}:{id_}",
-            domain=domain,
-            id=str(id_),
-            title=title,
-            text=text,
-            score=score,
-            updated_at=updated_at,
-            conversation_id=conversation,
-            message_id=message,
-        )
-        for domain, id_, title, text, score, updated_at, conversation, message in rows
-    ]
 
 
 def readable(text: str) -> str:

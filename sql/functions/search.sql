@@ -7,6 +7,7 @@
 -- its thread, since an answer often does not repeat what it is about. Life data have no neighbours: a quarter of their own
 -- score stands in, or messages would crowd them out. Without a vector the words decide alone. Nothing is
 -- retrieved without the consent record_rag_snippets. No message whose text is echo is found: a turn passes its question.
+-- similarity, words and has_all_words are the evidence for a row; a turn shows none where it is weak for all of them.
 -- Row level security holds for every row that this returns: it runs as whoever calls.
 select coach.drop_functions('search_combined_context');
 
@@ -27,6 +28,8 @@ returns table (
     content text,
     score double precision,
     similarity double precision,
+    words double precision,
+    has_all_words boolean,
     updated_at timestamptz,
     conversation text,
     message text
@@ -40,6 +43,7 @@ declare
     domains text[] := coalesce(
         domain_tags, '{pillar, area, project, task, journal_entry, behavior_summary, conversation}'
     );
+    all_words tsquery := array_to_string(coach.words_of(query_text), ' & ')::tsquery;
     has_few boolean := coach.has_few_rows(p_user_id);
 begin
     if not public.user_has_consented(p_user_id, 'record_rag_snippets') then
@@ -66,13 +70,13 @@ begin
         from candidate
     ),
     ranked as (
-        select scored.id, scored.is_message, scored.domain, scored.entity_id, scored.similarity,
+        select scored.id, scored.is_message, scored.domain, scored.entity_id, scored.similarity, scored.words,
             own + 0.25 * greatest(own, 0) as score
         from scored
         where not is_message
         union all
         select
-            said.id, true, said.domain, said.entity_id, said.similarity,
+            said.id, true, said.domain, said.entity_id, said.similarity, said.words,
             own + 0.5 * greatest(
                 0,
                 case when lag(id) over thread = parent_id then lag(own) over thread end,
@@ -114,6 +118,8 @@ begin
         case when best.is_message then coalesce(m.author_name || ': ', '') || m.message_content else e.text_snippet end,
         best.score,
         best.similarity,
+        best.words,
+        coalesce(case when best.is_message then m.search else e.search end @@ all_words, false),
         case when best.is_message then m.conversation_date else e.updated_at end,
         c.client_id,
         m.client_id

@@ -72,7 +72,9 @@ async def test_the_old_vectors_of_refused_texts_serve_until_the_switch(
     ]
     assert await vectors(ann) == [("model-a", True, True)]
     question = "Something that is bad for me"
-    found = await Retriever(A).combined_context(db, ann.id, Question(question, await A.embed_query(question)))
+    found = await Retriever(A).combined_context(
+        db, ann.id, Question(question, await A.embed_query(question)), is_ranking=True
+    )
     assert {source.title for source in found.sources} >= {"This is poison", "Rest the knee"}
     assert [table for table, _ in await ann.queued()] == ["ai_conversation_memory", "tasks"]
 

@@ -11,7 +11,17 @@ from pydantic import SecretStr
 
 from coach.chat import turns
 from coach.chat.choice import Choices
-from coach.chat.events import Event, Failed, Finished, Interrupted, SourceFound, Started, Terminal, TextDelta
+from coach.chat.events import (
+    ContextRead,
+    Event,
+    Failed,
+    Finished,
+    Interrupted,
+    SourceFound,
+    Started,
+    Terminal,
+    TextDelta,
+)
 from coach.chat.prompt import Prompts
 from coach.errors import InvalidInput, QuotaExhausted
 from coach.models.base import Completion, Usage
@@ -246,6 +256,26 @@ async def test_the_answer_cites_rows_of_this_user_and_the_prompt_holds_no_user_t
     assert "Zanzibar" not in messages[0]["content"]
     assert messages[1]["content"].count("</context>") == 1
     assert "&lt;/context>" in messages[1]["content"]
+
+
+async def test_a_question_that_nothing_bears_on_has_no_source_in_the_stream_the_receipt_and_the_row(
+    coach: Coach, model_stub: StubProvider
+) -> None:
+    for number, text in enumerate(["My knee hurts again", "Call the landlord", "Practise Spanish verbs"]):
+        await coach.ask("m1", text, conversation_id=f"past-{number}")
+    await coach.settled()
+
+    events = await coach.ask("n1", "Who is the president of France?", conversation_id="c2")
+
+    assert not [event for event in events if isinstance(event, SourceFound)]
+    (receipt,) = [event.receipt for event in events if isinstance(event, ContextRead)]
+    assert receipt.used in {(), ("state",)}
+    ((stored,),) = await coach.rows(
+        "select context_window from ai_conversation_memory where user_id = %(user)s and message_role = 'assistant'"
+        " order by created_at desc limit 1"
+    )
+    assert stored.get("sources", []) == []
+    assert "landlord" not in model_stub.requests[-1].body["messages"][-1]["content"]
 
 
 async def test_history_is_sent_in_order_and_not_retrieved_twice(coach: Coach, model_stub: StubProvider) -> None:
