@@ -12,6 +12,9 @@ from typing import Any, ClassVar, Self
 import msgspec
 from msgspec import Struct
 
+KINDS: list[type[Part]] = []
+"""All that are declared, in the order in which they are stored and shown."""
+
 
 class Part(Struct, frozen=True):
     """One part of a turn's stream. ``type`` is its name there, ``id`` lets a later one replace it.
@@ -26,6 +29,10 @@ class Part(Struct, frozen=True):
     stored_as: ClassVar[str | None] = None
     answered_as: ClassVar[str | None] = None
     is_list: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        KINDS.append(cls)
 
     def content(self) -> Any:
         """What is stored, and stands under ``data``."""
@@ -69,12 +76,12 @@ def restore(context: Any) -> list[Part]:
     """
     if not isinstance(context, dict):
         return []
-    return [part for kind in Part.__subclasses__() for part in _restored(kind, context)]
+    return [part for kind in KINDS for part in _restored(kind, context)]
 
 
 def answer(parts: Sequence[Part]) -> dict[str, Any]:
     """The fields of a JSON answer, also of those kinds that the turn did not have."""
-    kinds = [kind for kind in Part.__subclasses__() if kind.answered_as is not None]
+    kinds = [kind for kind in KINDS if kind.answered_as is not None]
     fields: dict[str, Any] = {str(kind.answered_as): [] if kind.is_list else None for kind in kinds}
     for part in parts:
         if part.answered_as is not None:

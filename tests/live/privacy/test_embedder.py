@@ -11,8 +11,8 @@ import pytest
 from psycopg import AsyncConnection
 from websockets.asyncio.client import connect
 
-from coach.bench.stub_provider import StubProvider
 from coach.settings import Settings, load_settings
+from coach.testing.stub_provider import StubProvider
 from tests.live.conftest import SECRET, Person, eventually
 
 Ask = Callable[[Person, str], Awaitable[None]]
