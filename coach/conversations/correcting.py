@@ -8,13 +8,14 @@ from uuid import UUID
 
 import structlog
 
-from coach.conversations.memory import TABLES, Memory, MemoryChange, fact_of, named, read_turn, rename_after, turn_of
+from coach.conversations.memory import Memory, MemoryChange, fact_of, named, read_turn, rename_after, turn_of
 from coach.conversations.repository import blank_where_shown
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.database.wake import notify_work
 from coach.errors import EmbedderUnavailable
-from coach.pipeline.snippets import searched
+from coach.kinds.registry import queue_names
+from coach.kinds.text import searched
 from coach.retrieval.base import Domain, Embedder, Vector, halfvec
 
 _sql = load("memory")
@@ -49,8 +50,8 @@ async def _correct_fact(
         await blank_where_shown(tx, user_id, {"source_id": f"{domain}:{entity}"})
         await _sql.correct.run(tx, **key, content=text, now=now)
         if remembers:
-            for table in TABLES[domain]:
-                await _sql.queue_fact.run(tx, user_id=user_id, entity_table=table, entity_id=entity, now=now)
+            for name in queue_names(domain):
+                await _sql.queue_fact.run(tx, user_id=user_id, entity_table=name, entity_id=entity, now=now)
         await _sql.drop_fact.run(tx, **key)
         if remembers and vector is not None and serving == embedder.model:
             await _sql.add_fact.run(

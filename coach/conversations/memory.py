@@ -23,18 +23,10 @@ from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import InvalidInput, NotFound
 from coach.http.lists import cursor_of, position_of
-from coach.retrieval.base import DOMAINS, Domain
+from coach.kinds.registry import kind_names, queue_names
+from coach.retrieval.base import Domain
 
 _sql = load("memory")
-
-TABLES = {
-    "pillar": ("pillars",),
-    "area": ("areas",),
-    "project": ("projects",),
-    "task": ("tasks",),
-    "journal_entry": ("journal_entries",),
-    "behavior_summary": ("pillar_metrics", "area_metrics"),
-}
 
 
 class Memory(Struct):
@@ -134,16 +126,19 @@ async def forget(db: Database, user_id: UUID, source: str, id_: str, now: dateti
         await blank_where_shown(tx, user_id, {"source_id": f"{domain}:{entity}"})
         key = {"user_id": user_id, "domain_tag": domain, "entity_id": entity}
         await _sql.correct.run(tx, **key, content=None, now=now)
-        await _sql.unqueue_fact.run(tx, user_id=user_id, tables=list(TABLES[domain]), entity_id=entity)
+        await _sql.unqueue_fact.run(tx, user_id=user_id, tables=queue_names(domain), entity_id=entity)
         await _sql.drop_fact.run(tx, **key)
 
 
 def named(source: str, id_: str) -> tuple[Domain, UUID]:
     """:raises NotFound: there is no such kind, or no such id."""
     try:
-        return next(domain for domain in DOMAINS if domain == source), UUID(id_)
-    except (StopIteration, ValueError):
-        raise NotFound("There is no such memory.") from None
+        entity = UUID(id_)
+    except ValueError:
+        entity = None
+    if entity is None or source not in kind_names():
+        raise NotFound("There is no such memory.")
+    return source, entity
 
 
 async def fact_of(tx: Transaction, user_id: UUID, domain: Domain, entity: UUID) -> tuple[int, str]:

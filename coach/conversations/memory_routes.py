@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Request, Router, delete, get, patch
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter, SkipValidation
+from litestar.params import FromPath, SkipValidation
 
 from coach.conversations import correcting, memory
 from coach.conversations.memory import Memory, MemoryChange, MemoryPage
 from coach.database.pool import Database
 from coach.http.bodies import body_of
-from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
+from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit, SourceKind
 from coach.identity.guards import CurrentUser
-from coach.retrieval.base import Domain, Embedder
+from coach.kinds.registry import one_of_kinds
+from coach.retrieval.base import Embedder
 from coach.values.clock import utc_now
 
 Db = NamedDependency[Database]
@@ -24,12 +25,12 @@ Db = NamedDependency[Database]
 async def memories(
     user_id: CurrentUser,
     db: Db,
-    source: Annotated[Domain | None, QueryParameter(description="Only what comes from there.")] = None,
+    source: SourceKind = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> MemoryPage:
     """Newest first: what was made of your rows, and what was said. All that a search can bring, and nothing else."""
-    return await memory.listed(db, user_id, source=source, limit=limit, cursor=cursor)
+    return await memory.listed(db, user_id, source=one_of_kinds(source, "source"), limit=limit, cursor=cursor)
 
 
 @patch("/{source:str}/{memory_id:str}", summary="Correct a memory")

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from coach.errors import InvalidInput
-from coach.pipeline.snippets import day_in_words
+from coach.kinds.text import day_in_words
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WHEN = re.compile(

@@ -15,7 +15,7 @@ from coach.database.queries import load as load_queries
 from coach.demo.life import Conversation, Life, Message
 from coach.demo.remembered import Remembered, remembered
 from coach.errors import Conflict, NotFound
-from coach.pipeline.snippets import searched
+from coach.kinds.text import searched
 from coach.retrieval.base import Embedder, Vector, halfvec
 
 BATCH = 256
@@ -153,7 +153,7 @@ def _snippet_rows(user_id: UUID, memory: Memory) -> list[dict[str, Any]]:
         {
             "user_id": user_id,
             "id": uuid5(told.snippet.entity_id, f"{memory.model}:{told.snippet.chunk}"),
-            "domain_tag": told.snippet.domain_tag,
+            "domain_tag": told.snippet.kind,
             "entity_id": told.snippet.entity_id,
             "chunk": told.snippet.chunk,
             "title": told.snippet.title,

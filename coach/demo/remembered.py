@@ -9,20 +9,12 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from coach.demo.life import Life, TaskMetadata
-from coach.pipeline.snippets import (
-    AreaRow,
-    JournalRow,
-    PillarRow,
-    ProjectRow,
-    Snippet,
-    TaskContext,
-    TaskRow,
-    of_area,
-    of_journal,
-    of_pillar,
-    of_project,
-    of_task,
-)
+from coach.kinds.area import AreaRow, of_area
+from coach.kinds.base import Snippet
+from coach.kinds.journal_entry import JournalRow, of_journal
+from coach.kinds.pillar import PillarRow, of_pillar
+from coach.kinds.project import ProjectRow, of_project
+from coach.kinds.task import TaskContext, TaskRow, of_task
 
 
 class Remembered(Struct, frozen=True):

@@ -10,11 +10,13 @@ import msgspec
 from litestar.params import QueryParameter
 
 from coach.errors import InvalidInput
+from coach.kinds.registry import kind_names
 
 T = TypeVar("T")
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
 Cursor = Annotated[str | None, QueryParameter(description="`next_cursor` of the page before.")]
+SourceKind = Annotated[str | None, QueryParameter(description="Only sources of this kind.", enum=kind_names())]
 DEFAULT_LIMIT = 50
 
 

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from coach.database.pool import Transaction
 from coach.database.queries import load
+from coach.kinds.base import Snippet
 from coach.pipeline.queue import Claimed
-from coach.pipeline.snippets import Snippet
 
 _sql = load("memory")
 

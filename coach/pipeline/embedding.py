@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from coach.errors import EmbedderUnavailable
-from coach.pipeline.snippets import searched
+from coach.kinds.text import searched
 from coach.retrieval.base import Embedder, Vector
 
 CALL = 500

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,103 +12,22 @@ from msgspec import Struct
 
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
+from coach.kinds.base import REMEMBERING, Record, Snippet, UserContext
+from coach.kinds.registry import KINDS
 from coach.pipeline.corrections import corrected, corrections
 from coach.pipeline.queue import Claimed
-from coach.pipeline.snippets import (
-    AreaRow,
-    JournalRow,
-    PillarRow,
-    ProjectRow,
-    Snippet,
-    TaskRow,
-    of_area,
-    of_journal,
-    of_pillar,
-    of_project,
-    of_task,
-    task_context,
-)
-from coach.pipeline.summaries import MetricsRow, of_metrics
 
 _sql = load("pipeline")
 
 MESSAGES = "ai_conversation_memory"
-DOMAINS = {
-    "pillars": "pillar",
-    "areas": "area",
-    "projects": "project",
-    "tasks": "task",
-    "journal_entries": "journal_entry",
-    "pillar_metrics": "behavior_summary",
-    "area_metrics": "behavior_summary",
-}
-_BEHAVIORAL = ("journal_entries", "pillar_metrics", "area_metrics")
 
 
-class Consents(Struct, frozen=True):
-    """As far as they decide what is embedded: a row of the query ``hold_person``."""
-
-    remember: bool = True
-    task_context: bool = True
-    behavioral: bool = True
-    metrics: bool = True
-
-    def allow(self, table: str) -> bool:
-        if table in _BEHAVIORAL and not self.behavioral:
-            return False
-        return self.remember and (self.metrics or table not in ("pillar_metrics", "area_metrics"))
-
-
-class Person(Struct, frozen=True):
+class QueuedUser(Struct, frozen=True):
     """Whose rows, and the models that they are kept in: the serving one first, then the one that is to follow it."""
 
     user_id: UUID
-    consents: Consents
-    timezone: ZoneInfo
+    context: UserContext
     models: tuple[str, ...]
-
-
-class _PersonRow(Struct, frozen=True):
-    """One row of the query ``people``."""
-
-    user_id: UUID
-    remember: bool
-    task_context: bool
-    behavioral: bool
-    metrics: bool
-    timezone: str
-    serving: str | None
-
-    def person(self, target: str) -> Person:
-        models = (target,) if self.serving in (None, target) else (self.serving, target)
-        consents = Consents(self.remember, self.task_context, self.behavioral, self.metrics)
-        return Person(self.user_id, consents, ZoneInfo(self.timezone), models)
-
-
-class _Known(Struct, frozen=True):
-    """One row of the query ``known``: a chunk that ``model`` has a vector of."""
-
-    user_id: UUID
-    domain: str
-    id: UUID
-    chunk: int
-    model: str
-    content_hash: str | None
-
-
-class _Message(Struct, frozen=True):
-    """One row of the query ``messages``, with the models that it has vectors of."""
-
-    user_id: UUID
-    id: UUID
-    author: str | None
-    content: str
-    own_model: str | None
-    other_models: list[str]
-
-    @property
-    def text(self) -> str:
-        return f"{self.author}: {self.content}" if self.author else self.content
 
 
 class Missing(Struct, frozen=True):
@@ -134,112 +53,153 @@ class Plan(Struct, frozen=True):
 class Work(Struct, frozen=True):
     """A batch, read. Each plan finishes its row; ``missing`` are the texts that must be embedded first."""
 
-    people: dict[UUID, Person]
+    users: dict[UUID, QueuedUser]
     plans: list[Plan]
     missing: list[Missing]
 
 
-async def read(db: Database, rows: Sequence[Claimed], target: str) -> Work:
-    """What these rows say now. What is edited after this has another version by the time it is to be stored."""
-    async with db.as_operator() as tx:
-        people = await _people(tx, rows, target)
-        texts = await _snippets(tx, rows, people)
-        known = await _known(tx, rows)
-        messages = await _messages(tx, rows)
-    work = Work(people, [], [])
-    for row in rows:
-        _plan(work, row, texts, known, messages)
-    return work
+class UserRow(Struct, frozen=True):
+    """Of ``users_of``: ``consents`` are the names of those that are given."""
+
+    user_id: UUID
+    consents: list[str]
+    timezone: str
+    serving: str | None
 
 
-def _plan(work: Work, row: Claimed, texts: _Texts, known: _KnownBy, messages: _MessagesBy) -> None:
-    person, place = work.people[row.user_id], len(work.plans)
-    if row.table == MESSAGES:
-        said = messages.get((row.user_id, row.id)) if person.consents.remember else None
-        work.plans.append(Plan(row, row.queued_at, content=said.content if said else None))
-        if said is not None:
-            missing = [model for model in person.models if model not in (said.own_model, *said.other_models)]
-            work.missing.extend(Missing(place, model, 0, "", said.text, "") for model in missing)
-        return
-    snippets, updated_at = texts.get((row.user_id, row.table, row.id), ([], row.queued_at))
-    have_hashes = {
-        (each.chunk, each.model): each.content_hash
-        for each in known.get((row.user_id, DOMAINS.get(row.table, ""), row.id), [])
-        if row.table not in ("pillar_metrics", "area_metrics") or (each.chunk > 0) == (row.table == "pillar_metrics")
-    }
-    wanted = {snippet.chunk for snippet in snippets}
-    work.plans.append(Plan(row, updated_at, tuple(key for key in have_hashes if key[0] not in wanted)))
-    for snippet in snippets:
-        for model in person.models:
-            if have_hashes.get((snippet.chunk, model)) != snippet.content_hash:
-                work.missing.append(
-                    Missing(place, model, snippet.chunk, snippet.title, snippet.text, snippet.content_hash)
-                )
+class EntityRow(Struct, frozen=True):
+    """Of ``read_entities``: the columns by name, and the parents' names by their kinds."""
+
+    user_id: UUID
+    id: UUID
+    updated_at: datetime
+    columns: dict[str, Any]
 
 
-async def _people(tx: Transaction, rows: Sequence[Claimed], target: str) -> dict[UUID, Person]:
-    found = await _sql.people.rows(tx, _PersonRow, users=list({row.user_id for row in rows}))
-    return {row.user_id: row.person(target) for row in found}
+class KnownText(Struct, frozen=True):
+    """A chunk that ``model`` has a vector of."""
+
+    user_id: UUID
+    domain: str
+    id: UUID
+    chunk: int
+    model: str
+    content_hash: str | None
+
+
+class Message(Struct, frozen=True):
+    """A message to embed, and the models that it has vectors of already."""
+
+    user_id: UUID
+    id: UUID
+    author: str | None
+    content: str
+    own_model: str | None
+    other_models: list[str]
+
+    @property
+    def text(self) -> str:
+        return f"{self.author}: {self.content}" if self.author else self.content
 
 
 _Texts = dict[tuple[UUID, str, UUID], tuple[list[Snippet], datetime]]
-_KnownBy = dict[tuple[UUID, str, UUID], list[_Known]]
-_MessagesBy = dict[tuple[UUID, UUID], _Message]
+_Known = dict[tuple[UUID, str, UUID], list[KnownText]]
+_Messages = dict[tuple[UUID, UUID], Message]
 
 
-async def _snippets(tx: Transaction, rows: Sequence[Claimed], people: dict[UUID, Person]) -> _Texts:
+async def read_rows(db: Database, rows: Sequence[Claimed], target: str) -> Work:
+    """What these rows say now. What is edited after this has another version by the time it is to be stored."""
+    async with db.as_operator() as tx:
+        users = await _users(tx, rows, target)
+        texts = await _snippets(tx, rows, users)
+        known = await _known(tx, rows)
+        messages = await _messages(tx, rows)
+    work = Work(users, [], [])
+    for row in rows:
+        if row.table == MESSAGES:
+            _plan_message(work, row, messages.get((row.user_id, row.id)))
+        else:
+            _plan_entity(work, row, texts, known)
+    return work
+
+
+def _plan_message(work: Work, row: Claimed, message: Message | None) -> None:
+    user, place = work.users[row.user_id], len(work.plans)
+    if message is None or REMEMBERING not in user.context.consents:
+        work.plans.append(Plan(row, row.queued_at))
+        return
+    work.plans.append(Plan(row, row.queued_at, content=message.content))
+    have = (message.own_model, *message.other_models)
+    work.missing.extend(Missing(place, model, 0, "", message.text, "") for model in user.models if model not in have)
+
+
+def _plan_entity(work: Work, row: Claimed, texts: _Texts, known: _Known) -> None:
+    user, place = work.users[row.user_id], len(work.plans)
+    snippets, updated_at = texts.get((row.user_id, row.table, row.id), ([], row.queued_at))
+    kind = KINDS.get(row.table)
+    have = {
+        (text.chunk, text.model): text.content_hash
+        for text in known.get((row.user_id, kind.kind if kind else "", row.id), ())
+        if kind is not None and kind.owns_chunk(text.chunk)
+    }
+    wanted = {snippet.chunk for snippet in snippets}
+    work.plans.append(Plan(row, updated_at, tuple(key for key in have if key[0] not in wanted)))
+    work.missing.extend(
+        Missing(place, model, snippet.chunk, snippet.title, snippet.text, snippet.content_hash)
+        for snippet in snippets
+        for model in user.models
+        if have.get((snippet.chunk, model)) != snippet.content_hash
+    )
+
+
+async def _users(tx: Transaction, rows: Sequence[Claimed], target: str) -> dict[UUID, QueuedUser]:
+    found = await _sql.users_of.rows(tx, UserRow, users=list({row.user_id for row in rows}))
+    return {
+        user.user_id: QueuedUser(
+            user.user_id,
+            UserContext(ZoneInfo(user.timezone), frozenset(user.consents)),
+            (target,) if user.serving in (None, target) else (user.serving, target),
+        )
+        for user in found
+    }
+
+
+async def _snippets(tx: Transaction, rows: Sequence[Claimed], users: dict[UUID, QueuedUser]) -> _Texts:
     texts: _Texts = {}
-    for table in DOMAINS:
-        allowed = [row for row in rows if row.table == table and people[row.user_id].consents.allow(table)]
+    for name, kind in KINDS.items():
+        allowed = [r for r in rows if r.table == name and kind.is_allowed(users[r.user_id].context.consents)]
         if not allowed:
             continue
-        query, users = getattr(_sql, table), [row.user_id for row in allowed]
-        for columns in await query.rows(tx, dict, users=users, ids=[row.id for row in allowed]):
-            user_id, updated_at = columns.pop("user_id"), columns.pop("updated_at")
-            texts[user_id, table, columns["id"]] = (list(_told(table, people[user_id], columns)), updated_at)
-    by_owner = await corrections(tx, [(row, DOMAINS[row.table]) for row in rows if row.table in DOMAINS])
-    for (user_id, table, id_), (snippets, updated_at) in texts.items():
-        if (key := (user_id, DOMAINS[table], id_)) in by_owner:
-            texts[user_id, table, id_] = (corrected(snippets, by_owner[key]), updated_at)
+        keys = {"users": [row.user_id for row in allowed], "ids": [row.id for row in allowed]}
+        for row in await _sql.read_entities.rows(tx, EntityRow, queue_name=name, **keys):
+            record = Record(row.id, row.updated_at, row.columns)
+            snippets = list(kind.snippets(record, users[row.user_id].context))
+            texts[row.user_id, name, row.id] = (snippets, row.updated_at)
+    by_owner = await corrections(tx, [(row, KINDS[row.table].kind) for row in rows if row.table in KINDS])
+    for (user_id, name, id_), (snippets, updated_at) in texts.items():
+        if (key := (user_id, KINDS[name].kind, id_)) in by_owner:
+            texts[user_id, name, id_] = (corrected(snippets, by_owner[key]), updated_at)
     return texts
 
 
-def _told(table: str, person: Person, columns: dict[str, Any]) -> Iterator[Snippet]:
-    """The snippets of one row, whose columns are named as the fields of its struct."""
-    match table:
-        case "pillars":
-            yield of_pillar(PillarRow(**columns))
-        case "areas":
-            yield of_area(AreaRow(**columns))
-        case "projects":
-            yield of_project(ProjectRow(**columns))
-        case "tasks":
-            metadata = columns.pop("task_metadata")
-            yield of_task(TaskRow(**columns, context=task_context(metadata) if person.consents.task_context else None))
-        case "journal_entries":
-            yield from of_journal(JournalRow(**columns))
-        case _:
-            yield from of_metrics(MetricsRow(**columns, timezone=person.timezone))
-
-
-async def _known(tx: Transaction, rows: Sequence[Claimed]) -> _KnownBy:
-    embedded = [row for row in rows if row.table in DOMAINS]
-    known: _KnownBy = {}
+async def _known(tx: Transaction, rows: Sequence[Claimed]) -> _Known:
+    embedded = [row for row in rows if row.table in KINDS]
+    known: _Known = {}
     if embedded:
-        for each in await _sql.known.rows(
+        for text in await _sql.known.rows(
             tx,
-            _Known,
+            KnownText,
             users=[row.user_id for row in embedded],
-            domains=[DOMAINS[row.table] for row in embedded],
+            domains=[KINDS[row.table].kind for row in embedded],
             ids=[row.id for row in embedded],
         ):
-            known.setdefault((each.user_id, each.domain, each.id), []).append(each)
+            known.setdefault((text.user_id, text.domain, text.id), []).append(text)
     return known
 
 
-async def _messages(tx: Transaction, rows: Sequence[Claimed]) -> _MessagesBy:
-    said = [row for row in rows if row.table == MESSAGES]
-    if not said:
+async def _messages(tx: Transaction, rows: Sequence[Claimed]) -> _Messages:
+    claimed = [row for row in rows if row.table == MESSAGES]
+    if not claimed:
         return {}
-    users, ids = [row.user_id for row in said], [row.id for row in said]
-    return {(row.user_id, row.id): row for row in await _sql.messages.rows(tx, _Message, users=users, ids=ids)}
+    keys = {"users": [row.user_id for row in claimed], "ids": [row.id for row in claimed]}
+    return {(message.user_id, message.id): message for message in await _sql.messages.rows(tx, Message, **keys)}

@@ -115,7 +115,7 @@ class Queue:
         for user_id in users:
             with suppress(DatabaseBusy):  # the next claim comes by again
                 async with giving_way(self._db) as tx:
-                    await _sql.hold_person.one(tx, tuple, user_id=user_id)
+                    await _sql.hold_consents.value(tx, user_id=user_id)
                     gone = await _sql.bury.rows(tx, tuple, user_id=user_id, now=now, most_attempts=ATTEMPTS)
                     await _sql.tell.run_each(tx, [_error(user_id, table, since, BURIED, now) for table, since in gone])
 

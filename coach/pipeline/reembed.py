@@ -91,7 +91,7 @@ class Reembedding:
         )
         async with giving_way(self._db) as tx:
             # What is queued or stored here, a withdrawal waits for.
-            await _people.hold_person.one(tx, tuple, user_id=user_id)
+            await _people.hold_consents.value(tx, user_id=user_id)
             if await _sql.hold_serving.value(tx, user_id=user_id) != serving:
                 return
             for text, outcome in sorted(zip(texts, outcomes, strict=True), key=_in_lock_order):

@@ -12,7 +12,8 @@ from msgspec import Struct
 from coach.database.operators import giving_way
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
-from coach.pipeline.entities import DOMAINS, MESSAGES, Consents, Missing, Person, Plan
+from coach.kinds.registry import kind_of
+from coach.pipeline.entities import MESSAGES, Missing, Plan, QueuedUser
 from coach.pipeline.queue import Batch, Claimed
 from coach.realtime.pushes import store_pushes
 from coach.retrieval.base import Vector, halfvec
@@ -35,7 +36,7 @@ class Ready(Struct, frozen=True):
     is_whole: bool = True
 
 
-async def store(db: Database, batch: Batch, person: Person, ready: Sequence[Ready], now: datetime) -> int:
+async def store(db: Database, batch: Batch, person: QueuedUser, ready: Sequence[Ready], now: datetime) -> int:
     """Store and finish what is still as it was claimed and read; the rest stays in the queue, uncharged, due at once.
 
     Returns how many rows were finished. The locks are taken in the order that sql/migrations/0012_processing.sql names.
@@ -44,8 +45,8 @@ async def store(db: Database, batch: Batch, person: Person, ready: Sequence[Read
     """
     user_id = person.user_id
     async with giving_way(db) as tx:
-        consents = await _sql.hold_person.one(tx, Consents, user_id=user_id) or Consents()
-        if consents != person.consents:
+        consents = await _sql.hold_consents.value(tx, user_id=user_id)
+        if frozenset(consents) != person.context.consents:
             await _sql.let_go.run(tx, user_id=user_id, token=batch.token, not_before="-infinity")
             return 0
         if await _serving(tx, person) != person.models[0]:
@@ -67,7 +68,7 @@ async def store(db: Database, batch: Batch, person: Person, ready: Sequence[Read
     return len(finished)
 
 
-async def _serving(tx: Transaction, person: Person) -> str | None:
+async def _serving(tx: Transaction, person: QueuedUser) -> str | None:
     """Which model serves, locked against a switch. Nobody is registered whose account has gone."""
     serving: str | None = await _sql.hold_model.value(tx, user_id=person.user_id)
     if serving is None:
@@ -92,7 +93,7 @@ async def _hold(tx: Transaction, user_id: UUID, batch: Batch, rows: Sequence[Cla
     return set(held)
 
 
-async def _write(tx: Transaction, person: Person, ready: Sequence[Ready]) -> None:
+async def _write(tx: Transaction, person: QueuedUser, ready: Sequence[Ready]) -> None:
     """The serving model's vectors first: a change of model that copies one waits there and sees both."""
     serving = person.models[0]
     snippets, messages, seconds = list[Any](), list[Any](), list[Any]()
@@ -138,7 +139,7 @@ def _place(plan: Plan, chunk: int, model: str) -> dict[str, Any]:
     row = plan.claimed
     return {
         "user_id": row.user_id,
-        "domain_tag": DOMAINS[row.table],
+        "domain_tag": kind_of(row.table),
         "entity_id": row.id,
         "chunk": chunk,
         "model": model,
@@ -146,7 +147,7 @@ def _place(plan: Plan, chunk: int, model: str) -> dict[str, Any]:
 
 
 def _domains(told: Sequence[dict[str, Any]]) -> Iterator[str]:
-    return iter(dict.fromkeys(DOMAINS.get(line["table_name"], "conversation") for line in told))
+    return iter(dict.fromkeys(kind_of(line["table_name"]) for line in told))
 
 
 def _told(user_id: UUID, finished: Sequence[Ready], now: datetime) -> Iterator[dict[str, Any]]:

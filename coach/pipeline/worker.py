@@ -20,7 +20,7 @@ from coach.database.wake import POLL
 from coach.errors import DatabaseBusy, DatabaseUnavailable, EmbedderUnavailable
 from coach.metrics import EMBEDDED, EMBEDDER_PAUSES
 from coach.pipeline.embedding import embed
-from coach.pipeline.entities import Missing, Work, read
+from coach.pipeline.entities import Missing, Work, read_rows
 from coach.pipeline.queue import ATTEMPTS, LEASE, Batch, Claimed, Queue, backoff
 from coach.pipeline.reembed import Reembedding
 from coach.pipeline.storing import Embedded, Ready, store
@@ -120,7 +120,7 @@ class Worker:
 
     async def _process(self, batch: Batch) -> None:
         try:
-            work = await read(self._db, batch.rows, self._embedder.model)
+            work = await read_rows(self._db, batch.rows, self._embedder.model)
             vectors = await self._vectors(work.missing)
         except EmbedderUnavailable as error:
             self._pause(error)
@@ -181,7 +181,7 @@ class Worker:
         """All of a user's at once, or one by one where the database refuses one of them; returns who was refused."""
         if not ready:
             return []
-        person = work.people[ready[0].plan.claimed.user_id]
+        person = work.users[ready[0].plan.claimed.user_id]
         try:
             EMBEDDED.labels("done").inc(await store(self._db, batch, person, ready, self._queue.clock()))
         except DatabaseBusy:

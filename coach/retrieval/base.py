@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from msgspec import Struct
@@ -22,11 +22,8 @@ def halfvec(vector: Vector) -> object:
     return HalfVector(vector)  # type: ignore[no-untyped-call]
 
 
-DomainTag = Literal["pillar", "area", "project", "task", "journal_entry", "behavior_summary"]
-Domain = Literal["pillar", "area", "project", "task", "journal_entry", "behavior_summary", "conversation"]
-DOMAINS: tuple[Domain, ...] = (
-    "pillar", "area", "project", "task", "journal_entry", "behavior_summary", "conversation",
-)  # fmt: skip
+Domain = str
+"""A kind of source: one of ``coach.kinds.registry.kind_names()``."""
 
 
 class Embedder(Protocol):

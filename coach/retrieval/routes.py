@@ -12,8 +12,10 @@ from msgspec import UNSET, Struct, UnsetType
 
 from coach.database.pool import Database
 from coach.errors import InvalidInput
+from coach.http.lists import SourceKind
 from coach.identity.guards import CurrentUser
-from coach.retrieval.base import Domain, Receipt, Source
+from coach.kinds.registry import one_of_kinds
+from coach.retrieval.base import Receipt, Source
 from coach.retrieval.context import Retriever
 from coach.values.text import shorten
 
@@ -47,7 +49,7 @@ async def search(
     db: NamedDependency[Database],
     retriever: NamedDependency[Retriever],
     q: Annotated[str, QueryParameter(description="The question, up to 2,000 characters.")],
-    domain: Annotated[Domain | None, QueryParameter(description="Only rows of this kind.")] = None,
+    domain: SourceKind = None,
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 10,
 ) -> SearchResult:
     """By meaning and by words, over life data and past conversations."""
@@ -56,7 +58,7 @@ async def search(
         user_id,
         await retriever.consented_question(db, user_id, _question(q)),
         limit=limit,
-        domains=None if domain is None else frozenset((domain,)),
+        domains=None if (kind := one_of_kinds(domain, "domain")) is None else frozenset((kind,)),
         is_ranking=True,
     )
     return SearchResult([_found(source) for source in context.sources], context.receipt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -13,11 +14,14 @@ from msgspec import Struct
 
 from coach.database.queries import load
 from coach.database.round_trips import Statement
+from coach.kinds.base import EntityKind, Record, UserContext
+from coach.kinds.registry import KINDS
 
 _sql = load("state")
 
 TASKS, DEADLINES, PILLARS, CHANGED = 5, 4, 6, 3
 """Lines of each kind: with its two totals and the flow, the block has at most 26."""
+CONSENTS = ("record_rag_snippets", "track_pillar_metrics", "track_flow_states", "store_task_context")
 HORIZON = timedelta(days=14)
 LINE = 300
 
@@ -31,6 +35,12 @@ class Person(Struct, frozen=True):
     track_flow_states: bool
     store_task_context: bool
     serving_model: str | None = None
+
+    @property
+    def context(self) -> UserContext:
+        """For whom rows are read."""
+        given = frozenset(name for name in CONSENTS if getattr(self, name))
+        return UserContext(self.zone, given)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -118,7 +128,8 @@ class Flow(Struct, frozen=True, array_like=True):
 
 
 class Facts(Struct, frozen=True):
-    """What ``coach.live_facts`` found; ``changed`` are (kind, name, detail).
+    """What ``coach.live_facts`` found; ``changed`` are rows that wait to be embedded: name in the queue, id, time,
+    columns.
 
     ``stale`` counts what waits to be embedded, ``waiting`` names the newest messages among it.
     """
@@ -128,7 +139,7 @@ class Facts(Struct, frozen=True):
     deadlines: list[Deadline]
     alignment: list[PillarWeek]
     flow: Flow | None
-    changed: list[tuple[str, str, str]]
+    changed: list[tuple[str, UUID, datetime, dict[str, Any]]]
     stale: int
     waiting: frozenset[UUID]
 
@@ -144,7 +155,8 @@ class Facts(Struct, frozen=True):
         yield from (week.against(focus_of_all) for week in self.alignment[:PILLARS])
         if self.flow is not None:
             yield from self.flow.lines()
-        yield from (f"changed just now, {kind} {name}: {detail}" for kind, name, detail in self.changed)
+        for queue_name, id_, updated_at, columns in self.changed:
+            yield from _changed(KINDS[queue_name], Record(id_, updated_at, columns), self.person.context)
 
 
 _facts = msgspec.json.Decoder(Facts).decode
@@ -160,6 +172,13 @@ def facts_in(rows: Sequence[Sequence[str]]) -> Facts:
     """What ``asking_facts`` was answered."""
     ((facts,),) = rows
     return _facts(facts)
+
+
+def _changed(kind: EntityKind, record: Record, user: UserContext) -> Iterator[str]:
+    """A row as it stands now, in the words in which it will be embedded."""
+    yield from (
+        f"changed just now, {kind.label.lower()}: {each.text}" for each in list(kind.snippets(record, user))[:1]
+    )
 
 
 def _group(word: str, tasks: list[DueTask]) -> Iterator[str]:

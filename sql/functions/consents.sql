@@ -78,3 +78,21 @@ begin
 end
 $$;
 grant execute on function coach.hold_preferences(uuid) to coach_session, service_role;
+
+-- The names of the consents that a row of preferences gives; null, no row, gives the defaults.
+create function coach.given_consents(p_preferences jsonb) returns text[]
+language sql stable
+as $$
+    select array(
+        select name
+        from unnest(array[
+            'analytics_consent', 'ai_behavior_tracking', 'performance_tracking', 'error_reporting',
+            'track_ai_insights_usage', 'track_ai_actions_usage', 'track_goal_planner_usage',
+            'track_navigation_patterns', 'track_search_queries', 'share_anonymous_stats', 'track_pillar_metrics',
+            'record_rag_snippets', 'store_task_context', 'track_flow_states', 'store_behavioral_embeddings'
+        ]) name
+        where coalesce((p_preferences ->> name)::boolean, name <> 'track_search_queries')
+        order by name
+    )
+$$;
+grant execute on function coach.given_consents(jsonb) to authenticated, service_role;

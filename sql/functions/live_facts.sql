@@ -1,3 +1,4 @@
+-- after: kinds
 -- What a turn reads besides its sources, as one function for the same reasons as in functions/turns.sql.
 
 -- Who asks, and the live facts about them, as JSON: parallel arrays of rows, in the order in which they are shown. What
@@ -168,57 +169,21 @@ begin
 end
 $$;
 
--- What changed but waits to be embedded, as it stands now, newest first; deleted rows have no name any more.
+-- What changed but waits to be embedded, as it stands now, newest first: its name in the queue, its id, when it changed and
+-- its columns, of which coach/kinds makes a line. Nothing of what was deleted or hidden.
 create function coach.changed_lately(p_user_id uuid, p_limit integer) returns jsonb
-language plpgsql stable
-set search_path = ''
-set plan_cache_mode = force_generic_plan
+language sql stable
 as $$
-begin
-    return (
-        select jsonb_agg(jsonb_build_array(kind, name, detail) order by created_at desc)
-        from (
-            select
-                q.created_at,
-                case q.entity_table
-                    when 'tasks' then 'task' when 'projects' then 'project' when 'areas' then 'area'
-                    when 'pillars' then 'pillar' when 'journal_entries' then 'journal entry'
-                end as kind,
-                coalesce(t.name, p.name, a.name, l.name, nullif(j.title, ''), left(j.content, 80)) as name,
-                coalesce(
-                    case
-                        when t.id is not null
-                        then concat_ws(
-                            ', ', t.status, 'due ' || t.due_date, t.priority || ' priority', left(t.description, 200)
-                        )
-                    end,
-                    case
-                        when p.id is not null
-                        then concat_ws(
-                            ', ', p.status, p.completion_percentage::real || '% complete', left(p.description, 200)
-                        )
-                    end,
-                    left(coalesce(a.description, l.description, j.content), 200),
-                    ''
-                ) as detail
-            from public.embedding_queue q
-            left join public.tasks t
-                on q.entity_table = 'tasks' and t.user_id = q.user_id and t.id = q.entity_id
-            left join public.projects p
-                on q.entity_table = 'projects' and p.user_id = q.user_id and p.id = q.entity_id
-            left join public.areas a
-                on q.entity_table = 'areas' and a.user_id = q.user_id and a.id = q.entity_id
-            left join public.pillars l
-                on q.entity_table = 'pillars' and l.user_id = q.user_id and l.id = q.entity_id
-            left join public.journal_entries j
-                on q.entity_table = 'journal_entries' and j.user_id = q.user_id and j.id = q.entity_id and not j.deleted
-            where q.user_id = p_user_id and q.entity_table <> 'ai_conversation_memory'
-            order by q.created_at desc
-            limit p_limit
-        ) waiting
-        where name is not null and kind is not null
-    );
-end
+    select jsonb_agg(jsonb_build_array(q.entity_table, e.id, e.updated_at, e.columns) order by q.created_at desc)
+    from (
+        select q.entity_table, q.entity_id, q.created_at
+        from public.embedding_queue q
+        join coach.entity_kinds k on k.queue_name = q.entity_table
+        where q.user_id = p_user_id and k.filled_by is null
+        order by q.created_at desc
+        limit p_limit
+    ) q
+    cross join lateral coach.read_entities(q.entity_table, array[p_user_id], array[q.entity_id]) e
 $$;
 grant execute
     on function

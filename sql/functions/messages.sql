@@ -1,4 +1,46 @@
--- after: access, consents
+-- after: access, queue
+-- Messages that wait for their first vector.
+create view coach.messages_to_embed as
+select m.user_id, m.id
+from public.ai_conversation_memory m
+left join public.conversations c on c.user_id = m.user_id and c.id = m.conversation_id
+where m.message_embedding is null
+    and not m.deleted
+    and m.status in ('complete', 'interrupted')
+    and m.message_role <> 'system'
+    and m.message_content <> ''
+    and not coalesce(c.incognito, false);
+revoke all on coach.messages_to_embed from public, anon, authenticated;
+
+create function coach.queue_messages(p_user_id uuid) returns bigint
+language plpgsql
+as $$
+declare
+    queued bigint;
+begin
+    insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before)
+    select user_id, 'ai_conversation_memory', id, now()
+    from coach.messages_to_embed
+    where user_id = p_user_id
+    order by id
+    on conflict (user_id, entity_table, entity_id) do update
+    set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null;
+    get diagnostics queued = row_count;
+    return queued;
+end
+$$;
+
+-- All that a user's consents let us embed: for rows that came past the triggers, by a back-up or before there was a queue.
+-- The worker skips what has its vector and the same text.
+create function coach.queue_everything(p_user_id uuid) returns bigint
+language sql
+as $$
+    select coach.queue_kinds(
+            p_user_id, array(select k.queue_name from coach.entity_kinds k where coach.may_embed(p_user_id, k.consents))
+        )
+        + case when coach.may_embed(p_user_id, '{}') then coach.queue_messages(p_user_id) else 0 end
+$$;
+
 -- Messages. The turn itself embeds both of its own within seconds and takes them out of the queue again; half a minute
 -- later they are the worker's, whatever became of the server.
 create function coach.queue_message() returns trigger
@@ -9,11 +51,7 @@ begin
     insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before)
     select new.user_id, 'ai_conversation_memory', new.id, now() + interval '30 seconds'
     where exists (select from auth.users u where u.id = new.user_id)
-        and not exists (
-            select
-            from public.user_analytics_preferences c
-            where c.user_id = new.user_id and not c.record_rag_snippets
-        )
+        and coach.may_embed(new.user_id, '{}')
         and not exists (
             select
             from public.conversations c

@@ -1,4 +1,4 @@
--- after: candidates, consents, dependents
+-- after: candidates, consents, dependents, kinds
 -- The search over what is remembered of a user: by meaning (vectors), by words (tsvectors), and fused.
 -- Measured in docs/decisions/0004-retrieval.md.
 
@@ -40,9 +40,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
-    domains text[] := coalesce(
-        domain_tags, '{pillar, area, project, task, journal_entry, behavior_summary, conversation}'
-    );
+    domains text[] := coalesce(domain_tags, array(select kind from coach.entity_kinds) || 'conversation'::text);
     all_words tsquery := array_to_string(coach.words_of(query_text), ' & ')::tsquery;
     has_few boolean := coach.has_few_rows(p_user_id);
 begin
@@ -166,7 +164,7 @@ declare
         )
     );
     domains text[] := coalesce(
-        array_remove(domain_tags, 'conversation'), '{pillar, area, project, task, journal_entry, behavior_summary}'
+        array_remove(domain_tags, 'conversation'), array(select kind from coach.entity_kinds)
     );
 begin
     if not public.user_has_consented(p_user_id, 'record_rag_snippets') then

@@ -1,78 +1,91 @@
--- after: embeddable
+-- after: messages, consents
 -- Withdrawing purges in the same transaction; giving again queues everything that it kept out. No row means the defaults,
--- which are all given, so old on insert and new on delete read as such.
+-- so old on insert and new on delete read as such. What a kind needs stands in coach.entity_kinds.
 create function coach.follow_consent() returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$
 declare
-    person uuid := coalesce(new.user_id, old.user_id);
-    remembers boolean := coalesce(new.record_rag_snippets, true);
-    remembered boolean := coalesce(old.record_rag_snippets, true);
-    reflects boolean := coalesce(new.store_behavioral_embeddings, true);
-    reflected boolean := coalesce(old.store_behavioral_embeddings, true);
-    measures boolean := coalesce(new.track_pillar_metrics, true);
-    measured boolean := coalesce(old.track_pillar_metrics, true);
-    context_changed boolean := coalesce(new.store_task_context, true) <> coalesce(old.store_task_context, true);
-    queued bigint;
+    owner uuid := coalesce(new.user_id, old.user_id);
+    given text[] := coach.given_consents(to_jsonb(new));
+    was_given text[] := coach.given_consents(to_jsonb(old));
+    remembers boolean := 'record_rag_snippets' = any (given);
+    remembered boolean := 'record_rag_snippets' = any (was_given);
+    k coach.entity_kinds;
+    to_queue text[] := '{}';
+    queued bigint := 0;
 begin
     if tg_op = 'INSERT' then
         -- Who stores a vector right now held no row of preferences, since there was none (coach.hold_preferences).
-        perform from public.user_profiles where id = person for no key update;
+        perform from public.user_profiles where id = owner for no key update;
     end if;
     if not remembers then
-        delete from public.embedding_queue where user_id = person;
-        delete from public.user_metadata_embeddings where user_id = person;
-        delete from public.message_embeddings where user_id = person;
+        delete from public.embedding_queue where user_id = owner;
+        delete from public.user_metadata_embeddings where user_id = owner;
+        delete from public.message_embeddings where user_id = owner;
         update public.ai_conversation_memory
         set message_embedding = null, embedding_model = null
-        where user_id = person and message_embedding is not null;
+        where user_id = owner and message_embedding is not null;
         return null;
     end if;
-    if not reflects then
-        delete from public.embedding_queue
-        where user_id = person and entity_table in ('journal_entries', 'pillar_metrics', 'area_metrics');
-        delete from public.user_metadata_embeddings
-        where user_id = person and domain_tag in ('journal_entry', 'behavior_summary');
-    elsif not measures then
-        delete from public.embedding_queue
-        where user_id = person and entity_table in ('pillar_metrics', 'area_metrics');
-        delete from public.user_metadata_embeddings where user_id = person and domain_tag = 'behavior_summary';
+    for k in select * from coach.entity_kinds order by queue_name loop
+        if not k.consents <@ given then
+            delete from public.embedding_queue where user_id = owner and entity_table = k.queue_name;
+            delete from public.user_metadata_embeddings where user_id = owner and domain_tag = k.kind;
+        elsif not (remembered and k.consents <@ was_given) then
+            to_queue := to_queue || k.queue_name;
+        elsif (k.detail_consent = any (given)) is distinct from (k.detail_consent = any (was_given)) then
+            queued := queued + coach.queue_detailed(owner, k, k.detail_consent = any (given));
+        end if;
+    end loop;
+    queued := queued + coach.queue_kinds(owner, to_queue);
+    if not remembered then
+        queued := queued + coach.queue_messages(owner);
     end if;
-    if context_changed and not coalesce(new.store_task_context, true) then
-        delete from public.user_metadata_embeddings e
-        using public.tasks t
-        where e.user_id = person
-            and e.domain_tag = 'task'
-            and t.user_id = e.user_id
-            and t.id = e.entity_id
-            and t.task_metadata <> '{}';
-    end if;
-    if (remembers, reflects, measures) = (remembered, reflected, measured) and not context_changed then
-        return null;
-    end if;
-    insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before)
-    select e.user_id, e.entity_table, e.entity_id, now()
-    from coach.embeddable e
-    where e.user_id = person
-        and (
-            not remembered
-            or not reflected and e.entity_table in ('journal_entries', 'pillar_metrics', 'area_metrics')
-            or not measured and e.entity_table in ('pillar_metrics', 'area_metrics')
-            or context_changed and e.entity_table = 'tasks' and exists (
-                select from public.tasks t where t.user_id = e.user_id and t.id = e.entity_id and t.task_metadata <> '{}'
-            )
-        )
-    on conflict (user_id, entity_table, entity_id) do update
-    set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null;
-    get diagnostics queued = row_count;
     if queued > 0 then
         insert into public.webhook_logs (user_id, webhook_type, table_name, status)
-        values (person, 'metadata_embedding_queued', 'user_analytics_preferences', 'queued');
+        values (owner, 'metadata_embedding_queued', 'user_analytics_preferences', 'queued');
     end if;
     return null;
 end
 $$;
+
+-- The rows of a kind that have a detail which a consent lets the coach read; without it their vectors go at once.
+create function coach.queue_detailed(p_user_id uuid, k coach.entity_kinds, p_is_given boolean) returns bigint
+language plpgsql
+as $$
+declare
+    queued bigint;
+begin
+    if not p_is_given then
+        execute format(
+            'delete from public.user_metadata_embeddings e
+            using public.%I t
+            where e.user_id = $1
+                and e.domain_tag = $2
+                and t.user_id = e.user_id
+                and t.id = e.entity_id
+                and t.%I <> ''{}''',
+            k.table_name, k.detail_column
+        )
+        using p_user_id, k.kind;
+    end if;
+    execute format(
+        'insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before)
+        select t.user_id, $2, t.id, now()
+        from public.%I t
+        where t.user_id = $1 and %s and t.%I <> ''{}''
+        order by t.id
+        on conflict (user_id, entity_table, entity_id) do update
+        set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null',
+        k.table_name, coach.has_content(k), k.detail_column
+    )
+    using p_user_id, k.queue_name;
+    get diagnostics queued = row_count;
+    return queued;
+end
+$$;
+
 create trigger coach_follow_consent
     after insert or update or delete on public.user_analytics_preferences
     for each row execute function coach.follow_consent();

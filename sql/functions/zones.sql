@@ -1,3 +1,4 @@
+-- after: queue
 -- Days in snippets are the user's own: another zone, and the worker looks at what names one.
 create function coach.queue_zone() returns trigger
 language plpgsql security definer
@@ -7,9 +8,7 @@ begin
     insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before, expands)
     select new.id, 'user_profiles', new.id, now(), true
     where exists (select from auth.users u where u.id = new.id)
-        and not exists (
-            select from public.user_analytics_preferences c where c.user_id = new.id and not c.record_rag_snippets
-        )
+        and coach.may_embed(new.id, '{}')
     on conflict (user_id, entity_table, entity_id) do update
     set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null;
     return null;

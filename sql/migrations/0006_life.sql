@@ -1,4 +1,30 @@
 -- after: adoption, values
+-- The kinds of rows that the coach reads, and how. queue_name is what a kind's rows are called in the queue: their table's
+-- name, but of a second kind of the same table. Of each row the columns naming and content make the snippet; naming are
+-- those that others carry (the first is its name), or that hang it elsewhere. Whose name it carries in turn: parent_table,
+-- reached by parent_column, and that one's parents. hidden_by takes it out of the search. dated_by is what has a day in the
+-- user's zone. consents are needed beside record_rag_snippets; one that only adds a detail to a snippet is detail_consent,
+-- and the rows that have it are those whose detail_column is not empty. filled_by is a list of points; two kinds of points
+-- that share ids number their chunks upwards and downwards (chunk_sign).
+create table coach.entity_kinds (
+    queue_name text primary key,
+    table_name name not null,
+    kind text not null,
+    hidden_by name not null,
+    consents text[] not null default '{}',
+    parent_column name,
+    parent_table name,
+    naming name[] not null default '{}',
+    content name[] not null,
+    dated_by name,
+    detail_consent text,
+    detail_column name,
+    filled_by name,
+    chunk_sign integer not null default 0 check (chunk_sign in (-1, 0, 1)),
+    unique (kind, chunk_sign)
+);
+grant select on coach.entity_kinds to authenticated, service_role;
+
 -- Pillars, areas, projects, tasks; and the journal. A browser may write all of it.
 create table coach.pillars (
     user_id uuid not null references auth.users (id) on delete cascade,
@@ -115,6 +141,43 @@ select coach.link('public.tasks', 'parent_task_id', 'public.tasks');
 grant select, insert, update, delete
     on public.pillars, public.areas, public.projects, public.tasks, public.journal_entries
     to authenticated;
+
+insert into coach.entity_kinds (queue_name, table_name, kind, hidden_by, naming, content) values
+    ('pillars', 'pillars', 'pillar', 'archived', '{name}', '{description, time_allocation_percentage}');
+insert into coach.entity_kinds
+    (queue_name, table_name, kind, hidden_by, parent_column, parent_table, naming, content, dated_by) values
+    (
+        'areas', 'areas', 'area', 'archived', 'pillar_id', 'pillars', '{name, pillar_id}',
+        '{description, importance}', null
+    ),
+    (
+        'projects', 'projects', 'project', 'archived', 'area_id', 'areas', '{name, area_id}',
+        '{description, status, priority, deadline, completion_percentage}', 'deadline'
+    );
+insert into coach.entity_kinds (
+    queue_name, table_name, kind, hidden_by, parent_column, parent_table, content, dated_by, detail_consent, detail_column
+) values (
+    'tasks', 'tasks', 'task', 'archived', 'project_id', 'projects',
+    '{name, description, project_id, status, completed, completed_at, priority, due_date, due_time, recurrence,
+        estimated_duration, task_metadata}',
+    'completed_at', 'store_task_context', 'task_metadata'
+);
+insert into coach.entity_kinds (queue_name, table_name, kind, hidden_by, consents, content, dated_by) values (
+    'journal_entries', 'journal_entries', 'journal_entry', 'deleted', '{store_behavioral_embeddings}',
+    '{title, content, mood, energy_level, tags, created_at}', 'created_at'
+);
+insert into coach.entity_kinds
+    (queue_name, table_name, kind, hidden_by, consents, content, dated_by, filled_by, chunk_sign) values
+    (
+        'pillar_metrics', 'pillars', 'behavior_summary', 'archived',
+        '{store_behavioral_embeddings, track_pillar_metrics}', '{name, behavior_metrics}', 'created_at',
+        'behavior_metrics', 1
+    ),
+    (
+        'area_metrics', 'areas', 'behavior_summary', 'archived',
+        '{store_behavioral_embeddings, track_pillar_metrics}', '{name, behavior_metrics}', 'created_at',
+        'behavior_metrics', -1
+    );
 
 -- An adopted table's bad points, each kept in the log.
 do $$

@@ -4,8 +4,7 @@
 create table coach.user_metadata_embeddings (
     user_id uuid not null references auth.users (id) on delete cascade,
     id uuid not null default gen_random_uuid(),
-    domain_tag text not null
-        check (domain_tag in ('pillar', 'area', 'project', 'task', 'journal_entry', 'behavior_summary')),
+    domain_tag text not null,
     entity_id uuid,
     chunk integer not null default 0,
     title text not null default '',
@@ -69,8 +68,7 @@ alter table public.message_embeddings
 -- made anew whenever the row changes or the model does; this stands above each of those.
 create table coach.memory_corrections (
     user_id uuid not null references auth.users (id) on delete cascade,
-    domain_tag text not null
-        check (domain_tag in ('pillar', 'area', 'project', 'task', 'journal_entry', 'behavior_summary')),
+    domain_tag text not null,
     entity_id uuid not null,
     content text,
     updated_at timestamptz not null default now(),

@@ -1,4 +1,4 @@
--- after: adoption
+-- after: adoption, messages
 -- An app's events of no user belong to the system's log.
 do $$
 declare
@@ -120,44 +120,8 @@ from (
 order by user_id, vectors desc, embedding_model
 on conflict do nothing;
 
--- What an app had before it had a queue, by consent. The worker skips what has its vector and the same text.
-insert into public.embedding_queue (user_id, entity_table, entity_id)
-select e.user_id, e.entity_table, e.id
-from (
-    select user_id, 'pillars' as entity_table, id from public.pillars where not archived
-    union all
-    select user_id, 'areas', id from public.areas where not archived
-    union all
-    select user_id, 'projects', id from public.projects where not archived
-    union all
-    select user_id, 'tasks', id from public.tasks where not archived
-    union all
-    select user_id, 'journal_entries', id from public.journal_entries where not deleted
-    union all
-    select user_id, 'pillar_metrics', id from public.pillars where behavior_metrics <> '[]' and not archived
-    union all
-    select user_id, 'area_metrics', id from public.areas where behavior_metrics <> '[]' and not archived
-    union all
-    select user_id, 'ai_conversation_memory', id
-    from public.ai_conversation_memory
-    where message_embedding is null
-        and not deleted
-        and status in ('complete', 'interrupted')
-        and message_role <> 'system'
-        and message_content <> ''
-) e
-where exists (select from auth.users u where u.id = e.user_id)
-    and not exists (
-        select
-        from public.user_analytics_preferences c
-        where c.user_id = e.user_id
-            and (
-                not c.record_rag_snippets
-                or not c.store_behavioral_embeddings
-                    and e.entity_table in ('journal_entries', 'pillar_metrics', 'area_metrics')
-                or not c.track_pillar_metrics and e.entity_table in ('pillar_metrics', 'area_metrics')
-            )
-    );
+-- What an app had before it had a queue, by consent.
+select coach.queue_everything(id) from auth.users;
 
 create table coach.idempotency_keys (
     user_id uuid not null references auth.users (id) on delete cascade,

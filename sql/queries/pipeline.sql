@@ -125,82 +125,21 @@ using unnest(:tables::text[], :ids::uuid[]) k (entity_table, entity_id)
 where q.user_id = :user_id and q.entity_table = k.entity_table and q.entity_id = k.entity_id;
 
 -- name: expand(user_id, entity_table, entity_id, now)!
--- A parent was renamed or moved: what names it. Indexes *_own_idx of the foreign keys.
-insert into embedding_queue as q (user_id, entity_table, entity_id, not_before)
-select :user_id, named.entity_table, named.id, :now
-from (
-    select 'areas' as entity_table, a.id
-    from areas a
-    where a.user_id = :user_id and not a.archived and :entity_table = 'pillars' and a.pillar_id = :entity_id
-    union all
-    select 'projects', p.id
-    from projects p
-    left join areas a on a.user_id = p.user_id and a.id = p.area_id
-    where p.user_id = :user_id
-        and not p.archived
-        and (
-            :entity_table = 'pillars' and a.pillar_id = :entity_id
-            or :entity_table = 'areas' and p.area_id = :entity_id
-            or :entity_table = 'user_profiles' and p.deadline is not null
-        )
-    union all
-    select 'tasks', t.id
-    from tasks t
-    left join projects p on p.user_id = t.user_id and p.id = t.project_id
-    left join areas a on a.user_id = p.user_id and a.id = p.area_id
-    where t.user_id = :user_id
-        and not t.archived
-        and (
-            :entity_table = 'pillars' and a.pillar_id = :entity_id
-            or :entity_table = 'areas' and p.area_id = :entity_id
-            or :entity_table = 'projects' and t.project_id = :entity_id
-            or :entity_table = 'user_profiles' and t.completed_at is not null
-        )
-    union all
-    select 'journal_entries', j.id
-    from journal_entries j
-    where j.user_id = :user_id and :entity_table = 'user_profiles' and not j.deleted
-    union all
-    select 'pillar_metrics', l.id
-    from pillars l
-    where l.user_id = :user_id
-        and l.behavior_metrics <> '[]'
-        and not l.archived
-        and (:entity_table = 'pillars' and l.id = :entity_id or :entity_table = 'user_profiles')
-    union all
-    select 'area_metrics', a.id
-    from areas a
-    where a.user_id = :user_id
-        and a.behavior_metrics <> '[]'
-        and not a.archived
-        and (:entity_table = 'areas' and a.id = :entity_id or :entity_table = 'user_profiles')
-) named
-order by named.entity_table, named.id
-on conflict (user_id, entity_table, entity_id) do update
-set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null;
+-- A parent was renamed or moved: what names it.
+select coach.queue_carriers(:user_id, :entity_table, :entity_id, :now);
 
--- name: people(users)
+-- name: users_of(users)
 -- Consents, zone and models of those whose rows were claimed. No row of preferences means the defaults.
 select
-    u.user_id,
-    coalesce(c.record_rag_snippets, true) as remember,
-    coalesce(c.store_task_context, true) as task_context,
-    coalesce(c.store_behavioral_embeddings, true) as behavioral,
-    coalesce(c.track_pillar_metrics, true) as metrics,
-    coalesce(p.timezone, 'UTC') as timezone,
-    e.serving_model as serving
+    u.user_id, coach.given_consents(to_jsonb(c)) as consents, coalesce(p.timezone, 'UTC') as timezone, e.serving_model as serving
 from unnest(:users::uuid[]) u (user_id)
 left join user_analytics_preferences c on c.user_id = u.user_id
 left join user_profiles p on p.id = u.user_id
 left join embedding_models e on e.user_id = u.user_id;
 
--- name: hold_person(user_id)^
+-- name: hold_consents(user_id)$
 -- The same once more under a share lock, in the transaction that stores: nothing is written after a withdrawal.
-select
-    coalesce(c.record_rag_snippets, true) as remember,
-    coalesce(c.store_task_context, true) as task_context,
-    coalesce(c.store_behavioral_embeddings, true) as behavioral,
-    coalesce(c.track_pillar_metrics, true) as metrics
+select coach.given_consents(to_jsonb(c)) as consents
 from coach.hold_preferences(:user_id) c;
 
 -- name: register(user_id, model)!
@@ -228,71 +167,10 @@ from embedding_models
 where user_id = :user_id
 for share;
 
--- name: pillars(users, ids)
--- Here and below: of what was put away nothing is found, so that nothing of it stays.
-select l.user_id, l.id, l.updated_at, l.name, l.description, l.time_allocation_percentage::float8 as time_allocation_percentage
-from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join pillars l on l.user_id = k.user_id and l.id = k.id and not l.archived;
-
--- name: areas(users, ids)
-select a.user_id, a.id, a.updated_at, a.name, a.description, a.importance, l.name as pillar
-from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join areas a on a.user_id = k.user_id and a.id = k.id and not a.archived
-left join pillars l on l.user_id = a.user_id and l.id = a.pillar_id;
-
--- name: projects(users, ids)
--- Days are in the user's zone; one outside of what Python can count is none.
-select
-    p.user_id, p.id, p.updated_at, p.name, p.description, p.status, p.priority,
-    case
-        when p.deadline between '0002-01-01' and '9998-12-31' then coach.local_time(p.deadline, u.timezone)::date
-    end as deadline,
-    p.completion_percentage::float8 as completion_percentage, a.name as area, l.name as pillar
-from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join projects p on p.user_id = k.user_id and p.id = k.id and not p.archived
-left join areas a on a.user_id = p.user_id and a.id = p.area_id
-left join pillars l on l.user_id = a.user_id and l.id = a.pillar_id
-left join user_profiles u on u.id = p.user_id;
-
--- name: tasks(users, ids)
-select
-    t.user_id, t.id, t.updated_at, t.name, t.description,
-    case when t.completed then 'completed' else t.status end as status, t.priority,
-    case when t.due_date between '0002-01-01' and '9998-12-31' then t.due_date end as due_date,
-    nullif(t.due_time, '24:00') as due_time,
-    case
-        when t.completed_at between '0002-01-01' and '9998-12-31'
-        then coach.local_time(t.completed_at, u.timezone)::date
-    end as completed_on,
-    t.recurrence, t.estimated_duration, t.task_metadata, p.name as project, a.name as area, l.name as pillar
-from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join tasks t on t.user_id = k.user_id and t.id = k.id and not t.archived
-left join projects p on p.user_id = t.user_id and p.id = t.project_id
-left join areas a on a.user_id = p.user_id and a.id = p.area_id
-left join pillars l on l.user_id = a.user_id and l.id = a.pillar_id
-left join user_profiles u on u.id = t.user_id;
-
--- name: journal_entries(users, ids)
-select
-    j.user_id, j.id, j.updated_at, coalesce(j.title, '') as title, coalesce(j.content, '') as content, j.mood,
-    j.energy_level, coalesce(j.tags, '{}') as tags,
-    coach.local_time(
-        case when j.created_at between '0002-01-01' and '9998-12-31' then j.created_at else j.updated_at end, u.timezone
-    )::date as written_on
-from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join journal_entries j on j.user_id = k.user_id and j.id = k.id
-left join user_profiles u on u.id = j.user_id
-where not j.deleted;
-
--- name: pillar_metrics(users, ids)
-select l.user_id, l.id, l.updated_at, l.name, 'Pillar' as kind, l.behavior_metrics as metrics
-from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join pillars l on l.user_id = k.user_id and l.id = k.id and not l.archived;
-
--- name: area_metrics(users, ids)
-select a.user_id, a.id, a.updated_at, a.name, 'Area' as kind, a.behavior_metrics as metrics
-from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join areas a on a.user_id = k.user_id and a.id = k.id and not a.archived;
+-- name: read_entities(queue_name, users, ids)
+-- Of what was hidden nothing is found, so that nothing of it stays.
+select user_id, id, updated_at, columns
+from coach.read_entities(:queue_name, :users::uuid[], :ids::uuid[]);
 
 -- name: messages(users, ids)
 -- With the models that it has vectors of already.

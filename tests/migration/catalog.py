@@ -97,6 +97,7 @@ QUERIES = {
         where nspname in {schemas} and grantee <> nspowner
     """,
     "extensions": "select extname, extversion, extnamespace::regnamespace::text from pg_extension",
+    "kinds of entities": "select to_jsonb(k)::text from coach.entity_kinds k",
     "kinds of events": "select to_jsonb(k)::text from coach.event_kinds k",
 }
 

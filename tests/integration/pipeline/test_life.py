@@ -346,7 +346,7 @@ async def test_one_statement_may_add_rows_of_many_people(someone: Callable[[], A
 async def test_vectors_that_a_back_up_left_out_are_made_again(ann: Someone, worker: Worker, owner: Any) -> None:
     """By the statement that docs/operations.md gives."""
     manual = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
-    [statement] = re.findall(r"```sql\n(insert into embedding_queue.*?)```", manual, re.DOTALL)
+    [statement] = re.findall(r"```sql\n(select coach.queue_everything.*?)```", manual, re.DOTALL)
     await plant(ann)
     await worker.work()
     before = [await ann.remembered(domain) for domain in ("pillar", "area", "project", "task")]

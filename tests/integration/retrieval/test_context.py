@@ -231,7 +231,7 @@ async def test_an_embedder_that_is_away_narrows_the_search_and_the_receipt_says_
 
 
 async def test_what_changed_but_waits_to_be_embedded_is_counted_and_read_live(ann: Person) -> None:
-    await has_task(ann, "Book the knee MRI", 9, description="the clinic in Mitte", priority="high")
+    await has_task(ann, "Book the knee MRI", 9, description="At the clinic.", priority="high")
     await are_embedded(ann)
     await ann.run(
         "insert into embedding_queue (user_id, entity_table, entity_id)"
@@ -247,7 +247,7 @@ async def test_what_changed_but_waits_to_be_embedded_is_counted_and_read_live(an
 
     assert context.receipt.stale == 4
     assert context.state == (
-        "- changed just now, task Book the knee MRI: todo, due 2026-12-02, high priority, the clinic in Mitte"
+        "- changed just now, task: Book the knee MRI. At the clinic. Task. Open, high priority, due 2 December 2026."
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from coach.bench.vector_space import Space
-from coach.pipeline.snippets import searched
+from coach.kinds.text import searched
 from coach.retrieval.base import halfvec
 from tests.integration.retrieval.conftest import EMBEDDER, NOW, NewPerson, Person, clustered, texts_of
 

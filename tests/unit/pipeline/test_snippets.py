@@ -10,22 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coach.pipeline.snippets import (
-    AreaRow,
-    JournalRow,
-    PillarRow,
-    ProjectRow,
-    TaskContext,
-    TaskRow,
-    chunked,
-    of_area,
-    of_journal,
-    of_pillar,
-    of_project,
-    of_task,
-    searched,
-    task_context,
-)
+from coach.kinds.area import AreaRow, of_area
+from coach.kinds.journal_entry import JournalRow, of_journal
+from coach.kinds.pillar import PillarRow, of_pillar
+from coach.kinds.project import ProjectRow, of_project
+from coach.kinds.task import TaskContext, TaskRow, of_task, task_context
+from coach.kinds.text import chunked, searched
 
 ID = UUID(int=7)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from statistics import fmean
+from typing import Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
 
-from coach.pipeline.snippets import Snippet, day_in_words
+from coach.kinds.base import EntityKind, Record, Snippet, UserContext
+from coach.kinds.text import day_in_words
 
 _FIRST_MONDAY = date(1970, 1, 5)
 
@@ -89,3 +92,25 @@ def _figures(points: list[Point]) -> Iterator[str]:
 
 def _given(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
+
+
+def _read(measured: Literal["Pillar", "Area"], record: Record, user: UserContext) -> list[Snippet]:
+    columns = record.columns
+    return of_metrics(MetricsRow(record.id, columns["name"], measured, columns["behavior_metrics"], user.timezone))
+
+
+def _kind(queue_name: str, measured: Literal["Pillar", "Area"], chunk_sign: int) -> EntityKind:
+    return EntityKind(
+        kind="behavior_summary",
+        queue_name=queue_name,
+        label="Habits",
+        possessive="Your activity summary",
+        icon="M4 19V5M4 19h16M8 15l4-5 3 3 5-7",
+        snippets=partial(_read, measured),
+        consents=("store_behavioral_embeddings", "track_pillar_metrics"),
+        chunk_sign=chunk_sign,
+    )
+
+
+OF_PILLARS = _kind("pillar_metrics", "Pillar", 1)
+OF_AREAS = _kind("area_metrics", "Area", -1)
