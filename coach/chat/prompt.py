@@ -25,9 +25,10 @@ CountTokens = Callable[[str], int]
 
 
 class FrontMatter(Struct, frozen=True, forbid_unknown_fields=True):
-    """The head of a prompt file."""
+    """The head of a prompt file. ``feature`` makes a feature type of it (``chat/features.py``)."""
 
     description: str
+    feature: bool = False
     inputs: dict[str, str] = {}
     model: ModelOptions = ModelOptions()
 

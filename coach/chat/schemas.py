@@ -10,26 +10,16 @@ from uuid import uuid4
 import msgspec
 from msgspec import Raw, Struct, field
 
+from coach.chat.features import DEFAULT_FEATURE, FEATURES
 from coach.errors import InvalidInput
 from coach.models.base import AS_THE_MODEL_LIKES, ModelOptions, Role
 from coach.stages.stages import SessionCommand, read_command
 from coach.values.ids import is_id, valid_id
 
-Feature = Literal[
-    "sentiment_analysis",
-    "hrm_analysis",
-    "task_why_statements",
-    "focus_suggestions",
-    "today_priorities",
-    "goal_coaching",
-    "project_decomposition",
-    "strategic_planning",
-]
 T = TypeVar("T")
 Trigger = Literal["submit-message", "regenerate-message"]
 Speaker = Literal["system", "user", "assistant"]
 
-FEATURES: tuple[Feature, ...] = get_args(Feature)
 MAX_TEXT = 32_000
 
 # The parent is among the last messages; a client that resends 100,000 must not make us look all of them up.
@@ -63,7 +53,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     trigger: Trigger = "submit-message"
     target_id: str | None = None
     known_ids: tuple[tuple[Speaker, str], ...] = ()
-    feature: Feature = "goal_coaching"
+    feature: str = DEFAULT_FEATURE
     model: str | None = None
     incognito: bool = False
     idempotency_key: str | None = None
@@ -193,13 +183,12 @@ def _bounded(text: str, path: str) -> str:
     return text
 
 
-def _feature(name: str | None) -> Feature:
-    for feature in FEATURES:
-        if name == feature:
-            return feature
+def _feature(name: str | None) -> str:
     if name is None:
-        return "goal_coaching"
-    raise InvalidInput("feature", f"must be one of {', '.join(FEATURES)}.")
+        return DEFAULT_FEATURE
+    if name not in FEATURES:
+        raise InvalidInput("feature", f"must be one of {', '.join(FEATURES)}.")
+    return name
 
 
 def valid_key(value: str | None) -> str | None:

@@ -6,12 +6,12 @@ from typing import Literal
 
 from msgspec import Struct
 
-from coach.chat.schemas import FEATURES, Feature
+from coach.chat.features import DEFAULT_FEATURE, FEATURES
 from coach.openai_api.errors import UnknownModel
 
 DEFAULT, UI_TASK = "coach", "coach/task"
 CREATED = 1_795_392_000
-_FEATURES: dict[str, Feature] = {DEFAULT: "goal_coaching", **{f"{DEFAULT}/{feature}": feature for feature in FEATURES}}
+_FEATURES = {DEFAULT: DEFAULT_FEATURE, **{f"{DEFAULT}/{feature}": feature for feature in FEATURES}}
 
 
 class Model(Struct, frozen=True):
@@ -31,7 +31,7 @@ class ModelList(Struct, frozen=True):
 MODELS = {name: Model(name) for name in (*_FEATURES, UI_TASK)}
 
 
-def feature_of(model: str) -> Feature | None:
+def feature_of(model: str) -> str | None:
     """None for a UI task.
 
     :raises UnknownModel: naming where to look.

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct, field
 
-from coach.chat.schemas import Feature, decode
+from coach.chat.schemas import decode
 from coach.errors import InvalidInput
 from coach.models.base import ModelOptions
 from coach.openai_api.errors import Unsupported
@@ -25,7 +25,7 @@ class Call(Struct, frozen=True, kw_only=True):
     """One call. ``model`` is echoed; ``feature`` None is a UI task."""
 
     model: str
-    feature: Feature | None
+    feature: str | None
     said: Said
     options: ModelOptions
     is_streamed: bool

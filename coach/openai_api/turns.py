@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from coach.chat.repeats import KEY_LIFETIME
-from coach.chat.schemas import Caller, ChatRequest, Feature, valid_key
+from coach.chat.schemas import Caller, ChatRequest, valid_key
 from coach.database.pool import Database
 from coach.openai_api import repository
 from coach.openai_api.response_objects import Facts
@@ -68,13 +68,13 @@ class Place(Struct, frozen=True):
     incognito: bool = False
 
 
-async def completion_request(db: Database, arrived: Arrived, call: Call, feature: Feature) -> ChatRequest:
+async def completion_request(db: Database, arrived: Arrived, call: Call, feature: str) -> ChatRequest:
     """A chat completion as a turn: the caller's messages are its history."""
     return _request(arrived, call, feature, await _place(db, arrived, call), {})
 
 
 async def response_request(
-    db: Database, arrived: Arrived, call: ResponseCall, feature: Feature
+    db: Database, arrived: Arrived, call: ResponseCall, feature: str
 ) -> tuple[ChatRequest, Facts]:
     """A response as a turn: what it refers to stands before the caller's messages.
 
@@ -101,7 +101,7 @@ def facts_of(call: ResponseCall) -> Facts:
     )
 
 
-def _request(arrived: Arrived, call: Call, feature: Feature, place: Place, kept: dict[str, Any]) -> ChatRequest:
+def _request(arrived: Arrived, call: Call, feature: str, place: Place, kept: dict[str, Any]) -> ChatRequest:
     said = call.said.within()
     key, repeats_within = arrived.attempt()
     return ChatRequest(

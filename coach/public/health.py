@@ -11,7 +11,8 @@ import structlog
 from litestar import Router, get
 from msgspec import UNSET, Struct, UnsetType
 
-from coach.chat.schemas import FEATURES, MAX_TEXT
+from coach.chat.features import FEATURES
+from coach.chat.schemas import MAX_TEXT
 from coach.database.migrations import APPLIED
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable, Unavailable

@@ -14,7 +14,7 @@ from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
 
 from coach.chat.collected import FinishedTurn
-from coach.chat.schemas import FEATURES
+from coach.chat.features import DEFAULT_FEATURE, FEATURES
 from coach.conversations.description import describe_conversations
 from coach.http.catalogue import KINDS
 from coach.http.problems import MEDIA_TYPE, Problem
@@ -159,7 +159,7 @@ _BODY: Schema = {
         },
         "trigger": {"enum": ["submit-message", "regenerate-message"], "default": "submit-message"},
         "messageId": {**_ID, "description": "The id of the message that is edited."},
-        "feature": {"enum": list(FEATURES), "default": "goal_coaching"},
+        "feature": {"enum": list(FEATURES), "default": DEFAULT_FEATURE},
         "model": {"type": "string", "description": "One of the models of GET /api/config."},
         "incognito": {"type": "boolean", "default": False, "description": "Leave this conversation out of memory."},
         "session": SESSION_COMMAND,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from coach.chat.features import FEATURES
 from coach.chat.prompt import Budget, Prompts, compose, room_for_context
-from coach.chat.schemas import FEATURES
 from coach.errors import InvalidInput, Misconfigured
 from coach.retrieval.base import Context, Receipt, Source
 from coach.stages.stages import PROMPT_NAMES
