@@ -47,6 +47,8 @@ const call = async (path, options = {}) => {
 
 export const quota = async () => (await call("/api/me/quota")).json();
 
+export const suggestions = async () => (await call("/api/me/suggestions")).json();
+
 export const stop = (conversation) => call(`/api/chat/${encodeURIComponent(conversation)}/stop`, { method: "POST" });
 
 export const ask = async (body) =>

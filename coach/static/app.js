@@ -1,18 +1,12 @@
 // The page: who is signed in, which conversation is open, what runs.
 
 import { Trouble, ask, quota, resume, stop, troubleOf } from "./api.js";
-import { el } from "./dom.js";
 import {
   forget, getToken, loadConversation, newId, saveConversation, setToken, startConversation, takeTokenFromAddress,
 } from "./store.js";
 import { AnswerView, userView } from "./view.js";
+import { clearWelcome, fillWelcome } from "./welcome.js";
 
-const QUESTIONS = [
-  "What should I focus on today?",
-  "What have I been putting off?",
-  "How is my knee coming along, and what is next?",
-  "What did I take away from my interviews?",
-];
 const RESUME_ATTEMPTS = 5;
 
 const $ = (id) => document.getElementById(id);
@@ -44,6 +38,7 @@ const signedIn = async () => {
   show("sign-in", false);
   conversation = loadConversation();
   render();
+  welcome();
   $("question").focus();
   const last = conversation.messages.at(-1);
   if (last?.role === "assistant" && last.status === "running") await carry(last, () => again(last));
@@ -52,6 +47,7 @@ const signedIn = async () => {
 const signOut = (notice = "") => {
   running = null;
   forget();
+  clearWelcome();
   conversation = loadConversation();
   showSignIn(notice);
 };
@@ -229,11 +225,22 @@ const stopRunning = async () => {
   }
 };
 
+const begin = (sentence) => {
+  const field = $("question");
+  field.value = sentence.replace(/…$/, "");
+  fit();
+  field.focus();
+  field.setSelectionRange(field.value.length, field.value.length);
+};
+
+const welcome = () => fillWelcome({ send: submit, begin });
+
 const beginAnew = () => {
   running = null;
   busy(false);
   conversation = startConversation();
   render();
+  welcome();
   $("question").focus();
 };
 
@@ -278,9 +285,6 @@ $("sign-in-form").addEventListener("submit", (event) => {
   signedIn();
 });
 addEventListener("hashchange", () => takeTokenFromAddress() && signedIn());
-$("chips").append(
-  ...QUESTIONS.map((text) => el("li", {}, el("button", { type: "button", onclick: () => submit(text) }, text))),
-);
 
 takeTokenFromAddress();
 if (getToken()) signedIn();

@@ -40,6 +40,7 @@ async def test_every_route_is_described_with_its_problems(described):
         "/api/nudges/{nudge_id}/dismiss",
         "/api/me/preferences",
         "/api/me/quota",
+        "/api/me/suggestions",
         "/api/config",
         "/health/live",
         "/health/ready",

@@ -177,11 +177,38 @@ async def test_a_new_conversation_begins_empty(signed_in):
     await expect(signed_in.locator(".message")).to_have_count(0)
 
 
-async def test_an_example_question_is_asked_by_a_click(signed_in):
+async def test_a_question_about_ones_own_rows_is_offered_and_asked_by_a_click(page, ann, owner):
+    owner.execute(
+        "insert into tasks (user_id, name, due_date) values (%s, 'Water the plants', now()::date - 9)", (ann.user_id,)
+    )
+    await page.goto(f"/#token={ann.token}")
+
+    await expect(page.locator(".chips button")).to_have_count(4)
+    await expect(page.locator("#welcome-empty")).to_be_hidden()
+    await page.locator(".chips button").first.click()
+
+    await expect(page.locator(".message.user")).to_have_text("What have I been putting off?")
+    await expect(page.locator(".message.coach .text")).to_contain_text("honest")
+
+
+async def test_an_empty_account_is_given_sentences_to_begin_with(signed_in):
+    await expect(signed_in.locator("#welcome-empty")).to_contain_text("I know nothing about you yet.")
+    await expect(signed_in.locator("#welcome-known")).to_be_hidden()
+
     await signed_in.locator(".chips button").first.click()
 
-    await expect(signed_in.locator(".message.user")).to_have_text("What should I focus on today?")
-    await expect(signed_in.locator(".message.coach .text")).to_contain_text("honest")
+    await expect(signed_in.locator("#question")).to_have_value("My most important goal right now is ")
+    await expect(signed_in.locator("#question")).to_be_focused()
+    await expect(signed_in.locator(".message")).to_have_count(0)
+
+
+async def test_questions_that_cannot_be_had_are_missed_by_nobody(page, ann):
+    await page.route("**/api/me/suggestions", lambda route: route.fulfill(status=500, json={}))
+    await page.goto(f"/#token={ann.token}")
+
+    await expect(page.locator("#welcome h1")).to_be_visible()
+    await expect(page.locator(".chips button")).to_have_count(0)
+    await expect(page.locator("#question")).to_be_focused()
 
 
 async def test_shift_enter_makes_a_line_and_nothing_is_not_sent(signed_in):

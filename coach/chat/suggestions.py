@@ -1,0 +1,73 @@
+"""What the user may ask: four questions made of their live facts and largest areas; sentences to begin with if none.
+
+Only what a prompt may hold is named, so that a consent keeps out of a suggestion what it keeps out of an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from uuid import UUID
+
+from msgspec import Struct
+
+from coach.database.pool import Database
+from coach.database.queries import load
+from coach.retrieval.state import Facts, asking_facts, facts_in
+
+_sql = load("state")
+
+SHOWN = 4
+_NAME = 60
+"""Characters of a name; a longer one makes no short question."""
+
+BEGINNINGS = (
+    "My most important goal right now is …",
+    "This week I have to …",
+    "What I keep putting off is …",
+    "Lately I have been feeling …",
+)
+
+
+class Suggestion(Struct, frozen=True):
+    """A question as it can be sent; in an empty account the beginning of a sentence, ending in ``…``."""
+
+    text: str
+
+
+class Suggestions(Struct, frozen=True):
+    """``is_empty`` where nothing is known of the user yet: ``items`` are then what to tell the coach first."""
+
+    items: Sequence[Suggestion]
+    is_empty: bool
+
+
+class Subjects(Struct, frozen=True):
+    """What ``suggestion_subjects`` found, the largest area first."""
+
+    areas: Sequence[str]
+    has_rows: bool
+
+
+async def suggest(db: Database, user_id: UUID, now: datetime) -> Suggestions:
+    """Four of them, in the order in which they are worth asking."""
+    subjects = _sql.suggestion_subjects.statement(Subjects, user_id=user_id)
+    told, (found,) = await db.once(user_id, asking_facts(user_id, now), subjects, is_snapshot=True)
+    facts = facts_in(told)
+    texts = _questions(facts, found.areas if facts.person.record_rag_snippets else ()) if found.has_rows else BEGINNINGS
+    return Suggestions([Suggestion(text) for text in islice(dict.fromkeys(texts), SHOWN)], not found.has_rows)
+
+
+def _questions(facts: Facts, areas: Sequence[str]) -> Iterator[str]:
+    if any(task.is_overdue for task in facts.tasks):
+        yield "What have I been putting off?"
+    yield from (f"How is “{each.name}” coming along?" for each in facts.deadlines[:1] if len(each.name) <= _NAME)
+    names = [name for name in areas if len(name) <= _NAME]
+    yield from (f"What is next for “{name}”?" for name in names[:1])
+    if any(week.alignment is not None for week in facts.alignment):
+        yield "Which part of my life gets too little time?"
+    if any(not task.is_overdue for task in facts.tasks):
+        yield "What should I focus on today?"
+    yield from (f"How is “{name}” going?" for name in names[1:])
+    yield from ("What should I do next?", "What have I been putting off?", "What is still open?", "How did my week go?")
