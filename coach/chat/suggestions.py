@@ -22,8 +22,9 @@ SHOWN = 4
 _NAME = 60
 """Characters of a name; a longer one makes no short question."""
 
+_OF_ANY_LIFE = ("What should I do next?", "What have I been putting off?", "What is still open?", "How did my week go?")
 BEGINNINGS = (
-    "My most important goal right now is …",
+    "My most important goal is …",
     "This week I have to …",
     "What I keep putting off is …",
     "Lately I have been feeling …",
@@ -37,16 +38,16 @@ class Suggestion(Struct, frozen=True):
 
 
 class Suggestions(Struct, frozen=True):
-    """``is_empty`` where nothing is known of the user yet: ``items`` are then what to tell the coach first."""
+    """``is_empty`` where the user has no life data yet: ``items`` are then what to tell the coach first."""
 
     items: Sequence[Suggestion]
     is_empty: bool
 
 
 class Subjects(Struct, frozen=True):
-    """What ``suggestion_subjects`` found, the largest area first."""
+    """What ``suggestion_subjects`` found, of the largest area first."""
 
-    areas: Sequence[str]
+    names: Sequence[str]
     has_rows: bool
 
 
@@ -55,19 +56,21 @@ async def suggest(db: Database, user_id: UUID, now: datetime) -> Suggestions:
     subjects = _sql.suggestion_subjects.statement(Subjects, user_id=user_id)
     told, (found,) = await db.once(user_id, asking_facts(user_id, now), subjects, is_snapshot=True)
     facts = facts_in(told)
-    texts = _questions(facts, found.areas if facts.person.record_rag_snippets else ()) if found.has_rows else BEGINNINGS
+    names = found.names if facts.person.record_rag_snippets else ()
+    texts = _questions(facts, names) if found.has_rows else BEGINNINGS
     return Suggestions([Suggestion(text) for text in islice(dict.fromkeys(texts), SHOWN)], not found.has_rows)
 
 
-def _questions(facts: Facts, areas: Sequence[str]) -> Iterator[str]:
+def _questions(facts: Facts, names: Sequence[str]) -> Iterator[str]:
+    ending = [deadline.name for deadline in facts.deadlines if len(deadline.name) <= _NAME][:1]
+    others = [name for name in names if len(name) <= _NAME and name not in ending]
     if any(task.is_overdue for task in facts.tasks):
         yield "What have I been putting off?"
-    yield from (f"How is “{each.name}” coming along?" for each in facts.deadlines[:1] if len(each.name) <= _NAME)
-    names = [name for name in areas if len(name) <= _NAME]
-    yield from (f"What is next for “{name}”?" for name in names[:1])
+    yield from (f"{name}: how is it coming along?" for name in ending)
+    yield from (f"{name}: what is next?" for name in others[:1])
     if any(week.alignment is not None for week in facts.alignment):
         yield "Which part of my life gets too little time?"
     if any(not task.is_overdue for task in facts.tasks):
         yield "What should I focus on today?"
-    yield from (f"How is “{name}” going?" for name in names[1:])
-    yield from ("What should I do next?", "What have I been putting off?", "What is still open?", "How did my week go?")
+    yield from (f"{name}: how is it going?" for name in others[1:])
+    yield from _OF_ANY_LIFE

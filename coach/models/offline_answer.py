@@ -6,6 +6,7 @@ against the rows holds for it as well.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from coach.models.offline_evidence import Evidence, find_evidence, live_evidence, missing_words
@@ -21,6 +22,9 @@ STAND_IN = (
     "set COACH_OPENAI_API_KEY, or COACH_CHAT_MODEL, to connect a real one.)"
 )
 NOTHING = "I looked through what I may read of yours and found nothing on that, so I would rather not guess."
+TOLD = "Thank you, I have read that. I may read nothing else of yours on it yet, so I would rather not guess."
+_ABOUT_TOLD = "What would be the first small piece of it?"
+_OF_ONESELF = re.compile(r"\b(?:i|my|me|we|our)\b", re.IGNORECASE)
 _ABOUT_THE_DAY = "Which of these would you be gladdest to have behind you tonight?"
 _ABOUT_NOTHING = "What would you like me to know about it?"
 _WRITTEN, _WRITTEN_TOO = "From what you have written:", "And from what you have written:"
@@ -116,10 +120,15 @@ def _lacking(intent: Intent | None) -> str:
 def _nothing_direct(reading: Reading) -> list[str]:
     """Nothing shares a word with the question. What retrieval thought nearest is offered as no more than that."""
     if not reading.sources:
-        return [NOTHING, _ABOUT_NOTHING]
+        return [TOLD, _ABOUT_TOLD] if _is_told(reading.question) else [NOTHING, _ABOUT_NOTHING]
     return [
         "I found nothing of yours that names that directly. The closest I have, and it may be beside the point:\n- "
         + word_excerpt(reading.sources[0], frozenset()),
         "One next step: tell me in a sentence what you have in mind, in other words, and I will look again.",
         _ABOUT_NOTHING,
     ]
+
+
+def _is_told(text: str) -> bool:
+    """The user tells something and asks nothing."""
+    return "?" not in text and read_question(text, "")[0] is None and _OF_ONESELF.search(text) is not None

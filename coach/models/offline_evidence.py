@@ -15,6 +15,8 @@ from coach.models.offline_question import Question, weigh_word
 from coach.models.offline_relevance import tells_its_place, words
 from coach.models.offline_statements import Statement
 
+_PROJECT = re.compile(r"\bproject ([^,]+)")
+_SHORTEST_NAME = 4
 _FIRST = re.compile(r"\bfirst\b", re.IGNORECASE)
 _SUPPORTING, _LISTED = 2, 5
 _CLOSE, _CLOSE_IN_A_LIST = 0.6, 0.45
@@ -47,7 +49,7 @@ class _Weighed(Struct, frozen=True):
 def find_evidence(statements: Sequence[Statement], intent: Intent, asked: Question) -> Evidence:
     """One statement a row. Empty where none answers, or where none bears on the topic."""
     weights = _weights(statements, asked.topic)
-    bearings = [_bearing(said, weights) for said in statements]
+    bearings = [_bearing(said, weights, asked.text) for said in statements]
     least = _LEAST * max(bearings, default=0)
     weighed = [
         _Weighed(said, bearing, answers * bearing**2 * (1 + _precision(said, asked)))
@@ -65,6 +67,11 @@ def find_evidence(statements: Sequence[Statement], intent: Intent, asked: Questi
         named = max(_nouns_in(each.said, asked) for each in ranked)
         ranked = [e for e in ranked if e.bearing >= _CLOSE * best and _nouns_in(e.said, asked) == named]
         ranked.sort(key=_day, reverse=intent.latest_first)
+    if intent.soonest_first:
+        ranked = [each for each in ranked if each.bearing >= _CLOSE_IN_A_LIST * best]
+        return Evidence(
+            tuple(e.said for e in sorted(ranked, key=_due)[:_LISTED]), missing_words(statements, asked, ranked[0].said)
+        )
     close = _CLOSE_IN_A_LIST if intent.lists else _CLOSE
     kept = [e.said for e in ranked if e.bearing >= close * best and e.score >= _WORTH * ranked[0].score]
     shown = kept[: _LISTED if intent.lists else 1 + _SUPPORTING]
@@ -92,10 +99,19 @@ def _weights(statements: Sequence[Statement], topic: Mapping[str, str]) -> dict[
     return {word: weigh_word(word) * math.log(1 + len(rows) / count) for word, count in seen.items()}
 
 
-def _bearing(said: Statement, weights: Mapping[str, float]) -> float:
+def _bearing(said: Statement, weights: Mapping[str, float], question: str) -> float:
+    if _is_named(said, question):
+        return sum(weights.values())
     return sum(
         weight * (1 if word in said.own else 0.5) for word, weight in weights.items() if word in said.own | said.around
     )
+
+
+def _is_named(said: Statement, question: str) -> bool:
+    """The question holds the whole name of the row, or of the project that a live fact puts it in."""
+    project = _PROJECT.search(said.text) if said.is_live else None
+    names = (said.subject, project[1] if project else "")
+    return any(len(name) >= _SHORTEST_NAME and name.casefold() in question.casefold() for name in names)
 
 
 def _precision(said: Statement, asked: Question) -> float:
@@ -113,6 +129,10 @@ def _one_a_row(ranked: Sequence[_Weighed]) -> list[_Weighed]:
     for each in ranked:
         rows.setdefault(each.said.subject or each.said.text, each)
     return list(rows.values())
+
+
+def _due(weighed: _Weighed) -> date:
+    return max(weighed.said.days, default=date.max)
 
 
 def _day(weighed: _Weighed) -> date:

@@ -28,6 +28,7 @@ class Intent(Struct, frozen=True):
     lists: bool = False
     falls_back: bool = False
     latest_first: bool = False
+    soonest_first: bool = False
     key: Callable[[Statement], float] = lambda _: 0
 
 
@@ -139,6 +140,7 @@ INTENTS: Sequence[Intent] = (
         lacks="nothing open",
         live=("overdue", "today", "deadline"),
         opening="This is open",
+        soonest_first=True,
         lists=True,
         falls_back=True,
     ),

@@ -81,8 +81,14 @@ def word_item(said: Statement, *, names_kind: bool) -> str:
         return word_statement(said).removesuffix(".")
     if names_kind or not said.subject:
         return quotable(said.line if names_kind else said.text) + cite(said)
-    told = f"{said.subject} ({said.text})" if said.kind in _WITH_DETAILS else f"{said.subject}: {said.text}"
+    told = f"{said.subject} ({said.text})" if said.kind in _WITH_DETAILS else _short(said)
     return quotable(told) + cite(said)
+
+
+def _short(said: Statement) -> str:
+    """``Health: alignment 0.62, …`` instead of the whole line, which names its kind and week."""
+    named = f"{said.kind} " if said.text[:1].isdigit() else ""
+    return f"{said.subject}: {named}{said.text}"
 
 
 def _plain(state: str) -> str:

@@ -192,12 +192,12 @@ async def test_a_question_about_ones_own_rows_is_offered_and_asked_by_a_click(pa
 
 
 async def test_an_empty_account_is_given_sentences_to_begin_with(signed_in):
-    await expect(signed_in.locator("#welcome-empty")).to_contain_text("I know nothing about you yet.")
+    await expect(signed_in.locator("#welcome-empty")).to_contain_text("I know little about you yet.")
     await expect(signed_in.locator("#welcome-known")).to_be_hidden()
 
     await signed_in.locator(".chips button").first.click()
 
-    await expect(signed_in.locator("#question")).to_have_value("My most important goal right now is ")
+    await expect(signed_in.locator("#question")).to_have_value("My most important goal is ")
     await expect(signed_in.locator("#question")).to_be_focused()
     await expect(signed_in.locator(".message")).to_have_count(0)
 

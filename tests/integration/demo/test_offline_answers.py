@@ -41,7 +41,7 @@ MAYA = {
     "Am I on track for the half marathon?": "55 percent",
     "When did I last have a mock exam?": "15 November 2026",
     "What should I focus on today?": "today: Decide how to show the error bars to sales",
-    "Which part of my life gets too little time?": "Health: 0.56",
+    "Which part of my life gets too little time?": "Health: alignment 0.56",
 }
 KOFI = {
     "What am I neglecting?": "Call the landlord about the lease",

@@ -9,7 +9,7 @@ import pytest
 from coach.chat.delimiters import render_question
 from coach.models.base import ChatMessage, ModelOptions
 from coach.models.offline import OfflineModel
-from coach.models.offline_answer import NOTHING, STAND_IN
+from coach.models.offline_answer import NOTHING, STAND_IN, TOLD
 from coach.models.offline_reading import Excerpt
 from coach.models.offline_relevance import best_sentences
 from tests.stub.answers import ask
@@ -132,6 +132,10 @@ async def test_every_figure_and_date_it_writes_was_given_to_it():
 async def test_it_does_not_pretend_to_know_what_was_not_found(question):
     assert NOTHING in await answer(question, state=(), sources=())
     assert "nothing of yours that names that" in await answer(question, state=())
+
+
+async def test_what_a_new_user_tells_is_no_question():
+    assert TOLD in await answer("My most important goal is to open a bakery.", state=(), sources=())
 
 
 @pytest.mark.parametrize("state", ["Done on 3 March 2026.", "Done, high priority.", "Status: completed."])
