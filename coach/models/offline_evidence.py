@@ -48,35 +48,43 @@ class _Weighed(Struct, frozen=True):
 
 def find_evidence(statements: Sequence[Statement], intent: Intent, asked: Question) -> Evidence:
     """One statement a row. Empty where none answers, or where none bears on the topic."""
+    ranked = _rank(statements, intent, asked)
+    if not ranked:
+        return Evidence(())
+    best = max(each.bearing for each in ranked)
+    if intent.soonest_first:
+        near = [each for each in ranked if each.bearing >= _CLOSE_IN_A_LIST * best]
+        shown = sorted(near, key=_due)[:_LISTED]
+    else:
+        if intent.latest_first or (asked.is_past and _FIRST.search(asked.text)):
+            ranked = _by_day(ranked, intent, asked, _CLOSE * best)
+        close = (_CLOSE_IN_A_LIST if intent.lists else _CLOSE) * best
+        kept = [each for each in ranked if each.bearing >= close and each.score >= _WORTH * ranked[0].score]
+        shown = kept[: _LISTED if intent.lists else 1 + _SUPPORTING]
+    said = tuple(each.said for each in shown)
+    return Evidence(said, missing_words(statements, asked, said[0]), intent.answers(said[0], asked) < _WEAK)
+
+
+def _rank(statements: Sequence[Statement], intent: Intent, asked: Question) -> list[_Weighed]:
+    """What answers and bears on the topic, best first, one statement a row."""
     weights = _weights(statements, asked.topic)
     bearings = [_bearing(said, weights, asked.text) for said in statements]
     least = _LEAST * max(bearings, default=0)
     weighed = [
         _Weighed(said, bearing, answers * bearing**2 * (1 + _precision(said, asked)))
         for said, bearing in zip(statements, bearings, strict=True)
-        if bearing > 0
-        and bearing >= least
-        and not (tells_its_place(said.text) and not said.is_live)
+        if 0 < bearing >= least
+        and (said.is_live or not tells_its_place(said.text))
         and (answers := intent.answers(said, asked))
     ]
-    ranked = _one_a_row(sorted(weighed, key=lambda each: -each.score))
-    if not ranked:
-        return Evidence(())
-    best = max(each.bearing for each in ranked)
-    if intent.latest_first or (asked.is_past and _FIRST.search(asked.text)):
-        named = max(_nouns_in(each.said, asked) for each in ranked)
-        ranked = [e for e in ranked if e.bearing >= _CLOSE * best and _nouns_in(e.said, asked) == named]
-        ranked.sort(key=_day, reverse=intent.latest_first)
-    if intent.soonest_first:
-        ranked = [each for each in ranked if each.bearing >= _CLOSE_IN_A_LIST * best]
-        return Evidence(
-            tuple(e.said for e in sorted(ranked, key=_due)[:_LISTED]), missing_words(statements, asked, ranked[0].said)
-        )
-    close = _CLOSE_IN_A_LIST if intent.lists else _CLOSE
-    kept = [e.said for e in ranked if e.bearing >= close * best and e.score >= _WORTH * ranked[0].score]
-    shown = kept[: _LISTED if intent.lists else 1 + _SUPPORTING]
-    is_weak = intent.answers(shown[0], asked) < _WEAK
-    return Evidence(tuple(shown), missing_words(statements, asked, shown[0]), is_weak)
+    return _one_a_row(sorted(weighed, key=lambda each: -each.score))
+
+
+def _by_day(ranked: Sequence[_Weighed], intent: Intent, asked: Question, close: float) -> list[_Weighed]:
+    """Of those that name most of what was asked for, the latest first, or the earliest."""
+    named = max(_nouns_in(each.said, asked) for each in ranked)
+    kept = [each for each in ranked if each.bearing >= close and _nouns_in(each.said, asked) == named]
+    return sorted(kept or ranked, key=_day, reverse=intent.latest_first)
 
 
 def live_evidence(statements: Sequence[Statement], intent: Intent, per_kind: int) -> Evidence:

@@ -9,15 +9,6 @@ from coach.models.offline_reading import Excerpt
 from coach.models.offline_relevance import best_sentences, quotable
 from coach.models.offline_statements import Statement, is_state, read_source
 
-LABELS = {
-    "pillar": "Your pillar",
-    "area": "Your area",
-    "project": "Your project",
-    "task": "Your task",
-    "journal_entry": "Your journal",
-    "behavior_summary": "Your activity summary",
-    "conversation": "What we talked about",
-}
 _LIVE = {"overdue": "“{}” is overdue", "today": "“{}” is for today", "deadline": "“{}”"}
 _WITH_DETAILS = frozenset(_LIVE)
 _QUESTIONS = (
@@ -44,8 +35,8 @@ _CHOOSE = "choose the line above that matters most, and give it your next free h
 
 
 def name_row(kind: str, title: str, day: str = "") -> str:
-    """``Your journal “Stairs again”, 4 May 2026``."""
-    label = LABELS.get(kind, "Your notes")
+    """``Your journal entry “Stairs again”, 4 May 2026``."""
+    label = "What we talked about" if kind == "conversation" else f"Your {kind.replace('_', ' ') or 'note'}"
     return label + (f" “{quotable(title)}”" if title else "") + (f", {day}" if day else "")
 
 

@@ -1,6 +1,8 @@
 // The page: who is signed in, which conversation is open, what runs.
 
-import { Trouble, ask, quota, resume, stop, troubleOf } from "./api.js";
+import { Trouble, ask, quota, resume, stop } from "./api.js";
+import { fail, takePart } from "./parts.js";
+import { showLatest, toLatest, toQuestion } from "./scrolling.js";
 import {
   forget, getToken, loadConversation, newId, saveConversation, setToken, startConversation, takeTokenFromAddress,
 } from "./store.js";
@@ -90,20 +92,17 @@ const submit = (text) => {
   send("submit-message");
 };
 
-const regenerate = (message) => {
+const askAgain = (message, trigger) => {
   if (running || message !== conversation.messages.at(-1)) return;
   conversation.messages[conversation.messages.length - 1] = blankAnswer();
   render();
-  send("regenerate-message");
+  send(trigger);
 };
 
+const regenerate = (message) => askAgain(message, "regenerate-message");
+
 // The same message again: the server knows by its id whether it has answered it.
-const retry = (message) => {
-  if (running || message !== conversation.messages.at(-1)) return;
-  conversation.messages[conversation.messages.length - 1] = blankAnswer();
-  render();
-  send("submit-message");
-};
+const retry = (message) => askAgain(message, "submit-message");
 
 const send = (trigger) => {
   const answer = conversation.messages.at(-1);
@@ -160,44 +159,10 @@ const follow = async (answer, open) => {
   }
 };
 
-const fail = (answer, trouble) => {
-  answer.status = "failed";
-  answer.trouble = trouble instanceof Trouble ? trouble.message : "Something went wrong on this page.";
-  answer.retry = trouble.retry ?? true;
-  if (!(trouble instanceof Trouble)) console.error(trouble);
-};
-
 const take = (answer, part) => {
-  switch (part.type) {
-    case "start":
-      answer.id = part.messageId;
-      answer.model = part.messageMetadata.model;
-      saveConversation(conversation);
-      break;
-    case "data-quota":
-      showQuota(part.data);
-      break;
-    case "data-context":
-      answer.withheld = part.data.withheld;
-      break;
-    case "source-document":
-      answer.sources.push({ title: part.title, ...part.providerMetadata.coach });
-      break;
-    case "text-delta":
-      answer.text += part.delta;
-      break;
-    case "message-metadata":
-      if (part.messageMetadata.status === "failed") fail(answer, troubleOf(part.messageMetadata.problem));
-      break;
-    case "abort":
-      answer.status = "interrupted";
-      break;
-    case "finish":
-      answer.status = "complete";
-      answer.usage = part.messageMetadata.usage;
-      answer.milliseconds = part.messageMetadata.processing_time_ms;
-      break;
-  }
+  if (part.type === "data-quota") showQuota(part.data);
+  takePart(answer, part);
+  if (part.type === "start") saveConversation(conversation);
   redraw(answer);
 };
 
@@ -244,14 +209,6 @@ const beginAnew = () => {
   $("question").focus();
 };
 
-const root = document.scrollingElement;
-const atBottom = () => root.scrollHeight - root.scrollTop - root.clientHeight < 80;
-const showLatest = () => show("latest", !atBottom());
-// The question goes to the top and stays there: whoever reads begins at the beginning, however fast the words come.
-const toQuestion = () => {
-  $("messages").querySelector(".user:nth-last-child(-n + 2)")?.scrollIntoView({ block: "start" });
-  showLatest();
-};
 const fit = () => {
   const field = $("question");
   field.style.blockSize = "auto";
@@ -259,7 +216,7 @@ const fit = () => {
 };
 
 addEventListener("scroll", showLatest, { passive: true });
-$("latest").addEventListener("click", () => root.scrollTo({ top: root.scrollHeight }));
+$("latest").addEventListener("click", toLatest);
 $("question").addEventListener("input", fit);
 $("question").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;

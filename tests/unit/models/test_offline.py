@@ -134,6 +134,12 @@ async def test_it_does_not_pretend_to_know_what_was_not_found(question):
     assert "nothing of yours that names that" in await answer(question, state=())
 
 
+async def test_a_kind_of_row_that_it_has_never_heard_of_is_called_by_its_name():
+    habit = ('<source n="1" kind="daily_habit" title="Cold shower" date="2026-05-01">\nTwo minutes.\n</source>',)
+
+    assert "Your daily habit “Cold shower”: “Two minutes.” [1]" in await answer("My shower?", state=(), sources=habit)
+
+
 async def test_what_a_new_user_tells_is_no_question():
     assert TOLD in await answer("My most important goal is to open a bakery.", state=(), sources=())
 
