@@ -17,9 +17,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
+from coach.kinds.consents import covering
+
 T = TypeVar("T")
-REMEMBERING = "record_rag_snippets"
-"""The consent that every kind needs."""
 
 
 class Snippet(Struct, frozen=True):
@@ -67,8 +67,8 @@ class Record(Struct, frozen=True):
 class EntityKind(Struct, frozen=True):
     """``queue_name`` is what its rows are called in the queue, by default its table's name.
 
-    ``consents`` are needed beside ``record_rag_snippets``. ``possessive`` is how the coach speaks of one of them,
-    ``label`` how a page does, ``icon`` the path of a 24-pixel SVG.
+    ``consents`` are needed beside those that are declared to cover it. ``possessive`` is how the coach speaks of one of
+    them, ``label`` how a page does, ``icon`` the path of a 24-pixel SVG.
     """
 
     kind: str
@@ -86,4 +86,4 @@ class EntityKind(Struct, frozen=True):
 
     def is_allowed(self, consents: frozenset[str]) -> bool:
         """Whether a user who gives these consents has such rows embedded."""
-        return consents.issuperset((REMEMBERING, *self.consents))
+        return consents >= covering(self.queue_name).union(self.consents)

@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
-from coach.kinds.base import REMEMBERING, Record, Snippet, UserContext
+from coach.kinds.base import Record, Snippet, UserContext
+from coach.kinds.consents import covering
 from coach.kinds.registry import KINDS
 from coach.pipeline.corrections import corrected, corrections
 from coach.pipeline.queue import Claimed
@@ -125,7 +126,7 @@ async def read_rows(db: Database, rows: Sequence[Claimed], target: str) -> Work:
 
 def _plan_message(work: Work, row: Claimed, message: Message | None) -> None:
     user, place = work.users[row.user_id], len(work.plans)
-    if message is None or REMEMBERING not in user.context.consents:
+    if message is None or not user.context.consents >= covering(MESSAGES):
         work.plans.append(Plan(row, row.queued_at))
         return
     work.plans.append(Plan(row, row.queued_at, content=message.content))

@@ -9,8 +9,7 @@ from psycopg.types.json import Jsonb
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.database.wake import notify_work
-from coach.errors import NotFound
-from coach.privacy.schemas import Preferences, PreferencesChange
+from coach.privacy.schemas import Preferences, PreferencesChange, checked
 
 _sql = load("preferences")
 
@@ -26,11 +25,10 @@ async def change(db: Database, user_id: UUID, wanted: PreferencesChange) -> Pref
 
     :raises InvalidInput: names the field.
     """
-    changes = wanted.checked()
+    changes = checked(wanted)
     async with db.as_user(user_id) as tx:
         if changes:
-            await _sql.make_preferences.run(tx, user_id=user_id)
-            await _sql.change_preferences.run(tx, user_id=user_id, changes=Jsonb(changes))
+            await _sql.change_preferences.value(tx, user_id=user_id, changes=Jsonb(changes))
             # A consent that is given again leaves work behind.
             await notify_work(tx)
         return await _read(tx, user_id)
@@ -38,6 +36,5 @@ async def change(db: Database, user_id: UUID, wanted: PreferencesChange) -> Pref
 
 async def _read(tx: Transaction, user_id: UUID) -> Preferences:
     found = await _sql.preferences.one(tx, Preferences, user_id=user_id)
-    if found is None:
-        raise NotFound
+    assert found is not None  # of no row these are the defaults
     return found

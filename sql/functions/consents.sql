@@ -1,50 +1,172 @@
--- after: access, dependents
--- What each consent stops, as far as rows can hold it. A missing row of preferences means the defaults.
+-- after: access, declaring
+-- Consents, declared once: here, and nowhere else. A new one is an entry of this list. Its column in
+-- user_analytics_preferences, the functions below, the API's types (coach/kinds/consents.py) and the table in
+-- docs/privacy.md are made from it. It covers, so that nothing of them is stored without it:
+-- entities: what is embedded, by its name in embedding_queue, beside the kinds that name the consent themselves
+-- (coach.entity_kinds); events: kinds of behaviour event. '*' is all of them.
+do $do$
+begin
+    perform coach.declare_consents($json$
+[
+    {
+        "name": "record_rag_snippets",
+        "default": true,
+        "entities": ["*"],
+        "stops": "every snippet and vector: none is made, kept or retrieved. Withdrawing purges them in the same transaction. The receipt says that memory was withheld. No text reaches the embedder. Live facts are still read"
+    },
+    {
+        "name": "store_task_context",
+        "default": true,
+        "stops": "`task_metadata` (energy, cognitive load, tags) in snippets and prompts. Withdrawing purges the snippets that hold it; they are made again without it"
+    },
+    {
+        "name": "track_pillar_metrics",
+        "default": true,
+        "stops": "behaviour metrics: refused when written, left out of prompts and views. Withdrawing purges their weekly summaries"
+    },
+    {
+        "name": "track_flow_states",
+        "default": true,
+        "events": ["flow_entry", "flow_exit", "flow_session", "procrastination_trigger", "context_switch"],
+        "stops": "flow events: refused when written, left out of prompts"
+    },
+    {
+        "name": "store_behavioral_embeddings",
+        "default": true,
+        "stops": "vectors of journal entries and behaviour summaries. Withdrawing purges them"
+    },
+    {
+        "name": "track_search_queries",
+        "default": false,
+        "events": ["search"],
+        "stops": "behaviour events of searches"
+    },
+    {
+        "name": "track_navigation_patterns",
+        "default": true,
+        "events": ["navigation", "page_view"],
+        "stops": "behaviour events of navigation and page views"
+    },
+    {
+        "name": "track_ai_insights_usage",
+        "default": true,
+        "events": ["ai_insight"],
+        "stops": "behaviour events of AI insights"
+    },
+    {
+        "name": "track_ai_actions_usage",
+        "default": true,
+        "events": ["ai_action"],
+        "stops": "behaviour events of AI actions"
+    },
+    {
+        "name": "track_goal_planner_usage",
+        "default": true,
+        "events": ["goal_planner"],
+        "stops": "behaviour events of the goal planner"
+    },
+    {
+        "name": "analytics_consent",
+        "default": true,
+        "events": ["*"],
+        "stops": "all behaviour events; nudges, and the display of earlier ones"
+    },
+    {
+        "name": "ai_behavior_tracking",
+        "default": true,
+        "events": ["ai_interaction"],
+        "stops": "events of AI use; nudges, and the display of earlier ones"
+    },
+    {
+        "name": "performance_tracking",
+        "default": true,
+        "events": ["performance"],
+        "stops": "behaviour events of performance"
+    },
+    {
+        "name": "error_reporting",
+        "default": true,
+        "events": ["error"],
+        "stops": "behaviour events of errors"
+    },
+    {
+        "name": "share_anonymous_stats",
+        "default": true,
+        "stops": "the user's rows in population baselines (there are none so far)"
+    }
+]
+$json$);
+end
+$do$;
 
 select coach.drop_functions('user_has_consented');
-
 create function public.user_has_consented(p_user_id uuid, p_consent text) returns boolean
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-    select case
-        when not coach.acts_for(p_user_id) then null
-        when p_consent <> all (array[
-            'analytics_consent', 'ai_behavior_tracking', 'performance_tracking', 'error_reporting',
-            'track_ai_insights_usage', 'track_ai_actions_usage', 'track_goal_planner_usage',
-            'track_navigation_patterns', 'track_search_queries', 'share_anonymous_stats', 'track_pillar_metrics',
-            'record_rag_snippets', 'store_task_context', 'track_flow_states', 'store_behavioral_embeddings'
-        ]) then null
-        else coalesce(
-            (
-                select (to_jsonb(p) ->> p_consent)::boolean
-                from public.user_analytics_preferences p
-                where p.user_id = p_user_id
-            ),
-            p_consent <> 'track_search_queries'
-        )
-    end
+begin
+    if p_consent is null or not exists (select from coach.consents where name = p_consent) then
+        raise exception '% is not a consent', coalesce(p_consent, 'null') using errcode = 'invalid_parameter_value';
+    end if;
+    if not coach.acts_for(p_user_id) then
+        return null;
+    end if;
+    return (select (to_jsonb(c) ->> p_consent)::boolean from coach.consents_of(p_user_id) c);
+end
 $$;
 revoke all on function public.user_has_consented(uuid, text) from public, anon, authenticated;
 grant execute on function public.user_has_consented(uuid, text) to authenticated, service_role;
 
--- What a person consents to, held until the end of the transaction: whoever stores a vector takes this first, and a
--- withdrawal waits for that and then purges it. Who has chosen nothing has no row that could be waited for; their profile
--- stands in for it, which a first choice locks as well (coach.follow_consent).
-create function coach.hold_preferences(p_user_id uuid) returns public.user_analytics_preferences
-language plpgsql
+-- Raises where a consent is not given, for a trigger on rows of p_user_id. Nobody else's consent is told: whoever does not
+-- act for them is refused as row level security would.
+create function coach.require_consent(p_user_id uuid, p_consent text, p_field text) returns void
+language plpgsql stable
 set search_path = ''
 as $$
 declare
-    held public.user_analytics_preferences;
+    given boolean := public.user_has_consented(p_user_id, p_consent);
+begin
+    if given is null then
+        raise exception '%: this is another user''s row', p_field using errcode = 'insufficient_privilege';
+    elsif not given then
+        raise exception '%: % is not consented to', p_field, p_consent using errcode = 'CA002';
+    end if;
+end
+$$;
+
+-- What a person consents to, held until the end of the transaction: whoever stores a vector takes this first, and a
+-- withdrawal waits for that and then purges it. Who has chosen nothing has no row that could be waited for; their profile
+-- stands in for it, which a first choice locks as well (coach.follow_consent).
+create function coach.hold_consents(p_user_id uuid) returns setof coach.consent_set
+language plpgsql rows 1
+set search_path = ''
+as $$
 begin
     perform coach.hold_person(p_user_id);
-    select * into held from public.user_analytics_preferences where user_id = p_user_id for share;
+    perform from public.user_analytics_preferences where user_id = p_user_id for share;
     if not found then
         perform from public.user_profiles where id = p_user_id for share;
-        select * into held from public.user_analytics_preferences where user_id = p_user_id for share;
+        perform from public.user_analytics_preferences where user_id = p_user_id for share;
     end if;
-    return held;
+    return query select c.* from coach.consents_of(p_user_id) c;
+end
+$$;
+
+-- PATCH /api/me/preferences, by the names of columns.
+create function coach.change_preferences(p_user_id uuid, p_changes jsonb) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    insert into public.user_analytics_preferences (user_id) values (p_user_id) on conflict (user_id) do nothing;
+    execute format(
+        'update public.user_analytics_preferences p
+        set %s
+        from jsonb_populate_record(null::public.user_analytics_preferences, $2) wanted
+        where p.user_id = $1',
+        (select string_agg(format('%1$I = wanted.%1$I', name), ', ') from jsonb_object_keys(p_changes) name)
+    )
+    using p_user_id, p_changes;
 end
 $$;
 
@@ -77,22 +199,10 @@ begin
     end if;
 end
 $$;
-grant execute on function coach.hold_preferences(uuid) to coach_session, service_role;
 
--- The names of the consents that a row of preferences gives; null, no row, gives the defaults.
-create function coach.given_consents(p_preferences jsonb) returns text[]
-language sql stable
-as $$
-    select array(
-        select name
-        from unnest(array[
-            'analytics_consent', 'ai_behavior_tracking', 'performance_tracking', 'error_reporting',
-            'track_ai_insights_usage', 'track_ai_actions_usage', 'track_goal_planner_usage',
-            'track_navigation_patterns', 'track_search_queries', 'share_anonymous_stats', 'track_pillar_metrics',
-            'record_rag_snippets', 'store_task_context', 'track_flow_states', 'store_behavioral_embeddings'
-        ]) name
-        where coalesce((p_preferences ->> name)::boolean, name <> 'track_search_queries')
-        order by name
-    )
-$$;
-grant execute on function coach.given_consents(jsonb) to authenticated, service_role;
+grant execute
+    on function
+        coach.consents_of(uuid), coach.given_consents(coach.consent_set), coach.require_consent(uuid, text, text)
+    to authenticated, service_role;
+grant execute on function coach.hold_consents(uuid) to coach_session, service_role;
+grant execute on function coach.change_preferences(uuid, jsonb) to coach_session;

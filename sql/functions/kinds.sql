@@ -1,4 +1,4 @@
--- after: access, values
+-- after: access, consents, values
 -- What is read of life data, as coach.entity_kinds says. The names in that table are put into statements as identifiers;
 -- only migrations write it.
 
@@ -92,6 +92,34 @@ as $$
         || case when k.filled_by is not null then format(' and t.%I <> ''[]''', k.filled_by) else '' end
 $$;
 
+-- The consents without which nothing of these rows is embedded: those that their kind names, and those that are declared to
+-- cover it.
+create function coach.needed_consents(p_queue_name text) returns text[]
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+    return array(
+        select name::text from coach.consents where entities && array['*', p_queue_name]
+        union
+        select unnest(consents) from coach.entity_kinds where queue_name = p_queue_name
+    );
+end
+$$;
+
+-- Whether a user gives all of them. A name that is no consent is never given.
+create function coach.may_embed(p_user_id uuid, p_queue_name text) returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+    return (
+        select coach.needed_consents(p_queue_name) <@ coach.given_consents(c)
+        from coach.consents_of(p_user_id) c
+    );
+end
+$$;
+
 -- Queues all that a user has of these kinds; of what is told by their consents, only rows that have it.
 create function coach.queue_kinds(p_user_id uuid, p_queue_names text[]) returns bigint
 language plpgsql
@@ -176,7 +204,9 @@ grant execute
         coach.parents_of(text),
         coach.joined_parents(text),
         coach.readable_column(name, name),
-        coach.read_entities(text, uuid[], uuid[])
+        coach.read_entities(text, uuid[], uuid[]),
+        coach.needed_consents(text),
+        coach.may_embed(uuid, text)
     to coach_session, service_role;
 grant execute
     on function

@@ -76,8 +76,8 @@ begin
         raise exception '%', problem using errcode = 'invalid_parameter_value';
     end if;
     -- Containment, so that taking points away stays possible.
-    if not known @> new.behavior_metrics and not public.user_has_consented(new.user_id, 'track_pillar_metrics') then
-        raise exception 'behavior_metrics: track_pillar_metrics is not consented to' using errcode = 'CA002';
+    if not known @> new.behavior_metrics then
+        perform coach.require_consent(new.user_id, 'track_pillar_metrics', 'behavior_metrics');
     end if;
     new.behavior_metrics := kept;
     return new;

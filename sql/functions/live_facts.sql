@@ -1,4 +1,4 @@
--- after: kinds
+-- after: consents, kinds
 -- What a turn reads besides its sources, as one function for the same reasons as in functions/turns.sql.
 
 -- Who asks, and the live facts about them, as JSON: parallel arrays of rows, in the order in which they are shown. What
@@ -35,16 +35,15 @@ declare
 begin
     select
         coalesce(p.timezone, 'UTC') as timezone,
-        coalesce(c.record_rag_snippets, true) as record_rag_snippets,
-        coalesce(c.track_pillar_metrics, true) as track_pillar_metrics,
-        coalesce(c.track_flow_states, true) as track_flow_states,
-        coalesce(c.store_task_context, true) as store_task_context,
+        c.record_rag_snippets,
+        c.track_pillar_metrics,
+        c.track_flow_states,
+        c.store_task_context,
         m.serving_model
     into person
-    from (select p_user_id as user_id) u
-    left join public.user_profiles p on p.id = u.user_id
-    left join public.user_analytics_preferences c on c.user_id = u.user_id
-    left join public.embedding_models m on m.user_id = u.user_id;
+    from coach.consents_of(p_user_id) c
+    left join public.user_profiles p on p.id = p_user_id
+    left join public.embedding_models m on m.user_id = p_user_id;
     today := (p_now at time zone person.timezone)::date;
     midnight := today::timestamp at time zone person.timezone;
     monday := date_trunc('week', today::timestamp) at time zone person.timezone;

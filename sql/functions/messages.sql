@@ -36,9 +36,9 @@ create function coach.queue_everything(p_user_id uuid) returns bigint
 language sql
 as $$
     select coach.queue_kinds(
-            p_user_id, array(select k.queue_name from coach.entity_kinds k where coach.may_embed(p_user_id, k.consents))
+            p_user_id, array(select k.queue_name from coach.entity_kinds k where coach.may_embed(p_user_id, k.queue_name))
         )
-        + case when coach.may_embed(p_user_id, '{}') then coach.queue_messages(p_user_id) else 0 end
+        + case when coach.may_embed(p_user_id, 'ai_conversation_memory') then coach.queue_messages(p_user_id) else 0 end
 $$;
 
 -- Messages. The turn itself embeds both of its own within seconds and takes them out of the queue again; half a minute
@@ -51,7 +51,7 @@ begin
     insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before)
     select new.user_id, 'ai_conversation_memory', new.id, now() + interval '30 seconds'
     where exists (select from auth.users u where u.id = new.user_id)
-        and coach.may_embed(new.user_id, '{}')
+        and coach.may_embed(new.user_id, 'ai_conversation_memory')
         and not exists (
             select
             from public.conversations c
@@ -147,19 +147,14 @@ set search_path = ''
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    consents boolean;
     serving text;
 begin
     perform coach.hold_person(p_user_id);
-    select record_rag_snippets
-    into consents
-    from public.user_analytics_preferences
-    where user_id = p_user_id
-    for share;
+    perform from public.user_analytics_preferences where user_id = p_user_id for share;
     if not found then
-        consents := (coach.hold_preferences(p_user_id)).record_rag_snippets;
+        perform coach.hold_consents(p_user_id);
     end if;
-    if not consents then
+    if not coach.may_embed(p_user_id, 'ai_conversation_memory') then
         return false;
     end if;
     select serving_model

@@ -1,24 +1,8 @@
 -- after: tables, kinds
 -- The trigger functions of the embedding pipeline. coach.watch puts them on a table (functions/watch.sql).
 
--- Whether a user gives all of these consents, and record_rag_snippets. Not user_has_consented: that answers only whoever
--- acts for the user, and takes three times as long.
-create function coach.may_embed(p_user_id uuid, p_consents text[]) returns boolean
-language sql stable
-as $$
-    select not exists (
-        select
-        from public.user_analytics_preferences c
-        where c.user_id = p_user_id
-            and not (
-                c.record_rag_snippets
-                and coalesce((select bool_and((to_jsonb(c) ->> name)::boolean) from unnest(p_consents) name), true)
-            )
-    )
-$$;
-
--- New rows: those of one statement at once, since imports come by the thousand. Arguments: their name in the queue, the
--- column that hides them, the consents they need, which are looked up once a user and not once a row.
+-- New rows: those of one statement at once, since imports come by the thousand. Arguments: their name in the queue and
+-- the column that hides them. Consents are looked up once a user and not once a row.
 create function coach.queue_added() returns trigger
 language plpgsql security definer
 set search_path = ''
@@ -28,7 +12,7 @@ declare
         select a.user_id
         from (select distinct user_id from added) a
         where exists (select from auth.users u where u.id = a.user_id)
-            and coach.may_embed(a.user_id, tg_argv[2]::text[])
+            and coach.may_embed(a.user_id, tg_argv[0])
     );
 begin
     execute format(
@@ -45,8 +29,7 @@ begin
 end
 $$;
 
--- A changed row. Arguments: what it is called in the queue, whether others carry its name, the consents it needs. The lease
--- stays as it is: a worker that holds one finds another version when it comes to finish.
+-- A changed row. Arguments: what it is called in the queue, and whether others carry its name. The lease stays as it is: a worker that holds one finds another version when it comes to finish.
 create function coach.queue_row() returns trigger
 language plpgsql security definer
 set search_path = ''
@@ -55,7 +38,7 @@ begin
     insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before, expands)
     select new.user_id, tg_argv[0], new.id, now(), tg_argv[1]::boolean
     where exists (select from auth.users u where u.id = new.user_id)
-        and coach.may_embed(new.user_id, tg_argv[2]::text[])
+        and coach.may_embed(new.user_id, tg_argv[0])
     on conflict (user_id, entity_table, entity_id) do update
     set version = q.version + 1,
         not_before = excluded.not_before,

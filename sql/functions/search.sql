@@ -44,7 +44,7 @@ declare
     all_words tsquery := array_to_string(coach.words_of(query_text), ' & ')::tsquery;
     has_few boolean := coach.has_few_rows(p_user_id);
 begin
-    if not public.user_has_consented(p_user_id, 'record_rag_snippets') then
+    if public.user_has_consented(p_user_id, 'record_rag_snippets') is not true then
         return;
     end if;
     return query
@@ -167,7 +167,7 @@ declare
         array_remove(domain_tags, 'conversation'), array(select kind from coach.entity_kinds)
     );
 begin
-    if not public.user_has_consented(p_user_id, 'record_rag_snippets') then
+    if public.user_has_consented(p_user_id, 'record_rag_snippets') is not true then
         return;
     end if;
     return query

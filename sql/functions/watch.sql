@@ -55,7 +55,7 @@ begin
     if coach.on_citus() then
         perform coach.add_trigger(
             k.table_name, 'embed_added', 'after insert', format('not new.%I', k.hidden_by),
-            format('queue_row(%L, false, %L)', k.queue_name, k.consents)
+            format('queue_row(%L, false)', k.queue_name)
         );
     else
         execute format(
@@ -63,19 +63,19 @@ begin
             after insert on public.%I
             referencing new table as added
             for each statement
-            execute function coach.queue_added(%L, %L, %L)',
-            k.table_name, k.queue_name, k.hidden_by, k.consents
+            execute function coach.queue_added(%L, %L)',
+            k.table_name, k.queue_name, k.hidden_by
         );
     end if;
     perform coach.add_trigger(
         k.table_name, 'embed_changed', 'after update',
         format('not new.%I and %s', k.hidden_by, coach.differs(k.content || k.hidden_by)),
-        format('queue_row(%L, false, %L)', k.queue_name, k.consents)
+        format('queue_row(%L, false)', k.queue_name)
     );
     if k.naming <> '{}' then
         perform coach.add_trigger(
             k.table_name, 'embed_renamed', 'after update', coach.differs(k.naming),
-            format('queue_row(%L, true, %L)', k.queue_name, k.consents)
+            format('queue_row(%L, true)', k.queue_name)
         );
     end if;
 end
@@ -86,7 +86,7 @@ create function coach.watch_points(k coach.entity_kinds) returns void
 language plpgsql
 as $$
 declare
-    queue text := format('queue_row(%L, false, %L)', k.queue_name, k.consents);
+    queue text := format('queue_row(%L, false)', k.queue_name);
 begin
     perform coach.add_trigger(
         k.table_name, 'embed_measured', 'after insert',

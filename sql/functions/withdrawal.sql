@@ -7,40 +7,44 @@ set search_path = ''
 as $$
 declare
     owner uuid := coalesce(new.user_id, old.user_id);
-    given text[] := coach.given_consents(to_jsonb(new));
-    was_given text[] := coach.given_consents(to_jsonb(old));
-    remembers boolean := 'record_rag_snippets' = any (given);
-    remembered boolean := 'record_rag_snippets' = any (was_given);
+    given text[] := coach.given_consents(coach.filled(new));
+    was_given text[] := coach.given_consents(coach.filled(old));
     k coach.entity_kinds;
+    needed text[];
     to_queue text[] := '{}';
     queued bigint := 0;
 begin
     if tg_op = 'INSERT' then
-        -- Who stores a vector right now held no row of preferences, since there was none (coach.hold_preferences).
+        -- Who stores a vector right now held no row of preferences, since there was none (coach.hold_consents).
         perform from public.user_profiles where id = owner for no key update;
     end if;
-    if not remembers then
+    -- What is covered by a consent for everything goes whole, also what no kind knows.
+    if not coach.needed_consents('*') <@ given then
         delete from public.embedding_queue where user_id = owner;
         delete from public.user_metadata_embeddings where user_id = owner;
-        delete from public.message_embeddings where user_id = owner;
-        update public.ai_conversation_memory
-        set message_embedding = null, embedding_model = null
-        where user_id = owner and message_embedding is not null;
+        perform coach.purge_messages(owner);
         return null;
     end if;
     for k in select * from coach.entity_kinds order by queue_name loop
-        if not k.consents <@ given then
+        needed := coach.needed_consents(k.queue_name);
+        if not needed <@ given then
             delete from public.embedding_queue where user_id = owner and entity_table = k.queue_name;
             delete from public.user_metadata_embeddings where user_id = owner and domain_tag = k.kind;
-        elsif not (remembered and k.consents <@ was_given) then
+        elsif not needed <@ was_given then
             to_queue := to_queue || k.queue_name;
         elsif (k.detail_consent = any (given)) is distinct from (k.detail_consent = any (was_given)) then
             queued := queued + coach.queue_detailed(owner, k, k.detail_consent = any (given));
         end if;
     end loop;
     queued := queued + coach.queue_kinds(owner, to_queue);
-    if not remembered then
+    needed := coach.needed_consents('ai_conversation_memory');
+    if not needed <@ given then
+        perform coach.purge_messages(owner);
+    elsif not needed <@ was_given then
         queued := queued + coach.queue_messages(owner);
+    end if;
+    if not coach.needed_consents('user_profiles') <@ given then
+        delete from public.embedding_queue where user_id = owner and entity_table = 'user_profiles';
     end if;
     if queued > 0 then
         insert into public.webhook_logs (user_id, webhook_type, table_name, status)
@@ -84,6 +88,30 @@ begin
     get diagnostics queued = row_count;
     return queued;
 end
+$$;
+
+-- What is remembered of conversations. The queue first: whoever stores a vector holds the queue row.
+create function coach.purge_messages(p_user_id uuid) returns void
+language sql
+set search_path = ''
+as $$
+    delete from public.embedding_queue where user_id = p_user_id and entity_table = 'ai_conversation_memory';
+    delete from public.message_embeddings where user_id = p_user_id;
+    update public.ai_conversation_memory
+    set message_embedding = null, embedding_model = null
+    where user_id = p_user_id and message_embedding is not null;
+$$;
+
+-- The consents of a row that may not be there: then the defaults.
+create function coach.filled(p_row public.user_analytics_preferences) returns coach.consent_set
+language sql stable
+set search_path = ''
+as $$
+    select jsonb_populate_record(
+        null::coach.consent_set,
+        (select jsonb_object_agg(name, by_default) from coach.consents)
+            || coalesce(jsonb_strip_nulls(to_jsonb(p_row)), '{}')
+    )
 $$;
 
 create trigger coach_follow_consent

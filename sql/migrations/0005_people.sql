@@ -42,23 +42,9 @@ select coach.place('coach.ai_limits');
 select coach.protect('coach.ai_limits');
 grant select on coach.ai_limits to authenticated;
 
+-- A column for each consent is added by functions/consents.sql, which declares them.
 create table coach.user_analytics_preferences (
     user_id uuid primary key references auth.users (id) on delete cascade,
-    analytics_consent boolean not null default true,
-    ai_behavior_tracking boolean not null default true,
-    performance_tracking boolean not null default true,
-    error_reporting boolean not null default true,
-    track_ai_insights_usage boolean not null default true,
-    track_ai_actions_usage boolean not null default true,
-    track_goal_planner_usage boolean not null default true,
-    track_navigation_patterns boolean not null default true,
-    track_search_queries boolean not null default false,
-    share_anonymous_stats boolean not null default true,
-    track_pillar_metrics boolean not null default true,
-    record_rag_snippets boolean not null default true,
-    store_task_context boolean not null default true,
-    track_flow_states boolean not null default true,
-    store_behavioral_embeddings boolean not null default true,
     data_retention_days integer not null default 365 check (data_retention_days between 90 and 365),
     anonymize_after_days integer not null default 90 check (anonymize_after_days between 30 and 365),
     -- Local times between which nobody is nudged; equal: at no time.
@@ -69,6 +55,25 @@ create table coach.user_analytics_preferences (
 );
 select coach.settle('user_analytics_preferences');
 grant select, insert, update on public.user_analytics_preferences to authenticated;
+
+-- What there is to consent to: the default, what it stops in words, and which entities and events it covers.
+create table coach.consents (
+    name name primary key,
+    position integer not null,
+    by_default boolean not null,
+    stops text not null,
+    entities text[] not null,
+    events text[] not null
+);
+grant select on coach.consents to authenticated, service_role;
+
+-- The kinds of behaviour event there are. Those that need a consent beside analytics_consent are declared with it.
+create table coach.event_kinds (
+    kind text primary key
+);
+insert into coach.event_kinds (kind) values
+    ('feature_used'), ('task_created'), ('task_completed'), ('session_start'), ('session_end');
+grant select on coach.event_kinds to authenticated, service_role;
 
 -- What an adopted table brought along.
 do $$

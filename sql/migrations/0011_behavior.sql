@@ -1,4 +1,4 @@
--- after: adoption
+-- after: adoption, consents
 -- What a person does, and what a year of it comes to.
 
 create table coach.user_behavior_events (
@@ -26,34 +26,6 @@ create index if not exists user_behavior_events_flow_idx
     where flow_state_event;
 grant select, insert on public.user_behavior_events to authenticated;
 grant select, insert, update, delete on public.user_behavior_events to coach_session;
-
--- The kinds of behaviour event there are, and the consent each needs beside analytics_consent.
-create table coach.event_kinds (
-    kind text primary key,
-    consent text
-);
-
-insert into coach.event_kinds (kind, consent) values
-    ('flow_entry', 'track_flow_states'),
-    ('flow_exit', 'track_flow_states'),
-    ('flow_session', 'track_flow_states'),
-    ('procrastination_trigger', 'track_flow_states'),
-    ('context_switch', 'track_flow_states'),
-    ('navigation', 'track_navigation_patterns'),
-    ('page_view', 'track_navigation_patterns'),
-    ('search', 'track_search_queries'),
-    ('ai_insight', 'track_ai_insights_usage'),
-    ('ai_action', 'track_ai_actions_usage'),
-    ('goal_planner', 'track_goal_planner_usage'),
-    ('ai_interaction', 'ai_behavior_tracking'),
-    ('performance', 'performance_tracking'),
-    ('error', 'error_reporting'),
-    ('feature_used', null),
-    ('task_created', null),
-    ('task_completed', null),
-    ('session_start', null),
-    ('session_end', null);
-grant select on coach.event_kinds to authenticated, service_role;
 
 -- An app that was here first goes on writing the kinds it writes.
 do $$

@@ -9,7 +9,7 @@ left join coach.ai_limits l on l.user_id = u.user_id;
 select
     coalesce(l.monthly_limit, :default_limit::integer) as monthly_limit,
     coalesce(p.timezone, 'UTC') as timezone,
-    coalesce(a.record_rag_snippets, true) as has_consented,
+    a.record_rag_snippets as has_consented,
     c.id as conversation_id,
     c.current_message_id as leaf_id,
     coalesce(c.incognito, false) as is_incognito,
@@ -21,7 +21,7 @@ select
 from (select :user_id::uuid as user_id) u
 left join coach.ai_limits l on l.user_id = u.user_id
 left join user_profiles p on p.id = u.user_id
-left join user_analytics_preferences a on a.user_id = u.user_id
+cross join lateral coach.consents_of(u.user_id) a
 left join conversations c on c.user_id = u.user_id and c.client_id = :client_id;
 
 -- name: reserve_quota(user_id, month, monthly_limit)$

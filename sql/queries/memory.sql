@@ -63,8 +63,9 @@ order by m.conversation_date desc, m.id desc
 limit :limit::integer;
 
 -- name: consented(user_id)$
--- Without this consent nothing is remembered; what is stored is only shown where it was said. No row means yes.
-select coalesce((select record_rag_snippets from user_analytics_preferences where user_id = :user_id), true);
+-- Without this consent nothing is remembered; what is stored is only shown where it was said.
+select record_rag_snippets
+from coach.consents_of(:user_id);
 
 -- name: served_from(user_id)$
 -- The model whose vectors are searched. Primary key.
@@ -75,7 +76,7 @@ where user_id = :user_id;
 -- name: hold_consent(user_id)$
 -- First of all locks, so that nothing is stored after a withdrawal.
 select record_rag_snippets
-from coach.hold_preferences(:user_id);
+from coach.hold_consents(:user_id);
 
 -- name: hold_models(user_id)$
 -- Whoever stores vectors holds a share of this row: after this nobody is in the middle of it.

@@ -19,9 +19,8 @@ with consenting as (
         coalesce(c.quiet_until, '08:00') as quiet_until
     from user_profiles p
     left join user_analytics_preferences c on c.user_id = p.id
-    where p.id = any (:user_ids::uuid[])
-        and coalesce(c.analytics_consent, true)
-        and coalesce(c.ai_behavior_tracking, true)
+    cross join lateral coach.consents_of(p.id) allowed
+    where p.id = any (:user_ids::uuid[]) and allowed.analytics_consent and allowed.ai_behavior_tracking
 ),
 open_to as (
     select
@@ -170,12 +169,12 @@ returning user_id, id, kind, body, details, created_at, expires_at;
 -- GET /api/nudges: what still stands, newest first, while its person consents. Index (user_id, created_at).
 select n.id, n.kind, n.body, n.details, n.created_at, n.expires_at
 from nudges n
-left join user_analytics_preferences c on c.user_id = n.user_id
+cross join lateral coach.consents_of(n.user_id) c
 where n.user_id = :user_id
     and n.dismissed_at is null
     and (n.expires_at is null or n.expires_at > :now)
-    and coalesce(c.analytics_consent, true)
-    and coalesce(c.ai_behavior_tracking, true)
+    and c.analytics_consent
+    and c.ai_behavior_tracking
     and (n.created_at, n.id) < (
         coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
     )

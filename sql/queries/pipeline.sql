@@ -129,18 +129,18 @@ where q.user_id = :user_id and q.entity_table = k.entity_table and q.entity_id =
 select coach.queue_carriers(:user_id, :entity_table, :entity_id, :now);
 
 -- name: users_of(users)
--- Consents, zone and models of those whose rows were claimed. No row of preferences means the defaults.
+-- Consents, zone and models of those whose rows were claimed.
 select
-    u.user_id, coach.given_consents(to_jsonb(c)) as consents, coalesce(p.timezone, 'UTC') as timezone, e.serving_model as serving
+    u.user_id, coach.given_consents(c) as consents, coalesce(p.timezone, 'UTC') as timezone, e.serving_model as serving
 from unnest(:users::uuid[]) u (user_id)
-left join user_analytics_preferences c on c.user_id = u.user_id
+cross join lateral coach.consents_of(u.user_id) c
 left join user_profiles p on p.id = u.user_id
 left join embedding_models e on e.user_id = u.user_id;
 
 -- name: hold_consents(user_id)$
 -- The same once more under a share lock, in the transaction that stores: nothing is written after a withdrawal.
-select coach.given_consents(to_jsonb(c)) as consents
-from coach.hold_preferences(:user_id) c;
+select coach.given_consents(c) as consents
+from coach.hold_consents(:user_id) c;
 
 -- name: register(user_id, model)!
 -- Whoever is embedded for the first time. Vectors that something else has written say which model serves.

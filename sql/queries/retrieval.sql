@@ -9,7 +9,8 @@ from search_combined_context(
 
 -- name: has_consented(user_id)$
 -- Before a search's question may reach the embedder. Primary key.
-select coalesce((select record_rag_snippets from user_analytics_preferences where user_id = :user_id), true);
+select record_rag_snippets
+from coach.consents_of(:user_id);
 
 -- name: remember_conversation(user_id, client_id, title, created_at)$
 -- Import: the same conversation keeps its row. Unique (user_id, client_id).
@@ -45,4 +46,4 @@ where user_id = :user_id and id = :conversation_id;
 -- name: consent_to_remember(user_id)$
 -- Held until the vectors are stored, so that none is written after a withdrawal.
 select record_rag_snippets
-from coach.hold_preferences(:user_id);
+from coach.hold_consents(:user_id);

@@ -41,7 +41,9 @@ async def test_every_table_is_under_row_level_security_even_for_its_owner(owner:
     )
 
     # None holds anything of a user.
-    assert sorted(open_tables) == ["coach.entity_kinds", "coach.event_kinds", "coach.functions", "coach.migrations"]
+    assert sorted(open_tables) == [
+        "coach.consents", "coach.entity_kinds", "coach.event_kinds", "coach.functions", "coach.migrations",
+    ]  # fmt: skip
 
 
 async def test_every_users_table_has_the_permissive_and_the_restrictive_policy(owner: Owner) -> None:
@@ -245,6 +247,7 @@ def listed(grants: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 BROWSER = {
     "coach.ai_limits": "SELECT",
+    "coach.consents": "SELECT",
     "coach.entity_kinds": "SELECT",
     "coach.event_kinds": "SELECT",
     "coach.migrations": "SELECT",
