@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -38,15 +39,11 @@ def covering(queue_name: str) -> frozenset[str]:
     return frozenset(consent.name for consent in CONSENTS if {"*", queue_name} & set(consent.entities))
 
 
-def table() -> str:
-    """For docs/privacy.md."""
-    rows = [f"| `{each.name}` | {'on' if each.by_default else 'off'} | {each.stops} |" for each in CONSENTS]
-    return "\n".join(("| Consent | By default | Without it, this stops |", "|---|---|---|", *rows))
-
-
-def with_table(page: str) -> str:
-    """The page with its table of consents as it is declared now."""
-    return re.sub(r"^\| Consent \|.*?\n(?=\n)", lambda _: table() + "\n", page, count=1, flags=re.MULTILINE | re.DOTALL)
+def with_table(page: str, consents: Iterable[Consent] = CONSENTS) -> str:
+    """The page, its table of consents made anew."""
+    rows = [f"| `{each.name}` | {'on' if each.by_default else 'off'} | {each.stops} |\n" for each in consents]
+    table = "".join(("| Consent | By default | Without it, this stops |\n", "|---|---|---|\n", *rows))
+    return re.sub(r"^\| Consent \|.*?\n(?=\n)", lambda _: table, page, count=1, flags=re.MULTILINE | re.DOTALL)
 
 
 if __name__ == "__main__":
