@@ -40,7 +40,6 @@ KIND = EntityKind(
     kind="area",
     queue_name="areas",
     label="Area",
-    possessive="Your area",
     icon="M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z",
     snippets=_read,
 )

@@ -67,14 +67,13 @@ class Record(Struct, frozen=True):
 class EntityKind(Struct, frozen=True):
     """``queue_name`` is what its rows are called in the queue, by default its table's name.
 
-    ``consents`` are needed beside those that are declared to cover it. ``possessive`` is how the coach speaks of one of
-    them, ``label`` how a page does, ``icon`` the path of a 24-pixel SVG.
+    ``consents`` are needed beside those that are declared to cover it. ``label`` is what a page calls it, ``icon`` the
+    path of a 24-pixel SVG.
     """
 
     kind: str
     queue_name: str
     label: str
-    possessive: str
     icon: str
     snippets: Callable[[Record, UserContext], Iterable[Snippet]]
     consents: tuple[str, ...] = ()

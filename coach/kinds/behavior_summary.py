@@ -104,7 +104,6 @@ def _kind(queue_name: str, measured: Literal["Pillar", "Area"], chunk_sign: int)
         kind="behavior_summary",
         queue_name=queue_name,
         label="Habits",
-        possessive="Your activity summary",
         icon="M4 19V5M4 19h16M8 15l4-5 3 3 5-7",
         snippets=partial(_read, measured),
         consents=("store_behavioral_embeddings", "track_pillar_metrics"),

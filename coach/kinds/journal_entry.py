@@ -53,7 +53,6 @@ KIND = EntityKind(
     kind="journal_entry",
     queue_name="journal_entries",
     label="Journal",
-    possessive="Your journal",
     icon="M6 3h11a1 1 0 0 1 1 1v17H7a2 2 0 0 1-2-2V4a1 1 0 0 1 1-1zM9 8h6M9 12h6",
     snippets=_read,
     consents=("store_behavioral_embeddings",),

@@ -32,7 +32,6 @@ KIND = EntityKind(
     kind="pillar",
     queue_name="pillars",
     label="Pillar",
-    possessive="Your pillar",
     icon="M4 20h16M6 20V9M12 20V9M18 20V9M3 9l9-5 9 5z",
     snippets=_read,
 )

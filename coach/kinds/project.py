@@ -42,7 +42,6 @@ KIND = EntityKind(
     kind="project",
     queue_name="projects",
     label="Project",
-    possessive="Your project",
     icon="M3 7a2 2 0 0 1 2-2h4l2 2h8a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2z",
     snippets=_read,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from coach.errors import InvalidInput
 from coach.kinds import area, behavior_summary, journal_entry, pillar, project, task
 from coach.kinds.base import EntityKind
@@ -21,7 +23,23 @@ KINDS: dict[str, EntityKind] = {
 """By the name of their rows in the queue. A new kind is a line here."""
 
 CONVERSATION = "conversation"
-"""What messages are as sources. They are no entity kind: nobody keeps them, they are said."""
+"""What messages are as sources. They are no entity kind: they have no row of life data."""
+
+_ICON = "M4 5h16v11H9l-5 4z"
+
+
+class Shown(Struct, frozen=True):
+    """What a kind of source is called on a page; ``icon`` is the path of a 24-pixel SVG."""
+
+    kind: str
+    label: str
+    icon: str
+
+
+def shown_kinds() -> tuple[Shown, ...]:
+    """Each kind of source once."""
+    shown = {each.kind: Shown(each.kind, each.label, each.icon) for each in KINDS.values()}
+    return (*shown.values(), Shown(CONVERSATION, "Conversation", _ICON))
 
 
 def kind_names() -> tuple[str, ...]:

@@ -98,7 +98,6 @@ KIND = EntityKind(
     kind="task",
     queue_name="tasks",
     label="Task",
-    possessive="Your task",
     icon="M4 6a2 2 0 0 1 2-2h12a2 2 0 0 1 2 2v12a2 2 0 0 1-2 2H6a2 2 0 0 1-2-2zM8 12l3 3 5-6",
     snippets=_read,
 )

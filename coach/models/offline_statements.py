@@ -17,7 +17,9 @@ MONTHS = (
 )
 DAY = re.compile(rf"\b(?:(\d{{4}})-(\d\d)-(\d\d)|(\d{{1,2}}) ({'|'.join(MONTHS)}) (\d{{4}}))\b")
 _LIVE = re.compile(r"(overdue|today|deadline|alignment|flow|changed)\b([^:]*):\s*(.+)", re.IGNORECASE | re.DOTALL)
-_CHANGED = re.compile(r", (task|project|area|pillar|journal entry) ")
+_CHANGED = re.compile(r" just now, \w+ ")
+"""Behind it, as ``coach/retrieval/state.py`` writes it, stands the title of the row."""
+
 _STATE = re.compile(r"(Open|In [Pp]rogress|In [Rr]eview|On Hold|Not Started|Completed|Done|Cancelled)\b(?:,| on \d|\.)")
 _OVER = re.compile(r"\bDone(?: on\b|[,.])|\b[Cc]ompleted\b|\b[Cc]ancelled\b|\b[Aa]rchived\b")
 _UNTOLD = re.compile(r", (?:\d+ minutes|(?:low|medium|high) energy|\w+ cognitive load)(?=[,)])")

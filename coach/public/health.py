@@ -17,6 +17,7 @@ from coach.database.migrations import APPLIED
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable, Unavailable
 from coach.http.limits import CHAT_BODY, OTHER_BODY
+from coach.kinds.registry import Shown, shown_kinds
 from coach.pipeline.status import queue_age
 from coach.services import AllServices
 from coach.values.clock import utc_now
@@ -53,6 +54,7 @@ class Config(Struct):
     models: tuple[str, ...]
     limits: Limits
     sign_in: tuple[str, ...]
+    kinds: tuple[Shown, ...]
 
 
 @get("/live", summary="Is the process there")
@@ -100,6 +102,7 @@ async def config(services: AllServices) -> Config:
         models=tuple(services.models),
         limits=Limits(MAX_TEXT, CHAT_BODY, OTHER_BODY, services.settings.monthly_limit),
         sign_in=("token",),
+        kinds=shown_kinds(),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -176,9 +177,9 @@ def facts_in(rows: Sequence[Sequence[str]]) -> Facts:
 
 def _changed(kind: EntityKind, record: Record, user: UserContext) -> Iterator[str]:
     """A row as it stands now, in the words in which it will be embedded."""
-    yield from (
-        f"changed just now, {kind.label.lower()}: {each.text}" for each in list(kind.snippets(record, user))[:1]
-    )
+    for snippet in islice(kind.snippets(record, user), 1):
+        told = snippet.text.removeprefix(f"{snippet.title}.").strip()
+        yield f"changed just now, {kind.label.lower()} {snippet.title}: {told}"
 
 
 def _group(word: str, tasks: list[DueTask]) -> Iterator[str]:

@@ -247,7 +247,7 @@ async def test_what_changed_but_waits_to_be_embedded_is_counted_and_read_live(an
 
     assert context.receipt.stale == 4
     assert context.state == (
-        "- changed just now, task: Book the knee MRI. At the clinic. Task. Open, high priority, due 2 December 2026."
+        "- changed just now, task Book the knee MRI: At the clinic. Task. Open, high priority, due 2 December 2026."
     )
 
 
