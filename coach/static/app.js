@@ -1,6 +1,7 @@
 // The page: who is signed in, which conversation is open, what runs.
 
 import { Trouble, ask, quota, resume, stop } from "./api.js";
+import { loadKinds } from "./kinds.js";
 import { fail, takePart } from "./parts.js";
 import { showLatest, toLatest, toQuestion } from "./scrolling.js";
 import {
@@ -244,5 +245,6 @@ $("sign-in-form").addEventListener("submit", (event) => {
 addEventListener("hashchange", () => takeTokenFromAddress() && signedIn());
 
 takeTokenFromAddress();
+await loadKinds();
 if (getToken()) signedIn();
 else showSignIn();

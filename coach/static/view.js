@@ -1,17 +1,9 @@
 // How messages look. A message is plain data; a view of it is updated in place while it streams.
 
 import { button, el, icon } from "./dom.js";
+import { labelOf } from "./kinds.js";
 import { blocksOf, nodeOf } from "./markdown.js";
 
-const KINDS = {
-  pillar: "Pillar",
-  area: "Area",
-  project: "Project",
-  task: "Task",
-  journal_entry: "Journal",
-  behavior_summary: "Habits",
-  conversation: "Conversation",
-};
 const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
 const number = new Intl.NumberFormat();
 const SHOWN_SOURCES = 4;
@@ -131,9 +123,9 @@ const card = ({ title, domain, snippet, updated_at: updated }, n) =>
     el(
       "div",
       {},
-      el("div", { class: "title" }, title || KINDS[domain] || "Untitled"),
+      el("div", { class: "title" }, title || labelOf(domain)),
       el("div", { class: "snippet" }, snippet),
-      el("div", { class: "kind" }, icon(domain), KINDS[domain] ?? domain, updated ? ` · ${date.format(new Date(updated))}` : ""),
+      el("div", { class: "kind" }, icon(domain), labelOf(domain), updated ? ` · ${date.format(new Date(updated))}` : ""),
     ),
   );
 
