@@ -12,7 +12,7 @@ from coach.models.offline_reading import Excerpt, Reading
 
 _SPACES = str.maketrans(dict.fromkeys('.,;:!?…()[]{}<>"“”„«»*#_/|\\-–—=+&%$€@~`^', " ") | {"’": "'"})
 # "Dr." ends no sentence, nor does a full stop before a small letter.
-_SENTENCE_END = re.compile(r"(?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bMrs\.)(?<!\bSt\.)(?<=[.!?…])\s+(?![a-z])|\n+")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])(?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bMrs\.)(?<!\bSt\.)\s+(?![a-z])|\n+")
 _CITATION = re.compile(r"\[(\d+)\]")
 _ENDINGS = ("ations", "ation", "ings", "ing", "edly", "ies", "ied", "ers", "er", "es", "ed", "ly", "s", "e")
 _COMMON = """

@@ -110,16 +110,17 @@ def _parted(kind: str, place: str, text: str) -> tuple[str, str]:
 def read_source(source: Excerpt) -> Iterator[Statement]:
     """Its sentences but the heading; one empty statement where there is no more."""
     sentences = sentences_of(source)
-    telling = [sentence for sentence in sentences if not is_state(sentence)]  # "Open" is no word about a row
-    around = frozenset(words(" ".join((source.title, *telling))))
+    named = frozenset(words(source.title))
+    told = [frozenset[str]() if is_state(each) else frozenset(words(each)) for each in sentences]
+    around = named.union(*told)  # "Open" is no word about a row
     day = next((found[0] for found in DAY.finditer(source.text[:60])), "") if source.kind == "journal_entry" else ""
     is_over = source.kind in ("task", "project") and _OVER.search(source.text) is not None
-    for sentence in sentences or [""]:
+    for sentence, stems in zip(sentences or [""], told or [named], strict=True):
         yield Statement(
             source.kind,
             source.title,
             sentence,
-            own=frozenset(words(source.title if is_state(sentence) else f"{source.title} {sentence}")),
+            own=named | stems,
             around=around,
             days=tuple(days_in(sentence)),
             day=day or (source.date if source.kind in HAPPENED else ""),
