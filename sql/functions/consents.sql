@@ -104,14 +104,13 @@ create function public.user_has_consented(p_user_id uuid, p_consent text) return
 language plpgsql stable
 set search_path = ''
 as $$
+declare
+    given boolean := (select (to_jsonb(c) ->> p_consent)::boolean from coach.consents_of(p_user_id) c);
 begin
-    if p_consent is null or not exists (select from coach.consents where name = p_consent) then
+    if given is null then
         raise exception '% is not a consent', coalesce(p_consent, 'null') using errcode = 'invalid_parameter_value';
     end if;
-    if not coach.acts_for(p_user_id) then
-        return null;
-    end if;
-    return (select (to_jsonb(c) ->> p_consent)::boolean from coach.consents_of(p_user_id) c);
+    return case when coach.acts_for(p_user_id) then given end;
 end
 $$;
 revoke all on function public.user_has_consented(uuid, text) from public, anon, authenticated;
