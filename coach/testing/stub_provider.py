@@ -16,14 +16,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 import uvloop
 from msgspec import Struct
 
 from coach.conversations.titles import TASK
-from coach.testing.stub_script import HELD, Answer, ChatStep, Embeddings, EmbeddingStep, Script, Status
+from coach.testing.stub_connection import StubConnection
+from coach.testing.stub_script import Answer, ChatStep, Embeddings, EmbeddingStep, Script, Status
 from coach.testing.stub_wire import Response, chat_response, embedding_response, json_response
 
 _Step = TypeVar("_Step")
@@ -47,7 +48,7 @@ class StubProvider:
         self._default = default or Answer()
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stub-provider", daemon=True)
-        self._connections: set[_Connection] = set()
+        self._connections: set[StubConnection] = set()
         self.port = self.open_streams = 0
         self.reset()
 
@@ -171,7 +172,7 @@ class StubProvider:
 
     async def _listen(self, port: int) -> int:
         listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-        self._server = await self._loop.create_server(lambda: _Connection(self), sock=listener, backlog=1024)
+        self._server = await self._loop.create_server(lambda: StubConnection(self), sock=listener, backlog=1024)
         return int(listener.getsockname()[1])
 
     async def _close(self) -> None:
@@ -184,10 +185,10 @@ class StubProvider:
         for connection in list(self._connections):
             connection.transport.abort()
 
-    def opened(self, connection: _Connection) -> None:
+    def opened(self, connection: StubConnection) -> None:
         self._connections.add(connection)
 
-    def lost(self, connection: _Connection) -> None:
+    def lost(self, connection: StubConnection) -> None:
         self._connections.discard(connection)
         if connection.task is not None:
             self.closed_early += 1
@@ -202,64 +203,6 @@ def is_title(body: dict[str, Any]) -> bool:
 
 def _next(queue: deque[_Step], default: _Step) -> _Step:
     return queue.popleft() if queue else default
-
-
-class _Connection(asyncio.Protocol):
-    """HTTP/1.1 with keep-alive, one request at a time, bodies by content-length."""
-
-    transport: asyncio.Transport
-
-    def __init__(self, stub: StubProvider) -> None:
-        self._stub, self._buffer = stub, b""
-        self.task: asyncio.Task[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
-        self._stub.opened(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stub.lost(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if self.task is None:
-            self._take_request()
-
-    def _take_request(self) -> None:
-        head, found, rest = self._buffer.partition(b"\r\n\r\n")
-        if not found:
-            return
-        first, *lines = head.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        length = int(headers.get("content-length", "0"))
-        if len(rest) < length:
-            return
-        self._buffer = rest[length:]
-        response = self._stub.respond(first.split(" ")[1], headers, rest[:length])
-        self.task = asyncio.get_running_loop().create_task(self._send(response))
-
-    async def _send(self, response: Response) -> None:
-        self._stub.open_streams += response.is_stream
-        loop = asyncio.get_running_loop()
-        due, going_on = loop.time(), self._stub.going_on
-        try:
-            for part in response.parts:
-                if isinstance(part, bytes):
-                    self.transport.write(part)
-                elif part == HELD:
-                    await going_on.wait()
-                    due = loop.time()
-                elif part > 0:
-                    due += part  # by the clock: pauses one after the other would let a pace slip by each one's delay
-                    await asyncio.sleep(max(0.0, due - loop.time()))
-        finally:
-            self._stub.open_streams -= response.is_stream
-            self._stub.ended_at = time.monotonic()
-        self.task = None
-        if response.closes:
-            self.transport.close()
-        else:
-            self._take_request()
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ REGISTRIES = re.compile(
     "|".join(("pypi" + r"\.", "python" + "hosted", "npm" + "js", "hugging" + r"face\.co", "index-" + "url"))
 )
 LONGEST = 500
+LONGEST_OF_OURS = 250
 
 
 def files() -> list[Path]:
