@@ -7,26 +7,20 @@ blocks nobody. What a file did to tables that were there before arrives as INFO 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import sql
 
 from coach.database.functions import Recorded, apply_functions, recorded_functions
+from coach.database.migrating import Connection, Report, alone, connect
 from coach.database.requirements import check_server
 from coach.database.schema_files import FunctionFile, Migration, Schema, read_schema
-from coach.errors import DatabaseUnavailable, Misconfigured
+from coach.errors import Misconfigured
 from coach.resources import SQL
-
-_LOCK = 0x636F616368  # "coach"
-
-Report = Callable[[str], None]
-Connection = AsyncConnection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -58,9 +52,9 @@ async def migrate(url: str, *, report: Report = lambda line: None, folder: Path 
     :raises DatabaseUnavailable: the server cannot be reached.
     """
     schema = read_schema(folder)
-    async with _connect(url, report) as connection:
+    async with connect(url, report) as connection:
         await check_server(connection)
-        async with _alone(connection, report):
+        async with alone(connection, report):
             await _refuse_older(connection)
             await _prepare(connection)
             state = await _state(connection)
@@ -75,7 +69,7 @@ async def migrate(url: str, *, report: Report = lambda line: None, folder: Path 
 async def pending(url: str, *, folder: Path = SQL) -> tuple[str, ...]:
     """The paths of what ``migrate`` would apply; also for the server's own login, which may not migrate."""
     schema = read_schema(folder)
-    async with _connect(url) as connection:
+    async with connect(url) as connection:
         await _refuse_older(connection)
         return _waiting(schema, await _state(connection)).paths
 
@@ -86,7 +80,7 @@ async def lacking(url: str) -> set[str]:
     :raises Misconfigured: as ``migrate`` does for a migration that was changed.
     """
     schema = read_schema(SQL)
-    async with _connect(url) as connection:
+    async with connect(url) as connection:
         await _refuse_older(connection)
         state = await _state(connection)
         _waiting(schema, state)
@@ -143,45 +137,6 @@ async def _apply_functions(connection: Connection, schema: Schema, names: Sequen
     gone = waiting.gone if len(wanted) == len(schema.functions) else []
     if files or gone:
         await apply_functions(connection, files, gone, partial(_run, connection))
-
-
-@asynccontextmanager
-async def _connect(url: str, report: Report = lambda line: None) -> AsyncIterator[Connection]:
-    try:
-        connection: Connection = await AsyncConnection.connect(
-            url, autocommit=True, prepare_threshold=None, connect_timeout=10
-        )
-    except psycopg.OperationalError as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DatabaseUnavailable(f"The database cannot be reached: {reason}") from error
-    async with connection:
-        connection.add_notice_handler(lambda notice: _pass_on(notice, report))
-        # A role's time limit for queries (Supabase: two minutes) would end a migration, or the wait for another's.
-        await connection.execute("set statement_timeout = 0")
-        try:
-            yield connection
-        except psycopg.OperationalError as error:
-            if not connection.broken:
-                raise
-            raise DatabaseUnavailable("The database closed the connection; nothing of the last file stays.") from error
-
-
-def _pass_on(notice: psycopg.errors.Diagnostic, report: Report) -> None:
-    if notice.severity_nonlocalized == "INFO" and notice.message_primary:
-        report(notice.message_primary)
-
-
-@asynccontextmanager
-async def _alone(connection: Connection, report: Report) -> AsyncIterator[None]:
-    """Of several that migrate at once, one at a time."""
-    row = await (await connection.execute("select pg_try_advisory_lock(%s)", (_LOCK,))).fetchone()
-    if row is None or not row[0]:
-        report("Another process is migrating this database; waiting for it.")
-        await connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
-    yield
-    # After an error the closing connection does it; but that takes the server a moment, and whoever comes next would be
-    # told of a migration that is over.
-    await connection.execute("select pg_advisory_unlock(%s)", (_LOCK,))
 
 
 async def _refuse_older(connection: Connection) -> None:

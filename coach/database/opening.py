@@ -12,7 +12,8 @@ from psycopg import AsyncConnection
 from pydantic import SecretStr
 
 from coach.database.embedded import EmbeddedServer
-from coach.database.migrations import Report, lacking, migrate
+from coach.database.migrating import Report
+from coach.database.migrations import lacking, migrate
 from coach.errors import DatabaseUnavailable, Misconfigured
 from coach.settings import Settings
 
