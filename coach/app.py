@@ -19,7 +19,15 @@ from coach.chat.me_routes import me_router
 from coach.chat.routes import chat_router
 from coach.conversations.memory_routes import memory_router
 from coach.conversations.routes import conversations_router
-from coach.errors import InvalidInput, Misconfigured
+from coach.errors import (
+    DatabaseUnavailable,
+    Forbidden,
+    InvalidInput,
+    Misconfigured,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+)
 from coach.http.edge import Edge
 from coach.http.limits import OTHER_BODY
 from coach.http.problems import HANDLERS
@@ -44,6 +52,8 @@ from coach.settings import Settings
 from coach.values.clock import utc_now
 
 _log = structlog.get_logger(__name__)
+_OF_ALL = (InvalidInput, Unauthenticated, Forbidden, Unavailable, DatabaseUnavailable)
+"""What every route behind a door may answer."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +154,7 @@ def _users_routes(services: Services) -> Router:
             ws_ticket,
         ],
         guards=[users_guard(services.door)],
+        opt={"problems": (*_OF_ALL, RateLimited)},
         before_request=_refuse_broken_query,
         dependencies={
             "user_id": Provide(current_user),
@@ -163,6 +174,7 @@ def _operators_routes(services: Services) -> Router:
         "/",
         route_handlers=[admin_router],
         guards=[operators_guard(services.door)],
+        opt={"problems": _OF_ALL},
         before_request=_refuse_broken_query,
         dependencies={"operators": _provide(services.act_for_all)},
     )

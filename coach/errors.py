@@ -18,7 +18,8 @@ CoachError
 ├── NotAllDone                  a job could not do its work for some users; for the others it is done
 └── Misconfigured               the operator's: names the variable and gives an example
 
-No HTTP in here: ``http/problems.py`` gives each its status. ``slug`` is the stable end of the problem's ``type``.
+No HTTP in here: ``http/catalogue.py`` gives each its status. ``slug`` is the stable end of the problem's ``type``; the
+first clause of a docstring is its title, and the first line the default message.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class FieldError(NamedTuple):
 
 
 class CoachError(Exception):
-    """Something went wrong."""
+    """Something went wrong here."""
 
     slug: ClassVar[str] = "internal-error"
 
@@ -45,7 +46,7 @@ class CoachError(Exception):
 
 
 class Refused(CoachError):
-    """The request was refused."""
+    """Refused."""
 
     slug = "refused"
 
@@ -61,7 +62,7 @@ class InvalidInput(Refused):
 
 
 class TooLarge(Refused):
-    """The request is larger than allowed here."""
+    """The request is too large."""
 
     slug = "too-large"
 
@@ -101,7 +102,7 @@ class RateLimited(Refused):
 
 
 class QuotaExhausted(Refused):
-    """This month's quota is used up."""
+    """The month's quota is used up."""
 
     slug = "quota-exhausted"
 
@@ -153,6 +154,6 @@ class NotAllDone(CoachError):
 
 
 class Misconfigured(CoachError):
-    """A setting is wrong."""
+    """A setting of this server is wrong."""
 
     slug = "misconfigured"

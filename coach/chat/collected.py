@@ -13,7 +13,7 @@ from coach.chat.parts import Part
 from coach.retrieval.base import Receipt
 
 
-class Message(Struct):
+class AnswerMessage(Struct):
     """A UIMessage: the parts and the text, and in ``metadata`` what the stream tells beside them."""
 
     id: str = ""
@@ -26,7 +26,7 @@ class FinishedTurn(TypedDict):
     """What ``POST /api/chat`` answers to ``Accept: application/json``, with a field for each kind of part."""
 
     conversation_id: str
-    message: Message
+    message: AnswerMessage
     sources: list[dict[str, Any]]
     context: Receipt | None
     quota: Quota | None
@@ -36,7 +36,7 @@ class FinishedTurn(TypedDict):
 
 async def collect(reader: Reader) -> FinishedTurn | Failed:
     """Read a turn to its end; an interrupted one is an answer too, and says so in the message's metadata."""
-    turn: dict[str, Any] = {"conversation_id": "", "message": Message(), "usage": None, "interaction_id": None}
+    turn: dict[str, Any] = {"conversation_id": "", "message": AnswerMessage(), "usage": None, "interaction_id": None}
     text, told = list[str](), list[Part]()
     async for batch in ended_properly(reader):
         for event in batch:
@@ -55,7 +55,7 @@ async def collect(reader: Reader) -> FinishedTurn | Failed:
 
 
 def _add(turn: dict[str, Any], event: Started | Finished | Interrupted) -> None:
-    message: Message = turn["message"]
+    message: AnswerMessage = turn["message"]
     match event:
         case Started():
             turn |= {"conversation_id": event.conversation_id, "interaction_id": event.interaction_id}

@@ -9,16 +9,17 @@ from coach.chat.events import Quota
 from coach.chat.suggestions import Suggestions, suggest
 from coach.chat.turns import Turns
 from coach.database.pool import Database
+from coach.http.declared import declares
 from coach.identity.guards import CurrentUser
 
 
-@get("/quota", summary="This month's quota")
+@get("/quota", summary="This month's quota", **declares())
 async def quota(user_id: CurrentUser, turns: NamedDependency[Turns]) -> Quota:
     """Running turns count as used. Months are UTC calendar months."""
     return await turns.ledger.quota(user_id, turns.clock())
 
 
-@get("/suggestions", summary="Questions that fit your rows")
+@get("/suggestions", summary="Questions that fit your rows", **declares())
 async def suggestions(
     user_id: CurrentUser, db: NamedDependency[Database], turns: NamedDependency[Turns]
 ) -> Suggestions:

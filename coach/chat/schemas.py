@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from coach.chat.features import DEFAULT_FEATURE, FEATURES
 from coach.errors import InvalidInput
+from coach.http.bodies import read
+from coach.http.shapes import shown_as
 from coach.models.base import AS_THE_MODEL_LIKES, ModelOptions, Role
 from coach.stages.stages import SessionCommand, read_command
-from coach.values.ids import is_id, valid_id
+from coach.values.ids import Id, is_id, valid_id
 
-T = TypeVar("T")
 Trigger = Literal["submit-message", "regenerate-message"]
 Speaker = Literal["system", "user", "assistant"]
 
 MAX_TEXT = 32_000
+KEY = {"Idempotency-Key": "A request with a key that was seen is a repeat: it gets the same answer and costs nothing."}
+"""The header, as the API describes it; ``valid_key`` reads it."""
 
 # The parent is among the last messages; a client that resends 100,000 must not make us look all of them up.
 MAX_KNOWN_IDS = 1_000
@@ -66,100 +68,66 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
         return tuple(message_id for role, message_id in self.known_ids if role == "assistant")
 
 
-class Message(Struct):
+class _Part(Struct):
+    type: Annotated[str, Meta(extra_json_schema={"const": "text"})]
+    text: Annotated[Any, shown_as(Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)])] = None
+
+
+class ChatMessage(Struct):
     """One message of a client's list. Its parts are looked at where it is the one to answer."""
 
     role: Speaker
-    id: Any = None
-    parts: Raw = field(default_factory=lambda: Raw(b"null"))
+    id: Annotated[Any, shown_as(Id)] = None
+    parts: Annotated[Raw, shown_as(list[_Part])] = field(default_factory=lambda: Raw(b"null"))
 
 
-class Body(Struct):
-    """A request as the AI SDK sends it, whatever way it came."""
+class ChatBody(Struct):
+    """A request as the AI SDK sends it, whatever way it came. Fields that are not listed are ignored."""
 
-    messages: list[Message]
-    id: str | None = None
+    messages: Annotated[
+        list[ChatMessage],
+        Meta(
+            description="The last one, of role user, is answered; of the others only the ids are looked at.",
+            extra_json_schema={"minItems": 1},
+        ),
+    ]
+    id: Annotated[Id | None, Meta(description="The conversation; one that does not exist yet is started.")] = None
     trigger: Trigger = "submit-message"
-    messageId: str | None = None  # noqa: N815 - the protocol's name
-    feature: str | None = None
-    model: str | None = None
-    incognito: bool | None = None
-    session: Any = None
+    messageId: Annotated[Id | None, Meta(description="The id of the message that is edited.")] = None  # noqa: N815 - the protocol's name
+    feature: Annotated[str, Meta(extra_json_schema={"enum": list(FEATURES)})] | None = None
+    model: Annotated[str | None, Meta(description="One of the models of GET /api/config.")] = None
+    incognito: Annotated[bool | None, Meta(description="Leave this conversation out of memory.")] = None
+    session: Annotated[Any, shown_as(SessionCommand | None)] = None
 
 
-class _Part(Struct):
-    type: str
-    text: Any = None
-
-
-_CHOICES = {"role": get_args(Speaker), "trigger": get_args(Trigger)}
-_bodies = msgspec.json.Decoder(Body)
-_parts = msgspec.json.Decoder(list[_Part])
-
-
-def parse(body: bytes, idempotency_key: str | None = None) -> ChatRequest:
-    """Read the body of ``POST /api/chat``.
-
-    :raises InvalidInput: names the JSON path of the first thing that is not as documented.
-    """
-    return requested(decode(body, _bodies), idempotency_key)
-
-
-def requested(read: Body, idempotency_key: str | None = None) -> ChatRequest:
+def requested(body: ChatBody, idempotency_key: str | None = None) -> ChatRequest:
     """What a body asks for.
 
     :raises InvalidInput: names the JSON path of the first thing that is not as documented.
     """
-    if not read.messages:
+    if not body.messages:
         raise InvalidInput("messages", "must hold the message to answer.")
-    *earlier, last = read.messages
+    *earlier, last = body.messages
     at = f"messages[{len(earlier)}]"
     if last.role != "user":
         raise InvalidInput(f"{at}.role", 'the last message must be the one to answer, with role "user".')
     return ChatRequest(
-        conversation_id=uuid4().hex if read.id is None else valid_id(read.id, "id"),
+        conversation_id=uuid4().hex if body.id is None else valid_id(body.id, "id"),
         message_id=None if last.id is None else valid_id(last.id, f"{at}.id"),
         text=_text(last.parts, at),
-        trigger=read.trigger,
-        target_id=None if read.messageId is None else valid_id(read.messageId, "messageId"),
+        trigger=body.trigger,
+        target_id=None if body.messageId is None else valid_id(body.messageId, "messageId"),
         known_ids=tuple((m.role, m.id) for m in earlier[-MAX_KNOWN_IDS:] if is_id(m.id)),
-        feature=_feature(read.feature),
-        model=read.model,
-        incognito=bool(read.incognito),
+        feature=_feature(body.feature),
+        model=body.model,
+        incognito=bool(body.incognito),
         idempotency_key=valid_key(idempotency_key),
-        session=read_command(read.session),
+        session=read_command(body.session),
     )
 
 
-def decode(body: bytes, decoder: msgspec.json.Decoder[T], at: str = "") -> T:
-    """JSON to a typed value.
-
-    :raises InvalidInput: not UTF-8, not JSON, or of another shape.
-    """
-    try:
-        # As text: msgspec skips strings it does not need without looking whether they are UTF-8.
-        return decoder.decode(body.decode())
-    except UnicodeDecodeError as error:
-        raise InvalidInput(at or "body", f"is not valid UTF-8 (byte {error.start}).") from None
-    except msgspec.ValidationError as error:
-        raise _wrong_shape(str(error), at) from None
-    except (msgspec.DecodeError, RecursionError):
-        raise InvalidInput(at or "body", "is not valid JSON.") from None
-
-
-def _wrong_shape(message: str, at: str) -> InvalidInput:
-    """msgspec says ``Expected `str`, got `int` - at `$.messages[0].id```; the path is split off."""
-    what, _, where = message.partition(" - at `$")
-    path = f"{at}{where.rstrip('`')}".lstrip(".")
-    if missing := re.fullmatch(r"Object missing required field `(\w+)`", what):
-        return InvalidInput(f"{path}.{missing[1]}".lstrip("."), "is required.")
-    if what.startswith("Invalid enum value"):
-        return InvalidInput(path, f"must be one of {', '.join(_CHOICES[path.rpartition('.')[2]])}.")
-    return InvalidInput(path or "body", f"{what[0].lower()}{what[1:]}.")
-
-
 def _text(raw: Raw, at: str) -> str:
-    parts = decode(bytes(raw), _parts, f"{at}.parts")
+    parts: list[_Part] = read(bytes(raw), list[_Part], f"{at}.parts")
     texts = []
     for index, part in enumerate(parts):
         path = f"{at}.parts[{index}]"

@@ -11,17 +11,14 @@ from msgspec import Meta, Struct
 
 from coach.chat.schemas import MAX_TEXT
 from coach.conversations.chatgpt import conversation_of, is_chatgpt
+from coach.conversations.import_schemas import MAX_MESSAGES, MAX_NAME, Import, SentConversation, SentMessage
 from coach.conversations.schemas import MAX_TITLE
 from coach.errors import FieldError, InvalidInput
 from coach.values.ids import is_id
 
-MAX_MESSAGES = 500
-MAX_NAME = 200
 AHEAD = timedelta(days=1)
 """How far a clock elsewhere may be ahead of ours."""
 
-_CONVERSATION = {"id", "title", "created_at", "current_message_id", "messages"}
-_MESSAGE = {"id", "role", "name", "content", "created_at", "parent_id"}
 _ID = "must be 1 to 128 characters out of A-Z a-z 0-9 . _ : ~ - and neither . nor .."
 _Moment = Annotated[datetime, Meta(tz=True)]
 
@@ -56,12 +53,12 @@ class Wrong(Exception):
         super().__init__(where)
 
 
-def read_arriving(body: bytes, now: datetime) -> tuple[list[Arriving], list[FieldError]]:
-    """Conversations, and what could not be taken of them by its path in ``body``.
+def read_arriving(body: Any, now: datetime) -> tuple[list[Arriving], list[FieldError]]:
+    """Conversations, and what could not be taken of them by its path in ``body``, any JSON.
 
     :raises InvalidInput: another shape altogether, or more than one call may bring.
     """
-    sent, at = _conversations(_decoded(body))
+    sent, at = _conversations(body)
     if len(sent) > MAX_MESSAGES:
         raise InvalidInput(at or "body", f"has {len(sent):,} conversations; at most {MAX_MESSAGES} a call.")
     found, errors, count = list[Arriving](), list[FieldError](), 0
@@ -78,22 +75,13 @@ def read_arriving(body: bytes, now: datetime) -> tuple[list[Arriving], list[Fiel
     return found, errors
 
 
-def _decoded(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body.decode())
-    except UnicodeDecodeError as error:
-        raise InvalidInput("body", f"is not valid UTF-8 (byte {error.start}).") from None
-    except (msgspec.DecodeError, RecursionError):
-        raise InvalidInput("body", "is not valid JSON.") from None
-
-
 def _conversations(sent: Any) -> tuple[list[Any], str]:
     """The list, and where it stands: ChatGPT's file is one list, ours an object."""
     if isinstance(sent, list):
         return sent, ""
     if not isinstance(sent, dict) or not isinstance(sent.get("conversations"), list):
         raise InvalidInput("conversations", "must be a list of conversations.")
-    if others := set(sent) - {"conversations"}:
+    if others := set(sent) - set(Import.__struct_fields__):
         raise InvalidInput(min(others), "is not a field here.")
     return sent["conversations"], "conversations"
 
@@ -103,7 +91,7 @@ def _plain(sent: Any) -> dict[str, Any]:
     if not isinstance(sent, dict):
         raise Wrong("", "must be a conversation.")
     plain = conversation_of(sent) if is_chatgpt(sent) else sent
-    if others := set(plain) - _CONVERSATION:
+    if others := set(plain) - set(SentConversation.__struct_fields__):
         raise Wrong(f".{min(others)}", "is not a field here.")
     if not isinstance(plain.get("messages"), list):
         raise Wrong(".messages", "must be a list of messages.")
@@ -137,7 +125,7 @@ def _conversation(sent: dict[str, Any], path: str, errors: list[FieldError], now
 def _message(sent: Any, before: datetime, now: datetime) -> ArrivingMessage:
     if not isinstance(sent, dict):
         raise Wrong("", "must be a message.")
-    if others := set(sent) - _MESSAGE:
+    if others := set(sent) - set(SentMessage.__struct_fields__):
         raise Wrong(f".{min(others)}", "is not a field here.")
     key, role, parent = sent.get("id"), sent.get("role"), sent.get("parent_id")
     if not isinstance(key, str) or not is_id(key):

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from coach.chat.schemas import MAX_TEXT
-from coach.conversations.arriving import MAX_MESSAGES
 from coach.conversations.chatgpt import conversation_of, is_chatgpt
+from coach.conversations.import_schemas import MAX_MESSAGES
 from coach.errors import CoachError
 from coach.http.limits import OTHER_BODY
 

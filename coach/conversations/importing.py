@@ -35,7 +35,7 @@ class Imported(Struct):
     rejected: list[Rejected]
 
 
-async def import_conversations(db: Database, user_id: UUID, body: bytes, now: datetime) -> Imported:
+async def import_conversations(db: Database, user_id: UUID, body: Any, now: datetime) -> Imported:
     """Store what is new in ``body``: all of it in one transaction, so that a call that was cut off left nothing.
 
     :raises InvalidInput: too many messages, another shape altogether, or nothing that could be taken.

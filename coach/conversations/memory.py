@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from heapq import merge
 from itertools import islice
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
@@ -25,6 +25,7 @@ from coach.errors import InvalidInput, NotFound
 from coach.http.lists import cursor_of, position_of
 from coach.kinds.registry import kind_names, queue_names
 from coach.retrieval.base import Domain
+from coach.values.text import up_to
 
 _sql = load("memory")
 
@@ -74,7 +75,7 @@ class MemoryPage(Struct):
 
 
 class MemoryChange(Struct, forbid_unknown_fields=True):
-    content: str
+    content: Annotated[str, up_to(MAX_TEXT)]
 
     def check(self) -> None:
         """:raises InvalidInput: empty, too long, or with a NUL."""

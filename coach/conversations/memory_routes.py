@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from litestar import Request, Router, delete, get, patch
+from litestar import Router, delete, get, patch
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 
 from coach.conversations import correcting, memory
 from coach.conversations.memory import Memory, MemoryChange, MemoryPage
 from coach.database.pool import Database
-from coach.http.bodies import body_of
+from coach.errors import EmbedderUnavailable, NotFound
+from coach.http.declared import declares
 from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit, SourceKind
 from coach.identity.guards import CurrentUser
 from coach.kinds.registry import one_of_kinds
@@ -21,7 +20,7 @@ from coach.values.clock import utc_now
 Db = NamedDependency[Database]
 
 
-@get("/", summary="What the coach remembers")
+@get("/", summary="What the coach remembers", **declares())
 async def memories(
     user_id: CurrentUser,
     db: Db,
@@ -33,10 +32,18 @@ async def memories(
     return await memory.listed(db, user_id, source=one_of_kinds(source, "source"), limit=limit, cursor=cursor)
 
 
-@patch("/{source:str}/{memory_id:str}", summary="Correct a memory")
+@patch(
+    "/{source:str}/{memory_id:str}",
+    summary="Correct a memory",
+    **declares(
+        MemoryChange,
+        example={"content": "The knee has healed since May."},
+        problems=(NotFound, EmbedderUnavailable),
+    ),
+)
 async def correct(
     *,
-    request: Request[Any, Any, Any],
+    sent: NamedDependency[MemoryChange],
     source: FromPath[str],
     memory_id: FromPath[str],
     user_id: CurrentUser,
@@ -44,11 +51,10 @@ async def correct(
     embedder: NamedDependency[SkipValidation[Embedder]],
 ) -> Memory:
     """Your wording is what is retrieved from now on, also when the row behind it changes."""
-    change = await body_of(request, MemoryChange)
-    return await correcting.correct(db, embedder, user_id, source, memory_id, change=change, now=utc_now())
+    return await correcting.correct(db, embedder, user_id, source, memory_id, change=sent, now=utc_now())
 
 
-@delete("/{source:str}/{memory_id:str}", summary="Delete a memory")
+@delete("/{source:str}/{memory_id:str}", summary="Delete a memory", **declares(problems=(NotFound,)))
 async def forget(source: FromPath[str], memory_id: FromPath[str], user_id: CurrentUser, db: Db) -> None:
     """It is never retrieved again. A row of yours that it was made of stays as it is; a message becomes a tombstone."""
     await memory.forget(db, user_id, source, memory_id, utc_now())

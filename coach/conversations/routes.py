@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from litestar import Request, Router, delete, get, patch, post
+from litestar import Router, delete, get, patch, post
+from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.exceptions import MethodNotAllowedException
+from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, QueryParameter
 
 from coach.chat.turns import Turns
 from coach.conversations import deleting, importing, messages, repository
+from coach.conversations.import_schemas import EXAMPLE, Import
 from coach.conversations.importing import Imported
 from coach.conversations.schemas import (
     Conversation,
@@ -21,17 +24,16 @@ from coach.conversations.schemas import (
     MessagePage,
 )
 from coach.database.pool import Database
-from coach.http.bodies import body_of
+from coach.errors import NotFound
+from coach.http.declared import declares
 from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
-from coach.http.problems import require_json
 from coach.identity.guards import CurrentUser
 from coach.values.clock import utc_now
 
-AnyRequest = Request[Any, Any, Any]
 Db = NamedDependency[Database]
 
 
-@get("/", summary="Your conversations")
+@get("/", summary="Your conversations", **declares())
 async def conversations(
     *,
     user_id: CurrentUser,
@@ -45,26 +47,31 @@ async def conversations(
     return await repository.listed(db, user_id, q=q, archived=archived, limit=limit, cursor=cursor)
 
 
-@get("/{conversation_id:str}", summary="One conversation")
+@get("/{conversation_id:str}", summary="One conversation", **declares(problems=(NotFound,)))
 async def conversation(conversation_id: FromPath[str], user_id: CurrentUser, db: Db) -> Conversation:
     """Without its messages."""
     return await repository.one(db, user_id, conversation_id)
 
 
-@patch("/{conversation_id:str}", summary="Rename, archive, or go to another branch")
-async def change(request: AnyRequest, conversation_id: FromPath[str], user_id: CurrentUser, db: Db) -> Conversation:
+@patch(
+    "/{conversation_id:str}",
+    summary="Rename, archive, or go to another branch",
+    **declares(ConversationChange, example={"title": "The knee", "archived": False}, problems=(NotFound,)),
+)
+async def change(
+    sent: NamedDependency[ConversationChange], conversation_id: FromPath[str], user_id: CurrentUser, db: Db
+) -> Conversation:
     """What is left out stays. A title that was given is never replaced by the model's."""
-    wanted = await body_of(request, ConversationChange)
-    return await repository.change(db, user_id, conversation_id, wanted)
+    return await repository.change(db, user_id, conversation_id, sent)
 
 
-@delete("/{conversation_id:str}", summary="Delete a conversation")
+@delete("/{conversation_id:str}", summary="Delete a conversation", **declares(problems=(NotFound,)))
 async def remove(conversation_id: FromPath[str], user_id: CurrentUser, db: Db, turns: NamedDependency[Turns]) -> None:
     """A running turn is stopped first. Its messages and what is remembered of them are gone with the answer to this."""
     await deleting.delete(db, turns, user_id, conversation_id)
 
 
-@get("/{conversation_id:str}/messages", summary="The messages of a branch")
+@get("/{conversation_id:str}/messages", summary="The messages of a branch", **declares(problems=(NotFound,)))
 async def read_messages(
     *,
     conversation_id: FromPath[str],
@@ -79,26 +86,38 @@ async def read_messages(
 
 
 @post(
-    "/{conversation_id:str}/messages/{message_id:str}/feedback", status_code=200, summary="Say what an answer was worth"
+    "/{conversation_id:str}/messages/{message_id:str}/feedback",
+    status_code=200,
+    summary="Say what an answer was worth",
+    **declares(Feedback, example={"rating": "down", "reason": "Too long."}, problems=(NotFound,)),
 )
 async def feedback(
-    request: AnyRequest, conversation_id: FromPath[str], message_id: FromPath[str], user_id: CurrentUser, db: Db
+    sent: NamedDependency[Feedback],
+    conversation_id: FromPath[str],
+    message_id: FromPath[str],
+    user_id: CurrentUser,
+    db: Db,
 ) -> GivenFeedback:
     """The latest word counts."""
-    given = await body_of(request, Feedback)
-    return await repository.rate(db, user_id, conversation_id, message_id, given=given, now=utc_now())
+    return await repository.rate(db, user_id, conversation_id, message_id, given=sent, now=utc_now())
 
 
-@post("/{conversation_id:str}", status_code=202, summary="Bring conversations from elsewhere")
-async def import_conversations(
-    request: AnyRequest, conversation_id: FromPath[str], user_id: CurrentUser, db: Db
-) -> Imported:
-    """Up to 500 messages. A message whose id is there already is left as it is; bad ones are named by their path."""
-    # An address of its own would hide a conversation that somebody calls "import".
-    if conversation_id != "import":
+def _only_import(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+    """An address of its own would hide a conversation that somebody calls "import"."""
+    if connection.path_params["conversation_id"] != "import":
         raise MethodNotAllowedException(headers={"Allow": "GET, PATCH, DELETE"})
-    require_json(request)
-    return await importing.import_conversations(db, user_id, await request.body(), utc_now())
+
+
+@post(
+    "/{conversation_id:str}",
+    status_code=202,
+    summary="Bring conversations from elsewhere",
+    guards=[_only_import],
+    **declares(Import, read_as=Any, example=EXAMPLE, address={"conversation_id": "import"}),
+)
+async def import_conversations(sent: NamedDependency[Any], user_id: CurrentUser, db: Db) -> Imported:
+    """Up to 500 messages. A message whose id is there already is left as it is; bad ones are named by their path."""
+    return await importing.import_conversations(db, user_id, sent, utc_now())
 
 
 conversations_router = Router(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
 from coach.errors import InvalidInput
+from coach.values.text import up_to
 
 MAX_TITLE = 200
 MAX_QUERY = 500
@@ -50,7 +51,7 @@ class ConversationPage(Struct):
 class ConversationChange(Struct, forbid_unknown_fields=True):
     """What is left out stays. ``current_message_id`` has to be a message of this conversation."""
 
-    title: str | UnsetType = UNSET
+    title: Annotated[str, up_to(MAX_TITLE)] | UnsetType = UNSET
     archived: bool | UnsetType = UNSET
     current_message_id: str | UnsetType = UNSET
 
@@ -71,8 +72,8 @@ class Feedback(Struct, forbid_unknown_fields=True):
     """``correction`` is what the answer should have been."""
 
     rating: Literal["up", "down"]
-    reason: str | None = None
-    correction: str | None = None
+    reason: Annotated[str, up_to(MAX_REASON)] | None = None
+    correction: Annotated[str, up_to(MAX_CORRECTION)] | None = None
 
     def check(self) -> None:
         """:raises InvalidInput: a text is too long, or holds a NUL."""

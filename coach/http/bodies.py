@@ -1,67 +1,83 @@
-"""JSON bodies of routes other than chat's: of one shape, and strict. An unknown field is a mistake that is told."""
+"""JSON that came from outside, read to a type. Where it does not fit, the path of the value says so."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from litestar import Request
 from msgspec import inspect
 
 from coach.errors import InvalidInput
-from coach.http.problems import require_json
-
-T = TypeVar("T")
+from coach.http.catalogue import UnsupportedMediaType
 
 
-async def body_of(request: Request[Any, Any, Any], kind: type[T]) -> T:
-    """The request's body as ``kind``, a Struct that forbids unknown fields.
+async def body_of(request: Request[Any, Any, Any], kind: Any) -> Any:
+    """The request's body as ``kind``.
 
     :raises UnsupportedMediaType: it is not JSON by its own word. :raises InvalidInput: names what is wrong by its path.
     """
-    require_json(request)
+    # A form is what curl sends when it is not told otherwise: it is refused by its name.
+    sent = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if sent != "application/json" and not sent.endswith("+json"):
+        raise UnsupportedMediaType(
+            f"Send the body with Content-Type: application/json; {sent[:60]!r} is not read here."
+        )
     return read(await request.body(), kind)
 
 
-def read(body: bytes, kind: type[T]) -> T:
-    """JSON as ``kind``.
+def read(body: bytes, kind: Any, at: str = "") -> Any:
+    """JSON as ``kind``. ``at`` is the path of ``body`` within what was sent.
 
     :raises InvalidInput: not UTF-8, not JSON, or of another shape.
     """
     try:
         # As text: msgspec would pass over broken UTF-8 in what it does not need.
-        return msgspec.json.decode(body.decode(), type=kind)
+        return _decoder(kind).decode(body.decode())
     except UnicodeDecodeError as error:
-        raise InvalidInput("body", f"is not valid UTF-8 (byte {error.start}).") from None
+        raise InvalidInput(at or "body", f"is not valid UTF-8 (byte {error.start}).") from None
     except msgspec.ValidationError as error:
-        raise InvalidInput(*told(str(error), kind)) from None
+        raise InvalidInput(*_told(str(error), kind, at)) from None
     except (msgspec.DecodeError, RecursionError):
-        raise InvalidInput("body", "is not valid JSON.") from None
+        raise InvalidInput(at or "body", "is not valid JSON.") from None
 
 
-def told(message: str, kind: Any) -> tuple[str, str]:
-    """Path and advice, from what msgspec says: ``Expected `str`, got `int` - at `$.title```."""
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+def _told(message: str, kind: Any, at: str) -> tuple[str, str]:
+    """Path and advice, from what msgspec says: ``Expected `str`, got `int` - at `$.messages[0].id```."""
     what, _, where = message.partition(" - at `$")
-    path = where.rstrip("`").lstrip(".")
+    inner = where.rstrip("`")
+    path = f"{at}{inner}".lstrip(".")
     if named := re.fullmatch(r"Object missing required field `(.+)`", what):
         return f"{path}.{named[1]}".lstrip("."), "is required."
     if named := re.fullmatch(r"Object contains unknown field `(.+)`", what):
         return f"{path}.{named[1]}".lstrip("."), "is not a field here."
     if what.startswith("Invalid enum value"):
-        return path, f"must be one of {', '.join(_choices(kind).get(path.rpartition('.')[2], ()))}."
+        steps = re.sub(r"\[\d+\]", ".[]", inner).split(".")[1:]
+        return path, f"must be one of {', '.join(dict.fromkeys(_choices(inspect.type_info(kind), steps)))}."
     return path or "body", f"{what[0].lower()}{what[1:]}."
 
 
-@cache
-def _choices(kind: Any) -> dict[str, tuple[str, ...]]:
-    """What each field that is one of several words may be, by its name."""
-    found: dict[str, tuple[str, ...]] = {}
-    described = inspect.type_info(kind)
-    for each in described.fields if isinstance(described, inspect.StructType) else ():
-        kinds = each.type.types if isinstance(each.type, inspect.UnionType) else (each.type,)
-        for one in kinds:
-            if isinstance(one, inspect.LiteralType):
-                found[each.encode_name] = tuple(map(str, one.values))
-    return found
+def _choices(kind: inspect.Type, steps: list[str]) -> Iterator[str]:
+    """The words that may stand where ``steps`` lead: names of fields, and ``[]`` into a list."""
+    match kind:
+        case inspect.Metadata(type=inner):
+            yield from _choices(inner, steps)
+        case inspect.UnionType(types=kinds):
+            for each in kinds:
+                yield from _choices(each, steps)
+        case inspect.LiteralType(values=values) if not steps:
+            yield from map(str, values)
+        case inspect.ListType(item_type=item) if steps[:1] == ["[]"]:
+            yield from _choices(item, steps[1:])
+        case inspect.StructType(fields=fields):
+            for field in fields:
+                if [field.encode_name] == steps[:1]:
+                    yield from _choices(field.type, steps[1:])

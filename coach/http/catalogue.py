@@ -1,8 +1,40 @@
-"""Every problem a client can meet: its slug, its status, what it means, what to do. Served at ``/problems/<slug>``."""
+"""Every problem a client can meet: an error with its status and what to do. Served at ``/problems/<slug>``."""
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct
+
+from coach.errors import (
+    CoachError,
+    Conflict,
+    DatabaseUnavailable,
+    EmbedderUnavailable,
+    Forbidden,
+    InvalidInput,
+    Misconfigured,
+    ModelUnavailable,
+    NotFound,
+    QuotaExhausted,
+    RateLimited,
+    Refused,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+
+
+class UnsupportedMediaType(Refused):
+    """This kind of body is not read here."""
+
+    slug = "unsupported-media-type"
+
+
+class MethodNotAllowed(Refused):
+    """This address does not take that method."""
+
+    slug = "method-not-allowed"
 
 
 class Kind(Struct, frozen=True):
@@ -14,73 +46,54 @@ class Kind(Struct, frozen=True):
     advice: str
 
 
-_KINDS = (
-    Kind("refused", 400, "Refused", "The detail says why. Change the request before you send it again."),
-    Kind(
-        "invalid-input",
-        422,
-        "Something in the request is not as documented",
-        "Each entry of errors names the JSON path of a value and what is accepted there.",
-    ),
-    Kind(
-        "too-large",
-        413,
-        "The request is too large",
-        "A chat body may have 8 MiB, any other 256 kB. Send less, or in several requests.",
-    ),
-    Kind(
-        "unauthenticated",
+_ADVICE: dict[type[CoachError], tuple[int, str]] = {
+    Refused: (400, "The detail says why. Change the request before you send it again."),
+    InvalidInput: (422, "Each entry of errors names the JSON path of a value and what is accepted there."),
+    TooLarge: (413, "A chat body may have 8 MiB, any other 256 kB. Send less, or in several requests."),
+    Unauthenticated: (
         401,
-        "A valid bearer token is needed",
         "Send Authorization: Bearer <token>. The detail says what is wrong with the one that came. Sign in again.",
     ),
-    Kind(
-        "forbidden",
-        403,
-        "This token does not reach here",
-        "An operator's token (role service_role) reaches /admin only, a user's everything else.",
-    ),
-    Kind("not-found", 404, "There is no such thing", "It is absent, or another person's: the two answer alike."),
-    Kind("method-not-allowed", 405, "This address does not take that method", "The Allow header lists those it takes."),
-    Kind(
-        "conflict",
-        409,
-        "This contradicts what is stored",
-        "Read the current state, then decide. To edit a message, repeat its id in messageId.",
-    ),
-    Kind(
-        "unsupported-media-type",
-        415,
-        "This kind of body is not read here",
-        "Send JSON in UTF-8, with Content-Type: application/json.",
-    ),
-    Kind(
-        "rate-limited",
+    Forbidden: (403, "An operator's token (role service_role) reaches /admin only, a user's everything else."),
+    NotFound: (404, "It is absent, or another person's: the two answer alike."),
+    MethodNotAllowed: (405, "The Allow header lists those it takes."),
+    Conflict: (409, "Read the current state, then decide. To edit a message, repeat its id in messageId."),
+    UnsupportedMediaType: (415, "Send JSON in UTF-8, with Content-Type: application/json."),
+    RateLimited: (
         429,
-        "Too many requests",
         "Wait for as many seconds as Retry-After says; RateLimit-Limit is how many requests a minute are granted.",
     ),
-    Kind(
-        "quota-exhausted",
+    QuotaExhausted: (
         429,
-        "The month's quota is used up",
         "limit, used and resets_at tell how much there was and when it begins anew. Trying again before is of no use.",
     ),
-    Kind("internal-error", 500, "Something went wrong here", "It is logged under the request id that instance names."),
-    Kind("misconfigured", 500, "A setting of this server is wrong", "The operator has to correct it; see the log."),
-    Kind("unavailable", 503, "Not available right now", "Nothing was wrong with the request. Try again shortly."),
-    Kind(
-        "model-unavailable",
+    CoachError: (500, "It is logged under the request id that instance names."),
+    Misconfigured: (500, "The operator has to correct it; see the log."),
+    Unavailable: (503, "Nothing was wrong with the request. Try again shortly."),
+    ModelUnavailable: (
         503,
-        "The language model gave no usable answer",
         "Nothing was charged if no answer had begun. Try again, or ask the operator for a fallback model.",
     ),
-    Kind("embedder-unavailable", 503, "The embedder gave no usable answer", "Try again shortly."),
-    Kind("database-unavailable", 503, "The database cannot be reached", "Try again shortly."),
-)
+    EmbedderUnavailable: (503, "Try again shortly."),
+    DatabaseUnavailable: (503, "Try again shortly."),
+}
 
-KINDS: dict[str, Kind] = {kind.slug: kind for kind in _KINDS}
+
+def _title(error: type[CoachError]) -> str:
+    """What its docstring says first."""
+    return re.split(r"[.;\n]", error.__doc__ or "", maxsplit=1)[0]
+
+
+KINDS: dict[str, Kind] = {
+    error.slug: Kind(error.slug, status, _title(error), advice) for error, (status, advice) in _ADVICE.items()
+}
 
 
 def kind_of(slug: str) -> Kind:
-    return KINDS.get(slug, KINDS["internal-error"])
+    return KINDS.get(slug, KINDS[CoachError.slug])
+
+
+def slug_of(status: int) -> str:
+    """The broadest problem of a status: what there is to say where the framework refuses."""
+    usual = Refused.slug if status < 500 else CoachError.slug
+    return next((kind.slug for kind in KINDS.values() if kind.status == status), usual)

@@ -10,32 +10,16 @@ from typing import Any
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import (
-    ClientException,
-    HTTPException,
-    MethodNotAllowedException,
-    NotFoundException,
-    ValidationException,
-)
-from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
+from litestar.exceptions import ClientException, HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 from msgspec import UNSET, Struct, UnsetType
 
-from coach.errors import CoachError, InvalidInput, QuotaExhausted, RateLimited, Refused, Unauthenticated, Unavailable
-from coach.http.catalogue import Kind, kind_of
+from coach.errors import CoachError, InvalidInput, QuotaExhausted, RateLimited, Unauthenticated, Unavailable
+from coach.http.catalogue import kind_of, slug_of
 from coach.telemetry import request_id
 
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
-
-
-class UnsupportedMediaType(Refused):
-    """Only JSON is read here."""
-
-    slug = "unsupported-media-type"
-
-    def __init__(self, sent: str) -> None:
-        super().__init__(f"Send the body with Content-Type: application/json; {sent[:60]!r} is not read here.")
 
 
 class FieldProblem(Struct):
@@ -129,37 +113,21 @@ def from_validation(request: Request[Any, Any, Any], error: ValidationException)
 
 
 _MISSING = re.compile(r"Missing required \w+ parameter '(\w+)'")
-_SLUGS = {401: "unauthenticated", 403: "forbidden", 404: "not-found", 405: "method-not-allowed", 413: "too-large"}
-_SLUGS |= {415: "unsupported-media-type", 429: "rate-limited", 503: "unavailable"}
+_DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+    413: "The body is larger than accepted here.",
+}
 
 
 def from_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What the framework refuses before a route of ours is reached."""
-    if error.status_code >= 500 and error.status_code not in _SLUGS:
+    kind = kind_of(slug_of(error.status_code))
+    if kind.status == 500:
         return unexpected(request, error)
     headers = {name: str(value) for name, value in (error.headers or {}).items()}
-    return respond(problem(*_framework_problem(error)), headers)
-
-
-def _framework_problem(error: HTTPException) -> tuple[str, str]:
-    if isinstance(error, NotFoundException):
-        return "not-found", "There is nothing at this address."
-    if isinstance(error, MethodNotAllowedException):
-        return "method-not-allowed", "This address does not take that method."
-    if error.status_code == HTTP_413_REQUEST_ENTITY_TOO_LARGE:
-        return "too-large", "The body is larger than accepted here."
-    slug = _SLUGS.get(error.status_code, "refused")
-    return slug, error.detail if isinstance(error, ClientException) else kind_of(slug).title
-
-
-def require_json(request: Request[Any, Any, Any]) -> None:
-    """Bodies are JSON; a form, which is what curl sends when not told otherwise, is refused by its name.
-
-    :raises UnsupportedMediaType: with what would do.
-    """
-    sent = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if sent != "application/json" and not sent.endswith("+json"):
-        raise UnsupportedMediaType(sent)
+    said = error.detail if isinstance(error, ClientException) else kind.title
+    return respond(problem(kind.slug, _DETAILS.get(kind.status, said)), headers)
 
 
 def unexpected(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -174,5 +142,3 @@ HANDLERS: ExceptionHandlersMap = {
     HTTPException: from_framework,
     Exception: unexpected,
 }
-
-__all__ = ["HANDLERS", "Kind", "Problem", "problem", "respond"]

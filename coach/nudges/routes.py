@@ -7,6 +7,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from coach.database.pool import Database
+from coach.errors import NotFound
+from coach.http.declared import declares
 from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
 from coach.identity.guards import CurrentUser
 from coach.nudges import repository
@@ -16,13 +18,13 @@ from coach.values.clock import utc_now
 Db = NamedDependency[Database]
 
 
-@get("/", summary="Your nudges")
+@get("/", summary="Your nudges", **declares())
 async def nudges(user_id: CurrentUser, db: Db, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> NudgePage:
     """Newest first, without those that were dismissed or are past. None where consent was withdrawn."""
     return await repository.listed(db, user_id, limit, cursor, utc_now())
 
 
-@post("/{nudge_id:str}/dismiss", status_code=204, summary="Dismiss a nudge")
+@post("/{nudge_id:str}/dismiss", status_code=204, summary="Dismiss a nudge", **declares(problems=(NotFound,)))
 async def dismiss(nudge_id: FromPath[str], user_id: CurrentUser, db: Db) -> None:
     """It is not told again: not this week, and a streak not today. Dismissing twice is the same."""
     await repository.dismiss(db, user_id, nudge_id, utc_now())

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
-from coach.chat.schemas import MAX_TEXT, decode
+from coach.chat.schemas import MAX_TEXT
 from coach.errors import InvalidInput
+from coach.http.bodies import read
+from coach.http.shapes import shown_as
 from coach.models.base import Role
 from coach.openai_api.errors import Unsupported
 
+Speaker = Literal["system", "developer", "user", "assistant"]
 UI_TASK = "### Task:"
 """How chat UIs begin a call for a title, tags or follow-ups."""
+
+
+NotServed = Annotated[Any, Meta(description="Not served: refused by its name where silence would mislead.")]
+"""A parameter of which only the presence matters."""
+
+
+class _Part(Struct):
+    type: str = ""
+    text: Annotated[Any, shown_as(str)] = None
+    refusal: Annotated[Any, shown_as(str)] = None
+
+
+_CONTENT: Any = str | list[_Part] | None
 
 
 class Message(Struct):
     """One of the caller's. Of an item of the responses API ``type`` is looked at too."""
 
-    role: str = ""
-    content: Raw = field(default_factory=lambda: Raw(b"null"))
+    role: Annotated[str, shown_as(Speaker)] = ""
+    content: Annotated[Raw, shown_as(_CONTENT)] = field(default_factory=lambda: Raw(b"null"))
     type: str | None = None
-    tool_calls: Any = None
-    function_call: Any = None
+    tool_calls: NotServed = None
+    function_call: NotServed = None
 
 
 class Said(Struct, frozen=True):
@@ -50,13 +65,6 @@ class Said(Struct, frozen=True):
         return self
 
 
-class _Part(Struct):
-    type: str = ""
-    text: Any = None
-    refusal: Any = None
-
-
-_parts = msgspec.json.Decoder(str | list[_Part] | None)
 _TEXTS = ("text", "input_text", "output_text")
 
 
@@ -98,7 +106,7 @@ def _text(message: Message, at: str) -> str:
     for name in ("tool_calls", "function_call"):
         if getattr(message, name):
             raise Unsupported(f"{at}.{name}", "tools are not called here.")
-    content = decode(bytes(message.content), _parts, f"{at}.content")
+    content: str | list[_Part] | None = read(bytes(message.content), _CONTENT, f"{at}.content")
     text = content if isinstance(content, str) else _joined(content or [], at)
     if "\0" in text:
         raise InvalidInput(f"{at}.content", "must not contain a NUL character.")

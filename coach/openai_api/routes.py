@@ -12,33 +12,44 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from coach.chat.events import Finished, Interrupted
+from coach.chat.schemas import KEY
 from coach.chat.turns import Reader, Turns
 from coach.database.pool import Database
-from coach.errors import InvalidInput
+from coach.errors import Conflict, EmbedderUnavailable, InvalidInput, ModelUnavailable, NotFound, QuotaExhausted
+from coach.http.declared import Refusals, as_json, as_stream, declares
 from coach.http.limits import CHAT_BODY
-from coach.http.problems import require_json
 from coach.identity.guards import CurrentUser
-from coach.openai_api.chunks import STOPPED, Chunks, Whole, completion, read_whole
-from coach.openai_api.errors import UnknownModel, ended_badly
+from coach.openai_api.chunks import STOPPED, Chunks, Completion, Whole, completion, read_whole
+from coach.openai_api.errors import OpenAIError, UnknownModel, ended_badly
 from coach.openai_api.models import MODELS, Model, ModelList
 from coach.openai_api.repository import stored_response
 from coach.openai_api.response_events import ResponseEvents
 from coach.openai_api.response_objects import Facts, as_it_stands, response_object
-from coach.openai_api.schemas import Call, parse_completion, parse_response
+from coach.openai_api.schemas import Call, CompletionBody, ResponseBody, completion_call, response_call
 from coach.openai_api.sending import ClientLeft, streamed, unless_left
 from coach.openai_api.turns import Arrived, completion_request, facts_of, response_request
 from coach.openai_api.ui_tasks import MOST_TEXT, UiTasks
 
 AnyRequest = Request[Any, Any, Any]
+PROBLEMS = (NotFound, Conflict, QuotaExhausted, ModelUnavailable, EmbedderUnavailable)
+HEADERS = {"X-Conversation-ID": "The conversation in which the turn is stored; left out, one a day.", **KEY}
+ANSWERED = "The answer: one object, or with stream: true a stream, whatever Accept says."
+EVENTS = as_stream("Typed events with sequence numbers.")
+REFUSALS = Refusals(
+    kind=OpenAIError,
+    media_type="application/json",
+    description="A refusal in OpenAI's shape; code and param say which.",
+    statuses={422: 400},
+)
 
 
-@get("/models", summary="What may be named as a model", sync_to_thread=False)
+@get("/models", summary="What may be named as a model", sync_to_thread=False, **declares())
 def models() -> ModelList:
     """`coach`, one entry a feature, and `coach/task` for a chat UI's own calls (titles, tags, follow-ups)."""
     return ModelList(tuple(MODELS.values()))
 
 
-@get("/models/{model:path}", summary="One of them", sync_to_thread=False)
+@get("/models/{model:path}", summary="One of them", sync_to_thread=False, **declares(problems=(NotFound,)))
 def model(model: FromPath[str]) -> Model:
     """The name may hold a slash."""
     name = model.removeprefix("/")
@@ -47,9 +58,24 @@ def model(model: FromPath[str]) -> Model:
     return MODELS[name]
 
 
-@post("/chat/completions", status_code=200, request_max_body_size=CHAT_BODY, summary="Ask, as a chat completion")
+@post(
+    "/chat/completions",
+    status_code=200,
+    request_max_body_size=CHAT_BODY,
+    summary="Ask, as a chat completion",
+    response_description=ANSWERED,
+    **declares(
+        CompletionBody,
+        example={"model": "coach", "messages": [{"role": "user", "content": "What now?"}]},
+        headers=HEADERS,
+        answers=(as_json(Completion), as_stream("Chunks, one a data: line, then [DONE].")),
+        problems=PROBLEMS,
+    ),
+)
 async def completions(
+    *,
     request: AnyRequest,
+    sent: NamedDependency[CompletionBody],
     user_id: CurrentUser,
     db: NamedDependency[Database],
     turns: NamedDependency[Turns],
@@ -57,7 +83,7 @@ async def completions(
 ) -> Response[Any]:
     """The messages are the history; system messages are data. Unknown fields are ignored."""
     arrived = await _arrived(request, user_id, turns)
-    call = parse_completion(arrived.raw)
+    call = completion_call(sent)
     headers: dict[str, str] = {}
     if call.feature is None:
         reader = _begin_ui_task(ui_tasks, user_id, call)
@@ -74,9 +100,24 @@ async def completions(
     return await _whole(request, reader, said, headers)
 
 
-@post("/responses", status_code=200, request_max_body_size=CHAT_BODY, summary="Ask, as a response")
+@post(
+    "/responses",
+    status_code=200,
+    request_max_body_size=CHAT_BODY,
+    summary="Ask, as a response",
+    response_description=ANSWERED,
+    **declares(
+        ResponseBody,
+        example={"model": "coach", "input": "What now?"},
+        headers=HEADERS,
+        answers=(as_json(dict[str, Any]), EVENTS),
+        problems=PROBLEMS,
+    ),
+)
 async def responses(
+    *,
     request: AnyRequest,
+    sent: NamedDependency[ResponseBody],
     user_id: CurrentUser,
     db: NamedDependency[Database],
     turns: NamedDependency[Turns],
@@ -84,7 +125,7 @@ async def responses(
 ) -> Response[Any]:
     """Text in, text out. `previous_response_id` or `conversation` put what is stored before the input."""
     arrived = await _arrived(request, user_id, turns)
-    call = parse_response(arrived.raw)
+    call = response_call(sent)
     headers: dict[str, str] = {}
     if call.feature is None:
         reader, facts = _begin_ui_task(ui_tasks, user_id, call), facts_of(call)
@@ -101,7 +142,11 @@ async def responses(
     return await _whole(request, reader, said, headers)
 
 
-@get("/responses/{response_id:str}", summary="A stored response")
+@get(
+    "/responses/{response_id:str}",
+    summary="A stored response",
+    **declares(answers=(as_json(dict[str, Any]), EVENTS), problems=(NotFound,)),
+)
 async def stored(
     response_id: FromPath[str],
     user_id: CurrentUser,
@@ -122,7 +167,6 @@ async def stored(
 
 
 async def _arrived(request: AnyRequest, user_id: UUID, turns: Turns) -> Arrived:
-    require_json(request)
     return Arrived(user_id, request.scope["path"], request.headers, await request.body(), turns.clock())
 
 
@@ -153,4 +197,9 @@ def _response(facts: Facts, whole: Whole, ending: Finished) -> Any:
     return response_object(facts, whole.message_id, whole.text, ending, has_output=True)
 
 
-v1_router = Router("/v1", route_handlers=[models, model, completions, responses, stored], tags=["For OpenAI's clients"])
+v1_router = Router(
+    "/v1",
+    route_handlers=[models, model, completions, responses, stored],
+    tags=["For OpenAI's clients"],
+    opt={"refusals": REFUSALS},
+)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
-from coach.chat.schemas import decode
 from coach.errors import InvalidInput
+from coach.http.bodies import read
+from coach.http.shapes import shown_as
 from coach.models.base import ModelOptions
 from coach.openai_api.errors import Unsupported
-from coach.openai_api.messages import Message, Said, understand
-from coach.openai_api.models import feature_of
+from coach.openai_api.messages import Message, NotServed, Said, understand
+from coach.openai_api.models import MODELS, feature_of
 from coach.values.ids import valid_id
 
 MOST_TOKENS = 8_192
@@ -43,164 +44,173 @@ class ResponseCall(Call, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
 
 
-class _StreamOptions(Struct):
+class StreamOptions(Struct):
     include_usage: bool | None = None
 
 
+class Metadata(Struct):
+    conversation_id: Annotated[str, Meta(description="Where the turn is stored.")] | None = None
+
+
+_Stream = Annotated[bool | None, Meta(description="Whether the answer comes as a stream; nothing else decides.")]
+_Length = Annotated[int | None, Meta(description=f"Brought between 1 and {MOST_TOKENS:,}.")]
+
+
 class _Common(Struct, kw_only=True):
-    """What both have. Of the values typed ``Any`` only their presence matters."""
+    """OpenAI's. What is not listed is ignored."""
 
-    model: str
-    stream: bool | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    metadata: dict[str, Any] | None = None
-    tools: Any = None
-    tool_choice: Any = None
-    top_logprobs: Any = None
+    model: Annotated[str, Meta(extra_json_schema={"enum": list(MODELS)})]
+    stream: _Stream = None
+    temperature: Annotated[float | None, Meta(description="Brought between 0 and 2.")] = None
+    top_p: Annotated[float | None, Meta(description="Brought between 0 and 1.")] = None
+    metadata: Annotated[dict[str, Any], shown_as(Metadata)] | None = None
+    tools: NotServed = None
+    tool_choice: NotServed = None
+    top_logprobs: NotServed = None
 
 
-class _Completion(_Common, kw_only=True):
-    messages: list[Message]
-    stream_options: _StreamOptions | None = None
-    stop: str | list[str] | None = None
+class CompletionBody(_Common, kw_only=True):
+    """OpenAI's. What is not listed is ignored."""
+
+    messages: Annotated[list[Message], Meta(description="Ends with the user's.", extra_json_schema={"minItems": 1})]
+    stream_options: StreamOptions | None = None
+    stop: str | Annotated[list[str], Meta(extra_json_schema={"maxItems": MOST_STOPS})] | None = None
     seed: int | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    n: Any = None
-    logprobs: Any = None
-    audio: Any = None
-    modalities: Any = None
-    functions: Any = None
-    function_call: Any = None
-    response_format: Any = None
+    max_tokens: _Length = None
+    max_completion_tokens: _Length = None
+    n: NotServed = None
+    logprobs: NotServed = None
+    audio: NotServed = None
+    modalities: NotServed = None
+    functions: NotServed = None
+    function_call: NotServed = None
+    response_format: NotServed = None
 
 
-class _Conversation(Struct):
+class ConversationName(Struct):
     id: str
 
 
-class _Text(Struct):
-    format: Any = None
+class TextForm(Struct):
+    format: NotServed = None
 
 
-class _Response(_Common, kw_only=True):
-    input: Raw = field(default_factory=lambda: Raw(b"null"))
-    instructions: str | None = None
-    store: bool | None = None
-    max_output_tokens: int | None = None
-    previous_response_id: str | None = None
-    conversation: str | _Conversation | None = None
-    background: Any = None
-    include: Any = None
-    prompt: Any = None
-    text: _Text | None = None
+_INPUT: Any = str | list[Message] | None
 
 
-_completions = msgspec.json.Decoder(_Completion)
-_responses = msgspec.json.Decoder(_Response)
-_inputs = msgspec.json.Decoder(str | list[Message] | None)
+class ResponseBody(_Common, kw_only=True):
+    """OpenAI's. What is not listed is ignored."""
+
+    input: Annotated[Raw, shown_as(_INPUT)] = field(default_factory=lambda: Raw(b"null"))
+    instructions: Annotated[str | None, Meta(description="Read as the user's data, like system messages.")] = None
+    store: Annotated[bool | None, Meta(description="True if left out.")] = None
+    max_output_tokens: _Length = None
+    previous_response_id: Annotated[str | None, Meta(description="What was said up to it comes first.")] = None
+    conversation: Annotated[str | ConversationName | None, Meta(description="What was said in it comes first.")] = None
+    background: NotServed = None
+    include: NotServed = None
+    prompt: NotServed = None
+    text: TextForm | None = None
+
 
 NO_TOOLS = "tools are not called here; leave it out."
 NO_PROBABILITIES = "probabilities of tokens are not known here; leave it out."
 TEXT_ONLY = "answers are text; leave it out."
 
 
-def parse_completion(body: bytes) -> Call:
-    """Read a chat completion's body.
+def completion_call(body: CompletionBody) -> Call:
+    """What a chat completion's body asks for.
 
     :raises InvalidInput: names the parameter.
     :raises NotFound: there is no such model.
     """
-    read = decode(body, _completions)
-    feature = feature_of(read.model)
+    feature = feature_of(body.model)
     _refuse(
-        ("n", read.n not in (None, 1), "one answer is given; leave it out, or set it to 1."),
-        ("logprobs", bool(read.logprobs), NO_PROBABILITIES),
-        ("top_logprobs", bool(read.top_logprobs), NO_PROBABILITIES),
-        ("audio", bool(read.audio), TEXT_ONLY),
-        ("modalities", read.modalities not in (None, [], ["text"]), TEXT_ONLY),
-        ("tools", bool(read.tools), NO_TOOLS),
-        ("tool_choice", read.tool_choice not in (None, "none", "auto"), NO_TOOLS),
-        ("functions", bool(read.functions), NO_TOOLS),
-        ("function_call", read.function_call not in (None, "none", "auto"), NO_TOOLS),
-        ("response_format", not _is_text(read.response_format), 'only {"type": "text"} is given.'),
+        ("n", body.n not in (None, 1), "one answer is given; leave it out, or set it to 1."),
+        ("logprobs", bool(body.logprobs), NO_PROBABILITIES),
+        ("top_logprobs", bool(body.top_logprobs), NO_PROBABILITIES),
+        ("audio", bool(body.audio), TEXT_ONLY),
+        ("modalities", body.modalities not in (None, [], ["text"]), TEXT_ONLY),
+        ("tools", bool(body.tools), NO_TOOLS),
+        ("tool_choice", body.tool_choice not in (None, "none", "auto"), NO_TOOLS),
+        ("functions", bool(body.functions), NO_TOOLS),
+        ("function_call", body.function_call not in (None, "none", "auto"), NO_TOOLS),
+        ("response_format", not _is_text(body.response_format), 'only {"type": "text"} is given.'),
     )
-    said = understand(read.messages, "messages")
+    said = understand(body.messages, "messages")
     return Call(
-        model=read.model,
+        model=body.model,
         feature=None if said.is_ui_task else feature,
         said=said,
         options=ModelOptions(
-            temperature=_within(read.temperature, 0.0, 2.0),
-            top_p=_within(read.top_p, 0.0, 1.0),
-            max_tokens=_within(_longest(read), 1, MOST_TOKENS),
-            stop=_stops(read.stop),
-            seed=_within(read.seed, -(2**63), 2**63 - 1),
+            temperature=_within(body.temperature, 0.0, 2.0),
+            top_p=_within(body.top_p, 0.0, 1.0),
+            max_tokens=_within(_longest(body), 1, MOST_TOKENS),
+            stop=_stops(body.stop),
+            seed=_within(body.seed, -(2**63), 2**63 - 1),
         ),
-        is_streamed=bool(read.stream),
-        has_usage_chunk=bool(read.stream_options and read.stream_options.include_usage),
-        conversation_id=_named(read.metadata),
+        is_streamed=bool(body.stream),
+        has_usage_chunk=bool(body.stream_options and body.stream_options.include_usage),
+        conversation_id=_named(body.metadata),
     )
 
 
-def parse_response(body: bytes) -> ResponseCall:
-    """Read the body of a response.
+def response_call(body: ResponseBody) -> ResponseCall:
+    """What the body of a response asks for.
 
     :raises InvalidInput: names the parameter.
     :raises NotFound: there is no such model.
     """
-    read = decode(body, _responses)
-    feature = feature_of(read.model)
-    include = read.include if isinstance(read.include, list) else []
+    feature = feature_of(body.model)
+    include = body.include if isinstance(body.include, list) else []
     _refuse(
-        ("tools", bool(read.tools), NO_TOOLS),
-        ("tool_choice", read.tool_choice not in (None, "none", "auto"), NO_TOOLS),
-        ("top_logprobs", bool(read.top_logprobs), NO_PROBABILITIES),
+        ("tools", bool(body.tools), NO_TOOLS),
+        ("tool_choice", body.tool_choice not in (None, "none", "auto"), NO_TOOLS),
+        ("top_logprobs", bool(body.top_logprobs), NO_PROBABILITIES),
         ("include", any("logprobs" in str(each) for each in include), NO_PROBABILITIES),
-        ("background", bool(read.background), "answers are given at once; leave it out."),
-        ("prompt", bool(read.prompt), "no prompts are kept here; send instructions instead."),
-        ("text.format", not _is_text(read.text.format if read.text else None), 'only {"type": "text"} is given.'),
+        ("background", bool(body.background), "answers are given at once; leave it out."),
+        ("prompt", bool(body.prompt), "no prompts are kept here; send instructions instead."),
+        ("text.format", not _is_text(body.text.format if body.text else None), 'only {"type": "text"} is given.'),
     )
-    if read.previous_response_id and read.conversation:
+    if body.previous_response_id and body.conversation:
         raise InvalidInput("previous_response_id", "either it or conversation says what went before, not both.")
-    said = _input(read)
-    conversation = read.conversation.id if isinstance(read.conversation, _Conversation) else read.conversation
+    said = _input(body)
+    conversation = body.conversation.id if isinstance(body.conversation, ConversationName) else body.conversation
     return ResponseCall(
-        model=read.model,
+        model=body.model,
         feature=None if said.is_ui_task else feature,
         said=said,
         options=ModelOptions(
-            temperature=_within(read.temperature, 0.0, 2.0),
-            top_p=_within(read.top_p, 0.0, 1.0),
-            max_tokens=_within(read.max_output_tokens, 1, MOST_TOKENS),
+            temperature=_within(body.temperature, 0.0, 2.0),
+            top_p=_within(body.top_p, 0.0, 1.0),
+            max_tokens=_within(body.max_output_tokens, 1, MOST_TOKENS),
         ),
-        is_streamed=bool(read.stream),
-        conversation_id=_named(read.metadata),
-        instructions=read.instructions,
-        previous=read.previous_response_id,
+        is_streamed=bool(body.stream),
+        conversation_id=_named(body.metadata),
+        instructions=body.instructions,
+        previous=body.previous_response_id,
         recalled=conversation,
-        is_stored=read.store is not False,
-        metadata=_kept(read.metadata),
+        is_stored=body.store is not False,
+        metadata=_kept(body.metadata),
     )
 
 
-def _longest(read: _Completion) -> int | None:
+def _longest(body: CompletionBody) -> int | None:
     """The newer of the two names wins."""
-    return read.max_tokens if read.max_completion_tokens is None else read.max_completion_tokens
+    return body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
 
 
-def _input(read: _Response) -> Said:
-    given = decode(bytes(read.input), _inputs, "input")
+def _input(body: ResponseBody) -> Said:
+    given: str | list[Message] | None = read(bytes(body.input), _INPUT, "input")
     if given is None:
         raise InvalidInput("input", "is required.")
     messages = [Message("user", Raw(msgspec.json.encode(given)))] if isinstance(given, str) else given
     said = understand(messages, "input")
-    if read.instructions is None or not read.instructions.strip():
+    if body.instructions is None or not body.instructions.strip():
         return said
-    if "\0" in read.instructions:
+    if "\0" in body.instructions:
         raise InvalidInput("instructions", "must not contain a NUL character.")
-    return msgspec.structs.replace(said, notes=(read.instructions, *said.notes))
+    return msgspec.structs.replace(said, notes=(body.instructions, *said.notes))
 
 
 def _refuse(*checks: tuple[str, bool, str]) -> None:

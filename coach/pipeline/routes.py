@@ -13,6 +13,7 @@ from msgspec import Struct
 from coach.chat.quota import month_of
 from coach.database.pool import Database
 from coach.errors import InvalidInput
+from coach.http.declared import declares
 from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
 from coach.identity.guards import CurrentUser
 from coach.pipeline import status
@@ -36,13 +37,13 @@ class Queued(Struct):
     queued: bool
 
 
-@get("/pipeline", summary="What waits to be embedded")
+@get("/pipeline", summary="What waits to be embedded", **declares())
 async def my_pipeline(user_id: CurrentUser, db: NamedDependency[Database]) -> MyPipeline:
     """Changed rows and new messages that a search by meaning does not find yet."""
     return await status.my_pipeline(db, user_id, utc_now())
 
 
-@get("/audit", summary="What was done with your data")
+@get("/audit", summary="What was done with your data", **declares())
 async def audit(
     user_id: CurrentUser, db: NamedDependency[Database], limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> AuditPage:
@@ -50,25 +51,25 @@ async def audit(
     return await status.audit(db, user_id, limit, cursor)
 
 
-@get("/pipeline", summary="How the pipeline stands")
+@get("/pipeline", summary="How the pipeline stands", **declares())
 async def pipeline(operators: NamedDependency[Database]) -> Pipeline:
     """Depth, age of the oldest, rate, dead letters (the latest hundred) and held jobs."""
     return await status.pipeline(operators, utc_now())
 
 
-@post("/pipeline/retry", status_code=200, summary="Try again what was given up")
+@post("/pipeline/retry", status_code=200, summary="Try again what was given up", **declares())
 async def retry(operators: NamedDependency[Database]) -> Retried:
     """Dead letters and held jobs get their attempts anew."""
     return Retried(await status.retry_dead_letters(operators, utc_now()), await release(operators))
 
 
-@post("/refresh-views", status_code=202, summary="Refresh the behaviour views")
+@post("/refresh-views", status_code=202, summary="Refresh the behaviour views", **declares())
 async def refresh_views(operators: NamedDependency[Database]) -> Queued:
     """By a worker, within seconds; a failure stands among the held jobs of `GET /admin/pipeline`."""
     return Queued(REFRESH_VIEWS, await enqueue(operators, REFRESH_VIEWS))
 
 
-@get("/usage", summary="Who used how much")
+@get("/usage", summary="Who used how much", **declares())
 async def usage(
     operators: NamedDependency[Database],
     month: Annotated[str | None, QueryParameter(description="As 2026-03; this one if left out.")] = None,

@@ -19,6 +19,7 @@ from coach.kinds.consents import CONSENTS
 CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 """A time of day, to the minute."""
 
+Clock = Annotated[str, Meta(extra_json_schema={"pattern": f"^{CLOCK}$"})]
 RetentionDays = Annotated[int, Meta(ge=90, le=365)]
 AnonymizeDays = Annotated[int, Meta(ge=30, le=365)]
 
@@ -54,8 +55,8 @@ else:
             *((consent.name, bool | UnsetType, UNSET) for consent in CONSENTS),
             ("data_retention_days", RetentionDays | UnsetType, UNSET),
             ("anonymize_after_days", AnonymizeDays | UnsetType, UNSET),
-            ("quiet_from", str | UnsetType, UNSET),
-            ("quiet_until", str | UnsetType, UNSET),
+            ("quiet_from", Clock | UnsetType, UNSET),
+            ("quiet_until", Clock | UnsetType, UNSET),
         ],
         module=__name__,
         namespace={"__doc__": "What is left out stays."},

@@ -16,6 +16,7 @@ from coach.chat.schemas import MAX_TEXT
 from coach.database.migrations import APPLIED
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable, Unavailable
+from coach.http.declared import declares
 from coach.http.limits import CHAT_BODY, OTHER_BODY
 from coach.kinds.registry import Shown, shown_kinds
 from coach.pipeline.status import queue_age
@@ -57,13 +58,13 @@ class Config(Struct):
     kinds: tuple[Shown, ...]
 
 
-@get("/live", summary="Is the process there")
+@get("/live", summary="Is the process there", **declares())
 async def live() -> Health:
     """Answers as long as the process does."""
     return Health("live")
 
 
-@get("/ready", summary="Can it answer questions")
+@get("/ready", summary="Can it answer questions", **declares(problems=(Unavailable,)))
 async def ready(services: AllServices) -> Readiness:
     """503 while the database cannot be reached, lacks a migration or a function file, or the server is shutting down.
 
@@ -92,7 +93,7 @@ async def _queue_seconds(operators: Database | None) -> int | UnsetType:
         return UNSET
 
 
-@get("/api/config", summary="What there is", tags=["Operators"])
+@get("/api/config", summary="What there is", tags=["Operators"], **declares())
 async def config(services: AllServices) -> Config:
     """Features, models, limits and ways to sign in."""
     return Config(

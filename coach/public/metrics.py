@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from coach.errors import DatabaseUnavailable, Forbidden, Unauthenticated
+from coach.http.declared import declares
 from coach.identity.guards import bearer
 from coach.metrics import CONNECTIONS, JOBS_HELD, QUEUE_AGE, QUEUE_ROWS, TURNS_RUNNING
 from coach.pipeline.job_runner import held
@@ -27,7 +28,13 @@ log = structlog.get_logger(__name__)
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
-@get("/metrics", summary="Figures for Prometheus", tags=["Operators"], media_type="text/plain")
+@get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    tags=["Operators"],
+    media_type="text/plain",
+    **declares(problems=(Unauthenticated, Forbidden)),
+)
 async def metrics(request: Request[Any, Any, Any], services: AllServices) -> Response[bytes]:
     """From loopback, or with `COACH_METRICS_TOKEN` as bearer token from anywhere."""
     _admit(request, services.settings)

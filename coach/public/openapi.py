@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
-from litestar import Request
+from litestar import Litestar, Request
 from litestar.enums import MediaType, OpenAPIMediaType
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
+from litestar.routes import HTTPRoute
 
-from coach.chat.collected import FinishedTurn
-from coach.chat.features import DEFAULT_FEATURE, FEATURES
-from coach.conversations.description import describe_conversations
-from coach.http.catalogue import KINDS
-from coach.http.problems import MEDIA_TYPE, Problem
-from coach.openai_api.description import describe as describe_v1
-from coach.privacy.description import describe_preferences
-from coach.public.examples import FINISHED_TURN, REQUEST, STREAM
+from coach.http.catalogue import KINDS, Kind
+from coach.http.declared import Declared, Form, Refusals
+from coach.http.negotiation import JSON
 from coach.public.schema_page import render_page
-from coach.sessions.description import SESSION_COMMAND, describe_sessions
 
 Schema = dict[str, Any]
 
@@ -30,8 +27,8 @@ DESCRIPTION = (
     "A coach that answers from a person's own life. Send Authorization: Bearer <JWT>. Errors are RFC 9457 problem "
     "details; each type is documented at /problems. POST /api/chat speaks the AI SDK's UI message stream v1."
 )
-_STATUSES = {"200": "Here it is.", "202": "It will be done.", "204": "Done, or nothing to do."}
-_PUBLIC = ("/api/config", "/health/", "/metrics")
+_STATUSES = {200: "Here it is.", 202: "It will be done.", 204: "Done, or nothing to do."}
+_REFS = "#/components/schemas/{name}"
 
 
 def openapi_config() -> OpenAPIConfig:
@@ -57,7 +54,7 @@ class JsonPlugin(OpenAPIRenderPlugin):
         super().__init__(path="/openapi.json", media_type=OpenAPIMediaType.OPENAPI_JSON)
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: Schema) -> bytes:
-        return self.render_json(request, complete(openapi_schema))
+        return self.render_json(request, complete(openapi_schema, request.app))
 
 
 class PagePlugin(OpenAPIRenderPlugin):
@@ -66,109 +63,106 @@ class PagePlugin(OpenAPIRenderPlugin):
     def __init__(self) -> None:
         super().__init__(path="/", media_type=MediaType.HTML)
 
-    def render(self, _request: Request[Any, Any, Any], openapi_schema: Schema) -> bytes:
-        return render_page(complete(openapi_schema)).encode()
+    def render(self, request: Request[Any, Any, Any], openapi_schema: Schema) -> bytes:
+        return render_page(complete(openapi_schema, request.app)).encode()
 
 
-def complete(generated: Schema) -> Schema:
-    """Add the chat's body and stream, the problems, and which routes need no token."""
+def complete(generated: Schema, app: Litestar) -> Schema:
+    """Add what the routes declare of themselves, and which of them need no token."""
     schema = deepcopy(generated)
-    _add_problem_schema(schema)
-    for path, operations in schema["paths"].items():
-        for operation in operations.values():
-            if not isinstance(operation, dict):
-                continue
-            operation["responses"].pop("400", None)
-            for status, response in operation["responses"].items():
-                response["description"] = _STATUSES.get(status, response["description"])
-            operation["responses"]["default"] = _problem_response()
-            if path.startswith(_PUBLIC):
-                operation["security"] = []
-    chat = schema["paths"]["/api/chat"]["post"]
-    chat["requestBody"] = {"required": True, "content": {"application/json": {"schema": _BODY, "example": REQUEST}}}
-    chat["parameters"] = [*chat.get("parameters", []), _IDEMPOTENCY_KEY]
-    chat["responses"]["200"] = _answer(schema)
-    chat["responses"]["429"] = _problem_response("Quota or rate: see quota-exhausted and rate-limited.")
-    resumed = schema["paths"]["/api/chat/{conversation_id}/stream"]["get"]["responses"]
-    resumed["200"] = {"description": "The stream from its start.", "content": {"text/event-stream": _STREAM}}
-    resumed["204"] = {"description": "Nothing to resume."}
-    describe_v1(schema)
-    describe_conversations(schema)
-    describe_preferences(schema)
-    describe_sessions(schema)
+    found = list(_operations(schema, app))
+    shapes = _shapes(schema, [handler for _, _, handler in found])
+    for path, operation, handler in found:
+        _complete(operation, handler, shapes)
+        _readdress(schema["paths"], path, handler)
     return schema
 
 
-def _add_problem_schema(schema: Schema) -> None:
-    _, components = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
+def _operations(schema: Schema, app: Litestar) -> Iterator[tuple[str, Schema, HTTPRouteHandler]]:
+    """Every described address with its handler."""
+    for route in app.routes:
+        if isinstance(route, HTTPRoute) and route.path_format in schema["paths"]:
+            for method, (handler, _) in route.route_handler_map.items():
+                if operation := schema["paths"][route.path_format].get(method.lower()):
+                    yield route.path_format, operation, handler
+
+
+def declared(handler: HTTPRouteHandler) -> Declared:
+    found: Declared = handler.opt.get("declared", Declared())
+    return found
+
+
+def refusals(handler: HTTPRouteHandler) -> Refusals:
+    found: Refusals = handler.opt.get("refusals", Refusals())
+    return found
+
+
+def _shapes(schema: Schema, handlers: Sequence[HTTPRouteHandler]) -> dict[Any, Schema]:
+    """The schema of every type that is declared; those with a name are put among the components."""
+    kinds = {kind: None for handler in handlers for kind in _kinds(handler)}
+    shapes, components = msgspec.json.schema_components(list(kinds), ref_template=_REFS)
     components["Problem"]["properties"]["type"]["enum"] = [f"/problems/{slug}" for slug in KINDS]
+    for component in components.values():
+        if "description" in component:
+            component["description"] = component["description"].replace("``", "`")
     schema["components"].setdefault("schemas", {}).update(components)
+    return dict(zip(kinds, shapes, strict=True))
 
 
-def _problem_response(description: str = "A problem; its type says which.") -> Schema:
-    return {"description": description, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+def _kinds(handler: HTTPRouteHandler) -> list[Any]:
+    told = declared(handler)
+    return [*([told.body] if told.body else []), *(form.kind for form in told.answers), refusals(handler).kind]
 
 
-_STREAM: Schema = {
-    "schema": {"type": "string", "description": "Server-sent events: one JSON part a data: line, then [DONE]."},
-    "example": STREAM,
-}
+def _complete(operation: Schema, handler: HTTPRouteHandler, shapes: Mapping[Any, Schema]) -> None:
+    told, responses = declared(handler), operation["responses"]
+    if told.body is not None:
+        content = {JSON: {"schema": shapes[told.body], "example": told.example}}
+        operation["requestBody"] = {"required": not told.is_optional, "content": content}
+    if told.headers:
+        headers = [_header(name, description) for name, description in told.headers.items()]
+        operation["parameters"] = [*operation.get("parameters", []), *headers]
+    if not handler.resolve_guards():
+        operation["security"] = []
+    answer = responses[str(handler.status_code)]
+    answer["description"] = handler.response_description or _STATUSES.get(handler.status_code, answer["description"])
+    if told.answers:
+        answer["content"] = {form.media_type: _form(form, shapes[form.kind]) for form in told.answers}
+    responses.pop("400", None)
+    responses.update(_refused(handler, shapes))
 
 
-def _answer(schema: Schema) -> Schema:
-    (described,), components = msgspec.json.schema_components(
-        [FinishedTurn], ref_template="#/components/schemas/{name}"
-    )
-    schema["components"]["schemas"].update(components)
-    return {
-        "description": "The answer: a UI message stream v1, or with Accept: application/json one object.",
-        "headers": {"x-vercel-ai-ui-message-stream": {"schema": {"type": "string", "const": "v1"}}},
-        "content": {
-            "text/event-stream": _STREAM,
-            "application/json": {"schema": described, "example": FINISHED_TURN},
-        },
+def _header(name: str, description: str) -> Schema:
+    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": description}
+
+
+def _form(form: Form, shape: Schema) -> Schema:
+    described = shape if form.description is None else {**shape, "description": form.description}
+    return {"schema": described} | ({} if form.example is None else {"example": form.example})
+
+
+def _refused(handler: HTTPRouteHandler, shapes: Mapping[Any, Schema]) -> Schema:
+    """What it may refuse, by status, and whatever else may go wrong. ``x-problems`` names them."""
+    shared, by_status = refusals(handler), dict[str, list[Kind]]()
+    for error in dict.fromkeys((*handler.opt.get("problems", ()), *declared(handler).problems)):
+        kind = KINDS[error.slug]
+        by_status.setdefault(str(shared.statuses.get(kind.status, kind.status)), []).append(kind)
+    content = {shared.media_type: {"schema": shapes[shared.kind]}}
+    answers: Schema = {
+        status: {
+            "description": " ".join(f"{kind.title}." for kind in kinds),
+            "content": content,
+            "x-problems": [kind.slug for kind in kinds],
+        }
+        for status, kinds in sorted(by_status.items())
     }
+    return answers | {"default": {"description": shared.description, "content": content}}
 
 
-_ID: Schema = {"type": "string", "pattern": "^[A-Za-z0-9._:~-]{1,128}$"}
-_TEXT_PART: Schema = {
-    "type": "object",
-    "required": ["type", "text"],
-    "properties": {"type": {"const": "text"}, "text": {"type": "string", "minLength": 1, "maxLength": 32_000}},
-}
-_MESSAGE: Schema = {
-    "type": "object",
-    "required": ["role", "parts"],
-    "properties": {
-        "id": _ID,
-        "role": {"enum": ["system", "user", "assistant"]},
-        "parts": {"type": "array", "items": _TEXT_PART},
-    },
-}
-_BODY: Schema = {
-    "type": "object",
-    "description": "The AI SDK's request. Fields that are not listed are ignored.",
-    "required": ["messages"],
-    "properties": {
-        "id": {**_ID, "description": "The conversation; one that does not exist yet is started."},
-        "messages": {
-            "type": "array",
-            "minItems": 1,
-            "items": _MESSAGE,
-            "description": "The last one, of role user, is answered; of the others only the ids are looked at.",
-        },
-        "trigger": {"enum": ["submit-message", "regenerate-message"], "default": "submit-message"},
-        "messageId": {**_ID, "description": "The id of the message that is edited."},
-        "feature": {"enum": list(FEATURES), "default": DEFAULT_FEATURE},
-        "model": {"type": "string", "description": "One of the models of GET /api/config."},
-        "incognito": {"type": "boolean", "default": False, "description": "Leave this conversation out of memory."},
-        "session": SESSION_COMMAND,
-    },
-}
-_IDEMPOTENCY_KEY: Schema = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string", "maxLength": 255},
-    "description": "A request with a key that was seen is a repeat: it gets the same answer and costs nothing.",
-}
+def _readdress(paths: Schema, path: str, handler: HTTPRouteHandler) -> None:
+    """Show a route that takes one value of a path parameter only under the address with that value."""
+    address = declared(handler).address
+    for method in (name.lower() for name in handler.http_methods if address):
+        operation = paths[path].pop(method)
+        operation["parameters"] = [each for each in operation["parameters"] if each["name"] not in address]
+        paths.setdefault(path.format_map({**address}), {})[method] = operation

@@ -38,9 +38,10 @@ def _operation(path: str, method: str, operation: Schema, schema: Schema) -> str
     if "requestBody" in operation:
         parts.append("<h4>Body</h4>" + _content(operation["requestBody"]["content"], schema))
     for status, response in operation["responses"].items():
-        if status != "default":
+        if status.startswith("2"):
             parts.append(f"<h4>{_text(status)} {_text(response.get('description', ''))}</h4>")
             parts.append(_content(response.get("content", {}), schema))
+    parts.append(_problems(operation["responses"]))
     return f"<section>{''.join(parts)}</section>"
 
 
@@ -55,6 +56,12 @@ def _parameters(parameters: list[Schema]) -> str:
     return f"<table><thead><tr><th>Parameter</th><th>Where</th><th>What</th></tr></thead><tbody>{rows}</tbody></table>"
 
 
+def _problems(responses: Schema) -> str:
+    named = [(slug, status) for status, response in responses.items() for slug in response.get("x-problems", ())]
+    links = ", ".join(f'<a href="/problems/{_text(slug)}">{_text(slug)}</a> {_text(status)}' for slug, status in named)
+    return f"<p>Problems: {links}</p>" if links else ""
+
+
 def _brief(schema: Schema) -> str:
     return ", ".join(f"{key} {value}" for key, value in schema.items() if isinstance(value, str | int))
 
@@ -64,8 +71,6 @@ def _content(content: Schema, schema: Schema) -> str:
 
 
 def _media(name: str, media: Schema, schema: Schema) -> str:
-    if "example" not in media and name == "application/problem+json":
-        return ""
     shown = media.get("example", _shape(media.get("schema", {}), schema))
     text = shown if isinstance(shown, str) else json.dumps(shown, indent=2, ensure_ascii=False)
     return f"<p><code>{_text(name)}</code></p><pre>{_text(text)}</pre>"

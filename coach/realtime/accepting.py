@@ -27,6 +27,7 @@ from coach.errors import (
     Unauthenticated,
     Unavailable,
 )
+from coach.http.declared import declares
 from coach.identity.guards import Door
 from coach.identity.principal import Principal
 from coach.realtime.connection import REFUSED, TRY_LATER, Connection
@@ -50,7 +51,7 @@ class Refusal(Struct, frozen=True):
     reason: str
 
 
-@post("/api/ws-ticket", status_code=200, summary="A ticket for one socket", tags=["Chat"])
+@post("/api/ws-ticket", status_code=200, summary="A ticket for one socket", tags=["Chat"], **declares())
 async def ws_ticket(request: Request[Principal, Any, Any], tickets: NamedDependency[Tickets]) -> Ticket:
     """Opens one `/ws/chat?ticket=…` within 60 seconds, on any server process. It is used up by that."""
     return await tickets.issue(request.user)

@@ -10,8 +10,9 @@ from msgspec import Struct
 
 from coach.chat.encoders import UIMessageParts
 from coach.chat.events import Event, TextDelta
-from coach.chat.schemas import Body, ChatRequest, Message, Trigger, decode, requested
+from coach.chat.schemas import ChatBody, ChatMessage, ChatRequest, Trigger, requested
 from coach.errors import InvalidInput
+from coach.http.bodies import read
 
 PUSH = "$push"
 """The request id of what nobody asked for; stock clients pass over it."""
@@ -46,7 +47,7 @@ class _Request(Struct, kw_only=True, tag_field="type"):
 class SendFrame(_Request, kw_only=True, tag="send"):
     """Ask. The same as a ``POST /api/chat``."""
 
-    messages: list[Message]
+    messages: list[ChatMessage]
     id: str | None = None
     trigger: Trigger = "submit-message"
     messageId: str | None = None  # noqa: N815 - the protocol's name
@@ -66,7 +67,6 @@ class AbortFrame(Struct, tag_field="type", tag="abort"):
 
 
 Frame = SendFrame | ResumeFrame | AbortFrame
-_frames: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
 
 
 class _Named(Struct):
@@ -81,7 +81,7 @@ def read_frame(data: bytes) -> Frame:
 
     :raises InvalidInput: names the JSON path of the first thing that is not as documented.
     """
-    frame = decode(data, _frames)
+    frame: Frame = read(data, Frame)
     if not 1 <= len(frame.requestId) <= MAX_REQUEST_ID or frame.requestId == PUSH:
         raise InvalidInput("requestId", f'must have 1 to {MAX_REQUEST_ID} characters and not be "{PUSH}".')
     return frame
@@ -102,7 +102,7 @@ def asked(frame: SendFrame) -> ChatRequest:
     :raises InvalidInput: as for ``POST /api/chat``.
     """
     extras = frame.body or Extras()
-    body = Body(
+    body = ChatBody(
         frame.messages, frame.id, frame.trigger, frame.messageId, extras.feature, extras.model, extras.incognito
     )
     return requested(body, frame.header("idempotency-key"))

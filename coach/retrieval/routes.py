@@ -7,11 +7,13 @@ from typing import Annotated
 
 from litestar import Router, get
 from litestar.di import NamedDependency
+from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
 from msgspec import UNSET, Struct, UnsetType
 
 from coach.database.pool import Database
-from coach.errors import InvalidInput
+from coach.errors import EmbedderUnavailable, InvalidInput
+from coach.http.declared import declares
 from coach.http.lists import SourceKind
 from coach.identity.guards import CurrentUser
 from coach.kinds.registry import one_of_kinds
@@ -42,13 +44,16 @@ class SearchResult(Struct):
     context: Receipt
 
 
-@get("/", summary="Search what the coach knows")
+@get("/", summary="Search what the coach knows", **declares(problems=(EmbedderUnavailable,)))
 async def search(
     *,
     user_id: CurrentUser,
     db: NamedDependency[Database],
     retriever: NamedDependency[Retriever],
-    q: Annotated[str, QueryParameter(description="The question, up to 2,000 characters.")],
+    q: Annotated[
+        str,
+        QueryParameter(description="The question, up to 2,000 characters.", examples=[Example(value="my knee")]),
+    ],
     domain: SourceKind = None,
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 10,
 ) -> SearchResult:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request, Router, get, patch, post
+from litestar import Router, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from coach.database.pool import Database
-from coach.http.bodies import body_of
+from coach.errors import Conflict, NotFound
+from coach.http.declared import declares
 from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
 from coach.identity.guards import CurrentUser
 from coach.sessions import commitments, repository
 from coach.sessions.schemas import Commitment, CommitmentChange, SessionDetail, SessionPage
 from coach.values.clock import utc_now
 
-AnyRequest = Request[Any, Any, Any]
 Db = NamedDependency[Database]
+OVERRIDES = {"title": "Book the MRI", "due_date": "2026-12-04"}
 
 
-@get("/", summary="Your coaching sessions")
+@get("/", summary="Your coaching sessions", **declares())
 async def sessions(
     *,
     user_id: CurrentUser,
@@ -34,27 +35,43 @@ async def sessions(
     return await repository.listed(db, user_id, conversation_id, active, limit, cursor)
 
 
-@get("/{session_id:str}", summary="One coaching session")
+@get("/{session_id:str}", summary="One coaching session", **declares(problems=(NotFound,)))
 async def session(session_id: FromPath[str], user_id: CurrentUser, db: Db) -> SessionDetail:
     """With the steps that it took, its summary, and the commitments that came of it."""
     return await repository.one(db, user_id, session_id)
 
 
-@patch("/{commitment_id:str}", summary="Edit a commitment")
-async def change(request: AnyRequest, commitment_id: FromPath[str], user_id: CurrentUser, db: Db) -> Commitment:
+@patch(
+    "/{commitment_id:str}",
+    summary="Edit a commitment",
+    **declares(CommitmentChange, example=OVERRIDES, problems=(NotFound, Conflict)),
+)
+async def change(
+    sent: NamedDependency[CommitmentChange], commitment_id: FromPath[str], user_id: CurrentUser, db: Db
+) -> Commitment:
     """While it is proposed. What is left out stays."""
-    wanted = await body_of(request, CommitmentChange)
-    return await commitments.change(db, user_id, commitment_id, wanted, utc_now())
+    return await commitments.change(db, user_id, commitment_id, sent, utc_now())
 
 
-@post("/{commitment_id:str}/accept", status_code=200, summary="Make a task of a commitment")
-async def accept(request: AnyRequest, commitment_id: FromPath[str], user_id: CurrentUser, db: Db) -> Commitment:
+@post(
+    "/{commitment_id:str}/accept",
+    status_code=200,
+    summary="Make a task of a commitment",
+    **declares(CommitmentChange, example=OVERRIDES, is_optional=True, problems=(NotFound, Conflict)),
+)
+async def accept(
+    sent: NamedDependency[CommitmentChange], commitment_id: FromPath[str], user_id: CurrentUser, db: Db
+) -> Commitment:
     """The body may override title, due date and project, or be left out. Accepting again makes no second task."""
-    wanted = await body_of(request, CommitmentChange) if await request.body() else CommitmentChange()
-    return await commitments.accept(db, user_id, commitment_id, wanted, utc_now())
+    return await commitments.accept(db, user_id, commitment_id, sent, utc_now())
 
 
-@post("/{commitment_id:str}/reject", status_code=200, summary="Refuse a commitment")
+@post(
+    "/{commitment_id:str}/reject",
+    status_code=200,
+    summary="Refuse a commitment",
+    **declares(problems=(NotFound, Conflict)),
+)
 async def reject(commitment_id: FromPath[str], user_id: CurrentUser, db: Db) -> Commitment:
     """It stays to be seen, and becomes no task."""
     return await commitments.reject(db, user_id, commitment_id, utc_now())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from coach.conversations.schemas import bounded
 from coach.errors import InvalidInput
 from coach.stages.stages import Cause, Kind
+from coach.values.text import up_to
 
 MAX_TITLE = 200
 
@@ -76,7 +77,7 @@ class SessionPage(Struct):
 class CommitmentChange(Struct, forbid_unknown_fields=True):
     """What is left out stays; null takes a due date or a project away."""
 
-    title: str | UnsetType = UNSET
+    title: Annotated[str, up_to(MAX_TITLE, least=1)] | UnsetType = UNSET
     due_date: date | UnsetType | None = UNSET
     project_id: UUID | UnsetType | None = UNSET
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from msgspec import Meta
 
 from coach.errors import InvalidInput
 
 _ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:~-]{1,128}")
+
+Id = Annotated[str, Meta(extra_json_schema={"pattern": "^[A-Za-z0-9._:~-]{1,128}$"})]
+"""As the API describes one; ``valid_id`` reads it."""
 
 
 def is_id(value: object) -> bool:

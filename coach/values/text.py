@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from msgspec import Meta
+
+
+def up_to(characters: int, least: int | None = None) -> Meta:
+    """As the API describes a text of that length. Whoever reads it tells how long it was, as msgspec would not."""
+    lengths = {"maxLength": characters} | ({} if least is None else {"minLength": least})
+    return Meta(extra_json_schema=lengths)
+
 
 def escape(text: str) -> str:
     """Nothing in ``text`` can open or close a delimiter of a prompt afterwards."""

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
+from coach.chat.examples import FINISHED_TURN, REQUEST, STREAM
 from coach.http.catalogue import KINDS
-from coach.public.examples import FINISHED_TURN, REQUEST, STREAM
 from tests.live.conftest import parts_of
 
 
@@ -17,43 +17,10 @@ async def described(client):
     return (await client.get("/schema/openapi.json")).json()
 
 
-async def test_every_route_is_described_with_its_problems(described):
-    assert described["openapi"].startswith("3.1")
-    assert set(described["paths"]) >= {
-        "/api/chat",
-        "/api/chat/{conversation_id}/stream",
-        "/api/chat/{conversation_id}/stop",
-        "/api/conversations",
-        "/api/conversations/{conversation_id}",
-        "/api/conversations/{conversation_id}/messages",
-        "/api/conversations/{conversation_id}/messages/{message_id}/feedback",
-        "/api/conversations/import",
-        "/api/memory",
-        "/api/memory/{source}/{memory_id}",
-        "/api/search",
-        "/api/sessions",
-        "/api/sessions/{session_id}",
-        "/api/commitments/{commitment_id}",
-        "/api/commitments/{commitment_id}/accept",
-        "/api/commitments/{commitment_id}/reject",
-        "/api/nudges",
-        "/api/nudges/{nudge_id}/dismiss",
-        "/api/me/preferences",
-        "/api/me/quota",
-        "/api/me/suggestions",
-        "/api/config",
-        "/health/live",
-        "/health/ready",
-        "/v1/chat/completions",
-        "/v1/responses",
-        "/v1/responses/{response_id}",
-        "/v1/models",
-    }
-    for path, operations in described["paths"].items():
-        for operation in operations.values():
-            refused = "application/json" if path.startswith("/v1/") else "application/problem+json"
-            assert refused in operation["responses"]["default"]["content"]
-            assert operation["summary"]
+def body_of(described, path, method="post"):
+    """The schema of a request's body, with its name followed."""
+    shape = described["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]
+    return described["components"]["schemas"][shape["$ref"].rpartition("/")[2]]
 
 
 async def test_the_chat_describes_its_stream_and_its_body(described):
@@ -61,14 +28,14 @@ async def test_the_chat_describes_its_stream_and_its_body(described):
 
     assert set(chat["responses"]["200"]["content"]) == {"text/event-stream", "application/json"}
     assert "[DONE]" in chat["responses"]["200"]["content"]["text/event-stream"]["example"]
-    assert "messages" in chat["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert "messages" in body_of(described, "/api/chat")["properties"]
 
 
 async def test_openais_routes_describe_their_bodies_and_both_forms_of_an_answer(described):
     for path, body in (("/v1/chat/completions", "messages"), ("/v1/responses", "input")):
         described_call = described["paths"][path]["post"]
         assert set(described_call["responses"]["200"]["content"]) == {"text/event-stream", "application/json"}
-        assert body in described_call["requestBody"]["content"]["application/json"]["schema"]["properties"]
+        assert body in body_of(described, path)["properties"]
 
 
 async def test_all_references_lead_somewhere(described):
@@ -99,44 +66,15 @@ async def test_the_examples_are_what_the_server_says(ann):
     assert set(whole["message"]["metadata"]) == set(FINISHED_TURN["message"]["metadata"])
 
 
-async def test_the_bodies_of_conversations_and_memory_are_described_with_examples_that_are_taken(ann, described):
-    def body(path, method):
-        return described["paths"][path][method]["requestBody"]["content"]["application/json"]
-
-    one = "/api/conversations/{conversation_id}"
-    told = body("/api/conversations/import", "post")
-    imported = await ann.client.post("/api/conversations/import", json=told["example"], headers=ann.headers)
-    conversation = told["example"]["conversations"][0]
-    memory = (await ann.gets("/api/memory")).json()["items"][0]
-    for path, template, method in (
-        (f"/api/conversations/{conversation['id']}", one, "patch"),
-        (
-            f"/api/conversations/{conversation['id']}/messages/a1/feedback",
-            f"{one}/messages/{{message_id}}/feedback",
-            "post",
-        ),
-        (f"/api/memory/{memory['source']}/{memory['id']}", "/api/memory/{source}/{memory_id}", "patch"),
-    ):
-        response = await ann.client.request(method, path, json=body(template, method)["example"], headers=ann.headers)
-        assert response.status_code == 200, path
-
-    assert imported.json() == {"conversations": 1, "messages": 2, "known": 0, "rejected": []}
-
-
 async def test_what_a_chat_may_want_of_a_session_and_what_becomes_of_a_commitment_is_described(described):
-    chat = described["paths"]["/api/chat"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    change = described["paths"]["/api/commitments/{commitment_id}"]["patch"]["requestBody"]["content"]
+    command = body_of(described, "/api/chat")["properties"]["session"]["anyOf"][0]
     fields = described["components"]["schemas"]["CommitmentChange"]["properties"]
 
-    assert chat["properties"]["session"]["properties"]["kind"]["enum"] == [
-        "grow", "daily_checkin", "weekly_review", "free",
-    ]  # fmt: skip
-    assert set(change["application/json"]["example"]) <= set(fields) == {"title", "due_date", "project_id"}
+    assert set(command["properties"]["kind"]["anyOf"][0]["enum"]) == {"grow", "daily_checkin", "weekly_review", "free"}
+    assert set(fields) == {"title", "due_date", "project_id"}
 
 
-async def test_a_change_of_preferences_is_described_with_its_limits_and_an_example_that_is_taken(ann, described):
-    path = described["paths"]["/api/me/preferences"]
-    change = path["patch"]["requestBody"]["content"]["application/json"]
+async def test_a_change_of_preferences_is_described_with_its_limits(ann, described):
     fields = described["components"]["schemas"]["PreferencesChange"]["properties"]
     told = (await ann.gets("/api/me/preferences")).json()
 
@@ -144,9 +82,6 @@ async def test_a_change_of_preferences_is_described_with_its_limits_and_an_examp
     assert (fields["data_retention_days"]["minimum"], fields["data_retention_days"]["maximum"]) == (90, 365)
     assert (fields["anonymize_after_days"]["minimum"], fields["anonymize_after_days"]["maximum"]) == (30, 365)
     assert all(re.fullmatch(fields[name]["pattern"], told[name]) for name in ("quiet_from", "quiet_until"))
-    response = await ann.client.patch("/api/me/preferences", json=change["example"], headers=ann.headers)
-    assert response.status_code == 200
-    assert set(response.json()) == set(described["components"]["schemas"]["Preferences"]["properties"])
 
 
 @pytest.mark.parametrize("path", ["/", "/schema", "/problems", *(f"/problems/{slug}" for slug in KINDS)])

@@ -8,12 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coach.chat.schemas import MAX_KNOWN_IDS, MAX_TEXT, ChatRequest, parse
+from coach.chat.schemas import MAX_KNOWN_IDS, MAX_TEXT, ChatBody, ChatRequest, requested
 from coach.errors import InvalidInput
+from coach.http.bodies import read as read_json
 
 
 def user(text="Hi", **more):
     return {"role": "user", "parts": [{"type": "text", "text": text}]} | more
+
+
+def parse(body, key=None):
+    return requested(read_json(body, ChatBody), key)
 
 
 def read(body, key=None):

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from coach.chat.prompt import Template
 from coach.errors import CoachError
+from coach.http.bodies import read
 from coach.models.base import ModelOptions
 from coach.openai_api.messages import Message, understand
-from coach.openai_api.schemas import parse_completion, parse_response
+from coach.openai_api.schemas import CompletionBody, ResponseBody, completion_call, response_call
 
 
 def said(*messages):
@@ -65,12 +66,12 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("parse", [parse_completion, parse_response])
+@pytest.mark.parametrize(("kind", "called"), [(CompletionBody, completion_call), (ResponseBody, response_call)])
 @settings(max_examples=300)
 @given(body=st.dictionaries(st.sampled_from(NAMES), values))
-def test_whatever_comes_is_a_call_or_a_refusal(parse, body):
+def test_whatever_comes_is_a_call_or_a_refusal(kind, called, body):
     try:
-        call = parse(json.dumps({"model": "coach", "messages": [], "input": "x"} | body).encode())
+        call = called(read(json.dumps({"model": "coach", "messages": [], "input": "x"} | body).encode(), kind))
     except CoachError:
         return
     assert call.said.question

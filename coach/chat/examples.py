@@ -1,4 +1,4 @@
-"""What a request and its answer look like, for the API's description; a test sends the one and compares the other."""
+"""What a request and its answer look like, as the API describes them; a test sends the one and compares the other."""
 
 from __future__ import annotations
 
