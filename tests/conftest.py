@@ -18,10 +18,12 @@ from psycopg import AsyncConnection, sql
 from coach.database.embedded import EmbeddedServer
 from coach.database.pool import Database
 
-pytest_plugins = ["tests.clients.fixtures", "tests.stub.fixtures"]
+pytest_plugins = ["tests.clients.fixtures", "tests.memory", "tests.stub.fixtures"]
 
 TIKTOKEN = Path(__file__).resolve().parents[2] / "shared" / "tiktoken"
 os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(TIKTOKEN))
+# Nothing here speaks TLS, and to read all the authorities of the world takes each HTTP client 0.03 s: there are none.
+os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
 for variable in [name for name in os.environ if name.startswith(("COACH_", "OPENAI_"))]:
     del os.environ[variable]  # the developer's own settings are not the tests'
 

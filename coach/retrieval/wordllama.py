@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -33,36 +33,39 @@ class WordllamaEmbedder:
         return rows.reshape(-1)
 
     async def embed_documents(self, texts: Sequence[str]) -> Vector:
-        loaded = "_wordllama" in self.__dict__
+        loaded = _load.cache_info().currsize
         if loaded and sum(map(len, texts)) <= INLINE_CHARACTERS:
-            return self._embed(texts)
-        return await asyncio.to_thread(self._embed, texts)
+            return _embed(texts)
+        return await asyncio.to_thread(_embed, texts)
 
     async def aclose(self) -> None:
         """There is nothing to let go of."""
 
-    def _embed(self, texts: Sequence[str]) -> Vector:
-        if not texts:
-            return np.empty((0, DIMENSIONS), np.float32)
-        with _loading:
-            wordllama = self._wordllama
-        pieces = wordllama.embedding
-        # A lone surrogate is no text, and the tokenizer refuses it.
-        clean = [text.encode("utf-8", "replace").decode() for text in texts]
-        means = np.zeros((len(texts), pieces.shape[1]), np.float32)
-        for row, ids in enumerate(_tokenized(wordllama.tokenizer, clean)):
-            if ids:
-                means[row] = pieces[ids].mean(axis=0)
-        return lift(means, NAME)
 
-    @cached_property
-    def _wordllama(self) -> Any:
-        import_quietly()
-        import wordllama
+def _embed(texts: Sequence[str]) -> Vector:
+    if not texts:
+        return np.empty((0, DIMENSIONS), np.float32)
+    with _loading:
+        wordllama = _load()
+    pieces = wordllama.embedding
+    # A lone surrogate is no text, and the tokenizer refuses it.
+    clean = [text.encode("utf-8", "replace").decode() for text in texts]
+    means = np.zeros((len(texts), pieces.shape[1]), np.float32)
+    for row, ids in enumerate(_tokenized(wordllama.tokenizer, clean)):
+        if ids:
+            means[row] = pieces[ids].mean(axis=0)
+    return lift(means, NAME)
 
-        model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
-        model.tokenizer.no_padding()
-        return model
+
+@cache
+def _load() -> Any:
+    """Once a process: the table and the tokenizer take 75 MB."""
+    import_quietly()
+    import wordllama
+
+    model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+    model.tokenizer.no_padding()
+    return model
 
 
 def _tokenized(tokenizer: Any, texts: Sequence[str]) -> Iterator[list[int]]:

@@ -27,6 +27,7 @@ from coach.http.socket_protocol import SOCKET_OPTIONS
 from coach.identity.tokens import mint
 from coach.server import address_of, listen
 from coach.settings import Settings, load_settings
+from tests.live.processes import CoachProcess
 
 SECRET = "the shared secret of the tests, long enough"
 
@@ -85,7 +86,7 @@ async def eventually(happens: Callable[[], Awaitable[object]], seconds: float = 
 class ServerProcess:
     """``coach serve`` as an operator runs it."""
 
-    process: subprocess.Popen[bytes]
+    process: CoachProcess | subprocess.Popen[bytes]
     log: Path
 
     @property
@@ -100,6 +101,13 @@ class ServerProcess:
     def stop(self, which: int) -> int:
         self.process.send_signal(which)
         return self.process.wait(40)
+
+
+def started_anew(arguments: list[str], settings: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """Not forked: siblings share their figures only where each imports the metrics after it was told of the others."""
+    with log.open("ab") as output:
+        command = [sys.executable, "-m", "coach.cli", *arguments]
+        return subprocess.Popen(command, env=settings, stdout=output, stderr=output, start_new_session=True)
 
 
 StartServer = Callable[..., ServerProcess]
@@ -125,15 +133,10 @@ def starting(database_url: str, folder: Path) -> Iterator[StartServer]:
 
     def start(*options: str, workers: int = 1, **environment: str) -> ServerProcess:
         log = folder / f"server-{len(started)}.log"
-        command = [sys.executable, "-m", "coach.cli", "serve", "--port", "0"]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*command, "--workers", str(workers), *options],
-                env=os.environ | {"COACH_DATABASE_URL": database_url, "COACH_JWT_SECRET": SECRET} | environment,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        log.touch()
+        settings = os.environ | {"COACH_DATABASE_URL": database_url, "COACH_JWT_SECRET": SECRET} | environment
+        command = ["serve", "--port", "0", "--workers", str(workers), *options]
+        process = CoachProcess(command, settings, log) if workers == 1 else started_anew(command, settings, log)
         server = ServerProcess(process, log)
         started.append(server)
         until(lambda: len(server.lines("serving")) == workers or process.poll() is not None)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from psycopg import AsyncConnection
 
 from coach.testing.stub_script import Answer, Stall
 from tests.integration.test_ledger import Desk
+from tests.live.processes import CoachProcess
 from tests.live.test_shutdown import reading
 from tests.live.test_streams import kept
 
@@ -41,8 +43,7 @@ def start_worker(worker_url):
 
     def start(**settings):
         environment = os.environ | {"COACH_DATABASE_URL": worker_url} | settings
-        command = [sys.executable, "-m", "coach.cli", "worker"]
-        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
+        started.append(CoachProcess(["worker"], environment, Path(os.devnull)))
         return started[-1]
 
     yield start
