@@ -53,12 +53,12 @@ from coach.values.clock import utc_now
 
 _log = structlog.get_logger(__name__)
 _OF_ALL = (InvalidInput, Unauthenticated, Forbidden, Unavailable, DatabaseUnavailable)
-"""What every route behind a door may answer."""
+"""What every route behind the authenticator may answer."""
 
 
 @dataclass(frozen=True)
 class RunningApp:
-    """The ASGI application, and what ends its turns, its sockets and its worker within so many seconds."""
+    """The ASGI application, and ``drain``, which ends its turns, sockets and worker within a number of seconds."""
 
     asgi: Litestar
     drain: Callable[[float], Awaitable[None]]
@@ -72,7 +72,7 @@ async def run_app(
     rate: RateLimiter | None = None,
     embeds: bool = True,
 ) -> AsyncIterator[RunningApp]:
-    """The application while inside. With ``embeds`` a worker runs beside it, where the worker's login allows.
+    """Keep the application open while inside. With ``embeds`` a worker runs too, if the worker's login allows it.
 
     :raises Misconfigured: no way to check a token is configured, or a setting cannot work.
     :raises DatabaseUnavailable: no answer.
@@ -85,7 +85,7 @@ async def run_app(
     async with open_services(settings, clock=clock, rate=rate) as services:
         await services.warm_up()
         if embeds and services.operators is None:
-            _log.warning("no_worker_inside", reason=NO_OPERATORS)
+            _log.warning("server_has_no_worker", reason=NO_OPERATORS)
         worker = background(services) if embeds and services.operators is not None else None
         if worker is not None:
             worker.start()
@@ -93,12 +93,12 @@ async def run_app(
         try:
             yield RunningApp(build_app(services), drain)
         finally:
-            # The server has drained before (``coach/server.py``); after any other nothing may run on.
+            # ``coach/server.py`` has drained already. Any other server has not, and nothing may run on after it.
             await drain(0.0)
 
 
 async def _drain(services: Services, worker: Background | None, grace: float) -> None:
-    """Sockets go when they have nothing more to tell, and at the latest after the last turn."""
+    """A socket closes when it has nothing more to send, at the latest after the last turn."""
     services.hub.drain()
     await asyncio.gather(services.turns.drain(grace), *([worker.stop(grace)] if worker is not None else []))
     await services.hub.aclose()
@@ -107,7 +107,7 @@ async def _drain(services: Services, worker: Background | None, grace: float) ->
 def build_app(services: Services) -> Litestar:
     """The ASGI application over open services."""
     sockets = Sockets(
-        services.door,
+        services.authenticator,
         services.hub,
         services.turns,
         services.tickets,
@@ -130,7 +130,7 @@ def build_app(services: Services) -> Litestar:
         request_max_body_size=OTHER_BODY,
         logging_config=None,
     )
-    # Around everything, the framework's own answers included: a 404 has a request id and a log line too.
+    # Wraps everything, the framework's own answers included, so that a 404 has a request id and a log line too.
     app.asgi_handler = Edge(app.asgi_handler, services.settings.allowed_origins)
     return app
 
@@ -153,7 +153,7 @@ def _users_routes(services: Services) -> Router:
             v1_router,
             ws_ticket,
         ],
-        guards=[users_guard(services.door)],
+        guards=[users_guard(services.authenticator)],
         opt={"problems": (*_OF_ALL, RateLimited)},
         before_request=_refuse_broken_query,
         dependencies={
@@ -173,15 +173,15 @@ def _operators_routes(services: Services) -> Router:
     return Router(
         "/",
         route_handlers=[admin_router],
-        guards=[operators_guard(services.door)],
+        guards=[operators_guard(services.authenticator)],
         opt={"problems": _OF_ALL},
         before_request=_refuse_broken_query,
-        dependencies={"operators": _provide(services.act_for_all)},
+        dependencies={"operators": _provide(services.require_operators)},
     )
 
 
 def _provide(find: Callable[[], object]) -> Provide:
-    """A function around it: the framework copies what it is given, and with a method all that it is bound to."""
+    """A function, not a method: the framework copies a handler with all that it is bound to."""
 
     def provide() -> Any:
         return find()
@@ -190,7 +190,8 @@ def _provide(find: Callable[[], object]) -> Provide:
 
 
 def _refuse_broken_query(request: Request[Any, Any, Any]) -> None:
-    """The framework would put replacement characters for what is not UTF-8, and PostgreSQL takes no NUL."""
+    """Refuse what is not UTF-8, where the framework would insert replacement characters, and NUL, which PostgreSQL
+    refuses."""
     try:
         text = unquote_to_bytes(request.scope["query_string"]).decode()
     except UnicodeDecodeError:

@@ -44,7 +44,7 @@ def cli() -> None:
 @click.option("--users", default=0, type=click.IntRange(0, 9_999), metavar="N", help="N more people, for load tests.")
 @_NO_WORKER
 def demo(host: str, port: int, users: int, no_worker: bool) -> None:
-    """Start with a made-up person and a year of her life: no key, no server, no set-up."""
+    """Start with a made-up user and a year of her life: no key, no server, no set-up."""
     from coach.commands.demo import run
 
     sys.exit(run(host, port, users, embeds=not no_worker))
@@ -64,7 +64,8 @@ def serve(host: str, port: int, workers: int, no_worker: bool) -> None:
 
 @cli.command(epilog="Example: coach worker")
 def worker() -> None:
-    """Embed what changes and do what is due, without serving. Any number may run; `coach serve` has one inside."""
+    """Embed changed rows and run the scheduled jobs, without serving. Any number may run; `coach serve` has one
+    inside."""
     from coach.commands.worker import run
 
     sys.exit(run())
@@ -73,7 +74,7 @@ def worker() -> None:
 @cli.command(epilog="Example: coach migrate --check")
 @click.option("--check", is_flag=True, help="Only tell what is waiting; exit 1 if anything is.")
 def migrate(check: bool) -> None:
-    """Bring the database up to date, and tell what was done to what was there."""
+    """Bring the database up to date, and report changes to existing data."""
     from coach.commands.migrate import run
 
     sys.exit(run_to_end(run(check)))
@@ -89,7 +90,7 @@ def migrate(check: bool) -> None:
 )
 @click.option("--ttl", default="8h", show_default=True, help="How long it holds: 90m, 8h, 30d.")
 def token(name: str, role: Literal["authenticated", "service_role"], ttl: str) -> None:
-    """Make a token for a user, for trying things out. The token is the last word printed."""
+    """Make a token for a user, for a first try. The token is the last word printed."""
     from coach.commands.token import run
 
     run_to_end(run(name, role, ttl))
@@ -115,9 +116,8 @@ def chat(url: str, name: str, token: str | None, feature: str, question: str | N
 @click.option("--token", default=None, envvar="COACH_TOKEN", help="A token of theirs, instead of --as.")
 @as_json_option
 def import_conversations(file: Path, url: str, name: str, token: str | None, as_json: bool) -> None:
-    """Bring past conversations along: FILE is ChatGPT's conversations.json, its zip, or our own form.
-
-    It may be stopped and started again: what is there already is left as it is.
+    """Import past conversations: FILE is ChatGPT's conversations.json, its zip, or our own form. You may stop it and
+    start again: known messages stay as they are.
     """
     from coach.commands.importing import run
 
@@ -127,7 +127,7 @@ def import_conversations(file: Path, url: str, name: str, token: str | None, as_
 @cli.command(epilog="Example: coach doctor --json")
 @as_json_option
 def doctor(as_json: bool) -> None:
-    """Tell what is configured, what works, and what to do about the rest."""
+    """Show what is configured, what works, and how to repair the rest."""
     from coach.commands.doctor import run
 
     sys.exit(run_to_end(run(as_json)))
@@ -142,7 +142,7 @@ def evaluate() -> None:
 @click.option("--min-hit", default=0.0, type=click.FloatRange(0, 1), help="Exit 1 below this hit@10.")
 @as_json_option
 def retrieval(min_hit: float, as_json: bool) -> None:
-    """Forty questions about the demo person, against the rows that answer them."""
+    """Forty questions about the demo user, against the rows that answer them."""
     from coach.commands.evaluate import demo_retrieval
 
     sys.exit(run_to_end(demo_retrieval(min_hit, as_json)))
@@ -172,14 +172,14 @@ for _command in bench_commands():
 @click.option("--status", is_flag=True, help="How far it is; the default, and all there is to ask.")
 @as_json_option
 def reembed(status: bool, as_json: bool) -> None:
-    """Tell how far a change of COACH_EMBEDDING_MODEL is. Workers do it by themselves; the old one serves meanwhile."""
+    """Show the progress of a change of COACH_EMBEDDING_MODEL. Workers carry it out; the old model serves until then."""
     from coach.commands.reembed import run
 
     run_to_end(run(as_json))
 
 
 def main() -> None:
-    """The console script. What is the operator's to mend is one line, not a traceback."""
+    """The console script. A fault that the operator can repair is one line, not a traceback."""
     end_like_ctrl_c()
     try:
         cli()

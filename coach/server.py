@@ -32,8 +32,8 @@ FLUSH = 5
 """Seconds for the last bytes to reach slow readers once every turn has ended, if ``AFTERWARDS`` leaves as many."""
 
 AFTERWARDS = 4.0
-"""Seconds after the grace in which answers are stored (``coach/chat/turns.py``) and then flushed. A fifth is to let go
-of the rest: whatever hangs, the process is gone then."""
+"""Seconds after the grace in which answers are stored (``coach/chat/turns.py``) and then flushed. After that the
+process ends, whatever still hangs."""
 
 Ready = Callable[[str], None]
 
@@ -113,7 +113,7 @@ async def _serve(settings: Settings, listener: socket.socket, parent: int | None
             access_log=False,
             server_header=False,
         )
-        # What the start has made stays: looked through again at each full collection, it held all turns up for 0.07 s.
+        # Freeze the objects of the start. Each full collection went through them again and delayed all turns by 0.07 s.
         gc.collect()
         gc.freeze()
         server = DrainingServer(config, app.drain, settings.drain_grace, parent, ready)

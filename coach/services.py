@@ -20,12 +20,12 @@ from coach.database.operators import operators_database
 from coach.database.pool import Database
 from coach.database.schema_files import Schema, read_schema
 from coach.errors import Misconfigured, Unavailable
-from coach.identity.guards import Door
+from coach.identity.guards import Authenticator
 from coach.identity.jwks import JwksKeys
 from coach.identity.rate import RateLimiter
 from coach.identity.tokens import Verifier
 from coach.identity.users import Accounts
-from coach.models.late import Models
+from coach.models.lazy import Models
 from coach.openai_api.ui_tasks import UiTasks
 from coach.realtime.hub import Hub
 from coach.realtime.pushes import Pushes
@@ -56,7 +56,7 @@ class Services:
     schema: Schema
     db: Database
     operators: Database | None
-    door: Door
+    authenticator: Authenticator
     models: Models
     embedder: Embedder
     embedders: Embedders
@@ -77,7 +77,7 @@ class Services:
         if isinstance(self.embedder, WordllamaEmbedder):
             await self.embedder.embed_query("")
 
-    def act_for_all(self) -> Database:
+    def require_operators(self) -> Database:
         """What acts for all users.
 
         :raises Unavailable: this process has no login that may.
@@ -111,13 +111,13 @@ async def open_services(
         await db.open()
         stack.push_async_callback(db.close)
         operators = await _open_operators(stack, settings, urls, needs_operators)
-        door = Door(build_verifier(settings), Accounts(db), rate or RateLimiter())
+        authenticator = Authenticator(build_verifier(settings), Accounts(db), rate or RateLimiter())
         models, embedder, embedders = Models(settings), build_embedder(settings), Embedders(settings)
         hub = Hub(clock)
         pushes = Pushes(db, hub, urls.listen, clock)
         titles = Titles(db, models.default, clock)
         sessions = Sessions(db, models.default, clock, pushes.push_soon)
-        for closed_at_the_end in (door.verifier, models, embedder, embedders, pushes, titles, sessions):
+        for closed_at_the_end in (authenticator.verifier, models, embedder, embedders, pushes, titles, sessions):
             stack.push_async_callback(closed_at_the_end.aclose)
         pushes.start()
         retriever = Retriever(embedder, embedders)
@@ -131,7 +131,7 @@ async def open_services(
             timeout=settings.turn_timeout,
             clock=clock,
             completed=partial(_follow_up, titles, sessions, pushes),
-            stepped=sessions.stepped,
+            session_moved=sessions.session_moved,
         )
         yield Services(
             settings=settings,
@@ -140,7 +140,7 @@ async def open_services(
             schema=read_schema(SQL),
             db=db,
             operators=operators,
-            door=door,
+            authenticator=authenticator,
             models=models,
             embedder=embedder,
             embedders=embedders,

@@ -160,7 +160,7 @@ def variable_of(field: str) -> str:
 
 
 def misspelt() -> list[str]:
-    """A line for each COACH_ variable that nothing reads: a typo leaves the default in force, and nobody notices."""
+    """A line for each COACH_ variable that nothing reads. A typo would silently leave the default in force."""
     known = {variable_of(field) for field in Settings.model_fields} | {"COACH_TOKEN"}
     file = Path(".env")
     names = {*os.environ, *(dotenv_values(file) if file.is_file() else ())}
@@ -172,7 +172,7 @@ def misspelt() -> list[str]:
 
 
 def _check_postgres_url(url: str) -> None:
-    """With the reading of psycopg itself. What it says about a broken URL may quote the password, so it is not told."""
+    """Checked by psycopg itself. Its message about a broken URL may quote the password, so it is left out."""
     from psycopg import Error
     from psycopg.conninfo import conninfo_to_dict
 

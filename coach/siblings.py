@@ -35,7 +35,7 @@ class Siblings:
 
     def run(self) -> int:
         with tempfile.TemporaryDirectory(prefix="coach-metrics-") as folder:
-            # Before the children import the library, which looks then: any of them that is asked tells the sums of all.
+            # Set before the children import the library, which reads it then. So each child reports the sums of all.
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
             return self._run()
 
@@ -65,7 +65,7 @@ class Siblings:
 
         log.error("server_process_died", pid=pid, code=code)
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
-        # One that dies at once would otherwise be forked as fast as the machine can.
+        # A process that dies at once would otherwise be forked without a pause.
         time.sleep(max(0.0, RESTART_PAUSE - (time.monotonic() - began)))
         if not self._ending:
             self._fork()

@@ -12,7 +12,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-# What a library may put into its own messages: tokens, or a database's password.
+# Secrets that a library may put into its messages: tokens, or a database's password.
 _SECRETS = re.compile(
     r"eyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=://)[^\s/@:]*:[^\s/@]*(?=@)|(?<=[?&]ticket=)[^&\s]+|sk-[\w-]{16,}"
 )
@@ -40,7 +40,7 @@ def configure_logging(level: str = "info") -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    # Plain tracebacks: the pretty ones print local variables, and with them what people wrote.
+    # Plain tracebacks: the pretty ones print local variables, and so user text.
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if sys.stderr.isatty()

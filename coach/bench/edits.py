@@ -35,7 +35,7 @@ _sql = load("bench")
 
 
 class Size(Struct, frozen=True):
-    """``people`` change something at once, each at a moment of their own."""
+    """``people`` users make changes at the same time, each at random moments."""
 
     edits: int = 500
     people: int = 3
@@ -53,7 +53,7 @@ class Spread(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """``stale`` is how many of the searches that had the words told of something that still waited."""
+    """``stale`` counts the searches that found the words while the receipt still named waiting rows."""
 
     edits: int
     stored: Spread
@@ -73,7 +73,7 @@ class _Seen(Struct, frozen=True):
 
 
 class _Lane(Struct, frozen=True):
-    """One person's: their changes come one after the other."""
+    """The changes of one user, one after the other."""
 
     db: Database
     client: AsyncClient
@@ -121,7 +121,7 @@ class _Lane(Struct, frozen=True):
         return is_stored
 
     async def _stale_where_found(self, word: str) -> int | None:
-        """What the receipt tells of waiting rows; None where the words are not found."""
+        """The receipt's count of waiting rows; None if the words are not found."""
         response = await self.client.get("/api/search", params={"q": word})
         response.raise_for_status()
         result = response.json()

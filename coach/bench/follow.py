@@ -1,4 +1,5 @@
-"""``coach bench follow``: how much later a reader on another server process has what the first one told its own.
+"""``coach bench follow``: how late a reader in another server process gets what the first process sent to its own
+reader.
 
 Two server processes over one database. Each answer is asked for at the first and taken up at the second, at some moment
 while it runs; one client reads both, so that both are timed by one clock. A delta's latency is from its arrival at the
@@ -19,7 +20,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct
 
-from coach.bench.rig import another_server, rig
+from coach.bench.rig import rig, start_second_server
 
 GOAL_MS = 800.0
 LONGEST = 120.0
@@ -55,7 +56,7 @@ class Result(Struct, frozen=True):
 
 
 class Heard(Struct):
-    """What one reader was told, each part with the moment at which it came."""
+    """The parts that one reader got, each with its time."""
 
     at: list[float] = []
     parts: list[dict[str, Any]] = []
@@ -86,7 +87,7 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
     """Measure on servers of its own. Bounded in count and time; nothing leaves loopback."""
     async with rig(size.turns, size.tokens, size.rate, progress) as place:
         progress("starting the second server")
-        with another_server(place) as second:
+        with start_second_server(place) as second:
             progress(f"{size.turns} answers, each read at both")
             dice = random.Random(7)  # noqa: S311 - spreads the readers, guards nothing
             pairs = await asyncio.gather(

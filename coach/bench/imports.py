@@ -60,9 +60,9 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
 
 
 async def _import(db: Database, rows: int, *, is_triggered: bool) -> float:
-    """Seconds of the statement and its commit, as somebody who has nothing yet."""
+    """Seconds of the statement and its commit, for a user without rows."""
     user_id, project_id = uuid4(), uuid4()
-    async with db.bare() as tx:
+    async with db.as_login_role() as tx:
         await tx.execute("insert into auth.users (id) values (%s)", (user_id,))
         await (_sql.with_trigger if is_triggered else _sql.without_trigger).run(tx)
     async with db.as_user(user_id, role="authenticated") as tx:

@@ -72,7 +72,7 @@ async def rig(
 
 
 @contextmanager
-def another_server(place: Rig) -> Iterator[int]:
+def start_second_server(place: Rig) -> Iterator[int]:
     """A second process over the same database; its port while inside."""
     with server(place.home, _provider(place.stub_port), log="second.log") as (_, port):
         yield port
@@ -112,7 +112,7 @@ def server(home: Path, provider: Mapping[str, str], *, log: str = "server.log") 
         **provider,
     }
     command = [sys.executable, "-m", "coach", "serve", "--port", "0"]
-    written = home / log  # a file, since a pipe that nobody empties would stop the server
+    written = home / log  # a file: a full pipe would block the server
     with written.open("w") as output, subprocess.Popen(command, env=environment, stderr=output, cwd=home) as process:  # noqa: S603 - our own module
         try:
             yield process.pid, _port(process, written)
@@ -142,13 +142,13 @@ async def _idle(db: Database, patience: float = 120.0) -> None:
 
 async def _newcomers(db: Database, count: int) -> list[UUID]:
     people = [uuid4() for _ in range(count)]
-    async with db.bare() as tx:
+    async with db.as_login_role() as tx:
         await tx.execute("insert into auth.users (id) select unnest(%s::uuid[])", (people,))
     return people
 
 
 async def lives(db: Database, count: int) -> list[UUID]:
-    """Users with the demo person's life each: written once, then copied row by row inside the database."""
+    """Users with the demo user's life each: written once, then copied inside the database."""
     from coach.demo.bench_lives import copy_life
 
     return await copy_life(db, [uuid4() for _ in range(count)], datetime.now(UTC))

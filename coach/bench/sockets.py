@@ -103,7 +103,7 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
 
 
 async def _opened(place: Rig, tokens: list[str], count: int) -> list[socket.socket]:
-    """Sockets of these people, so many each as they may have."""
+    """Sockets of these users, as many each as the limit allows."""
     owners = cycle(tokens)
     found: list[socket.socket] = []
     while len(found) < count:

@@ -19,7 +19,7 @@ from msgspec import Struct
 from pgvector.utils import Vector as PlainVector
 
 from coach.bench.contender import Contender, Cost
-from coach.bench.vector_data import MODEL, Person, make_tables, people, sentence, store
+from coach.bench.vector_data import MODEL, BenchUser, make_tables, people, sentence, store
 from coach.bench.vector_space import Space
 from coach.database.opening import Urls
 from coach.database.pool import Database, Transaction
@@ -88,14 +88,14 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
 
 async def _fill(
     urls: Urls, space: Space, size: Size, dice: np.random.Generator, progress: Callable[[str], None]
-) -> list[Person]:
+) -> list[BenchUser]:
     others = [size.others] * ((size.rows - sum(size.measured)) // size.others)
     measured = []
     async with connected(urls.owner or urls.server) as owner:
-        async with owner.bare() as tx:
+        async with owner.as_login_role() as tx:
             await make_tables(tx)
         for number, person in enumerate(people(space, [*size.measured, *others], dice)):
-            async with owner.bare() as tx:
+            async with owner.as_login_role() as tx:
                 await store(tx, person)
             if number < len(size.measured):
                 measured.append(person)
@@ -117,19 +117,19 @@ async def connected(url: str) -> AsyncIterator[Database]:
 
 async def _vacuum(owner: Database) -> None:
     """What autovacuum does within a minute: statistics, and the visibility map that index-only scans need."""
-    async with owner.bare() as tx:
+    async with owner.as_login_role() as tx:
         await tx.commit()
         await tx.execute("vacuum analyze")
 
 
-async def _compare(urls: Urls, person: Person, questions: Vector, kind: str, rounds: int) -> Compared:
+async def _compare(urls: Urls, person: BenchUser, questions: Vector, kind: str, rounds: int) -> Compared:
     """Ours and the plain one in turn, question by question, each with the processor's caches as the other leaves them;
     then the whole statement, whose own would be counted to them.
     """
     async with (
         connected(urls.owner or urls.server) as owner,
         connected(urls.server) as server,
-        owner.bare() as one,
+        owner.as_login_role() as one,
         server.as_user(person.user_id) as two,
         server.as_user(person.user_id) as three,
     ):
@@ -155,8 +155,8 @@ async def _compare(urls: Urls, person: Person, questions: Vector, kind: str, rou
         )
 
 
-def _topics(person: Person, space: Space, kind: str) -> list[int]:
-    """Those that the person has rows about, or those that only others have."""
+def _topics(person: BenchUser, space: Space, kind: str) -> list[int]:
+    """Topics of the user's own rows, or topics of other users' rows only."""
     return [topic for topic in range(space.topics) if (topic in person.topics) is (kind == "on-topic")]
 
 

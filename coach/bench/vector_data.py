@@ -19,7 +19,7 @@ MODEL = "bench"
 _sql = load("bench")
 
 
-class Person(Struct, frozen=True):
+class BenchUser(Struct, frozen=True):
     """One user's rows: the first half is life data, the second messages. ``topics`` are those they have rows about."""
 
     user_id: UUID
@@ -28,11 +28,11 @@ class Person(Struct, frozen=True):
     texts: list[str]
 
 
-def people(space: Space, sizes: list[int], dice: Generator) -> Iterator[Person]:
+def people(space: Space, sizes: list[int], dice: Generator) -> Iterator[BenchUser]:
     for size in sizes:
         topics = tuple(int(topic) for topic in dice.choice(space.topics, space.topics // 4, replace=False))
         vectors = space.about(dice.choice(topics, size))
-        yield Person(uuid4(), topics, vectors, [f"{number}: {sentence(dice)}" for number in range(size)])
+        yield BenchUser(uuid4(), topics, vectors, [f"{number}: {sentence(dice)}" for number in range(size)])
 
 
 def sentence(dice: Generator, words: int = 20) -> str:
@@ -45,7 +45,7 @@ async def make_tables(owner: Transaction) -> None:
     await _sql.make_plain.run(owner)
 
 
-async def store(owner: Transaction, person: Person) -> None:
+async def store(owner: Transaction, person: BenchUser) -> None:
     """The same rows in both pairs of tables."""
     half = len(person.texts) // 2
     await owner.execute("insert into auth.users (id) values (%s)", (person.user_id,))
@@ -79,7 +79,7 @@ COPY_PLAIN: dict[str, LiteralString] = {
 }
 
 
-def _rows(person: Person, part: slice) -> Iterator[tuple[str, Vector]]:
+def _rows(person: BenchUser, part: slice) -> Iterator[tuple[str, Vector]]:
     return zip(person.texts[part], person.vectors[part], strict=True)
 
 

@@ -1,4 +1,5 @@
-"""What survives a killed server: the text so far and a heartbeat of every running turn, written twice a second."""
+"""Checkpoints: the text so far and a heartbeat of every running turn, written twice a second. They survive a killed
+server."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ AT_ONCE = 50
 """Turns in one transaction: a few hundred kB of text."""
 
 
-class Kept:
+class CheckpointState:
     """One running turn, and what of it is written."""
 
     def __init__(self, running: RunningTurn) -> None:
@@ -47,24 +48,25 @@ class Kept:
 
 
 class Checkpoints:
-    """Writes all running turns of this process together; hears there whether somebody asked one to stop.
+    """Writes the checkpoints of all running turns of this process, and learns from that statement which of them must
+    stop.
 
-    One task for all: a transaction for each turn took as much time as its whole stream. It is never cancelled: the
-    pool's ``wait_for`` drops a cancellation that meets a connection (Python 3.11), and when each turn had a task of its
-    own, one in some hundred turns hung on it at 50 at once.
+    One task writes for all turns. A transaction for each turn took as much time as its whole stream. It is never
+    cancelled: the pool's ``wait_for`` drops a cancellation that meets a connection (Python 3.11), and when each turn
+    had a task of its own, one in some hundred turns hung on it at 50 at once.
     """
 
     def __init__(self, db: Database, clock: Callable[[], datetime]) -> None:
         self._db, self._clock = db, clock
-        self._kept: dict[UUID, Kept] = {}
+        self._kept: dict[UUID, CheckpointState] = {}
         self._grown = asyncio.Event()
         self._beating: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def keep(self, running: RunningTurn) -> AsyncIterator[Kept]:
+    async def keep(self, running: RunningTurn) -> AsyncIterator[CheckpointState]:
         """While the turn runs. Stops it where that was requested."""
         answer_id = running.turn.answer_id
-        kept = self._kept[answer_id] = Kept(running)
+        kept = self._kept[answer_id] = CheckpointState(running)
         if self._beating is None or self._beating.done():
             self._beating = asyncio.create_task(self._beat(), name="checkpoints")
         try:
@@ -72,8 +74,8 @@ class Checkpoints:
         finally:
             del self._kept[answer_id]
 
-    def grew(self, kept: Kept) -> None:
-        """Call after each piece: a fast model writes 2 KB before its next half second is over."""
+    def grew(self, kept: CheckpointState) -> None:
+        """Call after each piece: a fast model writes 2 KB within half a second."""
         if kept.has_grown:
             self._grown.set()
 
@@ -94,11 +96,11 @@ class Checkpoints:
                 try:
                     await self._write(due[start : start + AT_ONCE])
                 except DatabaseUnavailable:
-                    # The turns go on: an end is stored with retries, and the next beat tries again.
+                    # The turns go on. The next beat tries again, and the ending of a turn is stored with retries.
                     _log.warning("checkpoint_failed", turns=len(due) - start)
                     break
 
-    async def _write(self, due: Sequence[Kept]) -> None:
+    async def _write(self, due: Sequence[CheckpointState]) -> None:
         turns = [kept.running for kept in due]
         texts = [running.answer.text for running in turns]
         sizes = [running.answer.bytes for running in turns]
@@ -110,7 +112,7 @@ class Checkpoints:
             contexts=[kept.new_context() for kept in due],
             now=self._clock(),
         )
-        ((stopping,),) = await self._db.once_for_several(write)
+        ((stopping,),) = await self._db.run_for_each_user(write)
         for kept, size, count in zip(due, sizes, parts, strict=True):
             kept.written(size, count)
             answer_id = kept.running.turn.answer_id

@@ -1,4 +1,4 @@
-"""Who answers a turn, as whom, and with how much room: chosen once."""
+"""The choice of a turn: its model, its prompt and its room for context, made once."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ class Choices:
 
 
 def _fixed_text(request: ChatRequest) -> str:
-    """All that has to find room, whatever else is dropped."""
+    """The text that must fit, whatever else is dropped."""
     return "\n".join((request.text, *(request.caller.notes if request.caller is not None else ())))

@@ -1,4 +1,4 @@
-"""How retrieved text stands in a prompt: as data, between delimiters that it cannot forge."""
+"""How a prompt holds retrieved text: as data, between delimiters that the text cannot forge."""
 
 from __future__ import annotations
 

@@ -121,6 +121,6 @@ async def ended_properly(reader: Reader) -> AsyncGenerator[Sequence[Event], None
         failure = Failed(error.slug, str(error))
     except Exception as error:  # noqa: BLE001 - the headers are out: whatever broke, the client is told in the stream
         # Without the message: a database error may quote the row, and logs hold no content.
-        log.error("reader_broke", error=type(error).__name__, frames=format_tb(error.__traceback__))  # noqa: TRY400
+        log.error("reader_failed", error=type(error).__name__, frames=format_tb(error.__traceback__))  # noqa: TRY400
         failure = Failed("internal-error", "Something went wrong here; it has been noted.")
     yield [failure]

@@ -24,14 +24,11 @@ from coach.models.base import Usage
 _log = structlog.get_logger(__name__)
 
 STORE_FOR = 8.0
-"""Seconds for which storing an ending is tried; afterwards the text of the last checkpoint has to do."""
+"""Seconds in which the server tries to store an ending. After that the text of the last checkpoint is kept."""
 
 
 def complete(running: RunningTurn) -> tuple[Ending, Terminal]:
-    """The model has finished.
-
-    :raises ModelUnavailable: without having said anything.
-    """
+    """The model has finished. :raises ModelUnavailable: there is no text."""
     answer = running.answer
     if not answer.text:
         raise ModelUnavailable("The model gave an empty answer; try again.")
@@ -41,13 +38,13 @@ def complete(running: RunningTurn) -> tuple[Ending, Terminal]:
 
 
 def interrupted(running: RunningTurn, reason: str) -> tuple[Ending, Terminal]:
-    """Somebody stopped it. Its unit counts if anything was said."""
+    """The turn was stopped. Its unit counts if there is any text."""
     ending = Ending(status="interrupted", error=reason, used=bool(running.answer.text), **_facts(running))
     return ending, Interrupted(reason)
 
 
 def failed(running: RunningTurn, error: CoachError) -> tuple[Ending, Terminal]:
-    """No whole answer came. Its unit counts if a part of it did."""
+    """The answer is incomplete. Its unit counts if there is any text."""
     problem = (error.slug, str(error))
     facts = _facts(running)
     facts["context"] = facts["context"] | {"problem": problem}
@@ -59,9 +56,8 @@ def failed(running: RunningTurn, error: CoachError) -> tuple[Ending, Terminal]:
 async def settled(
     db: Database, running: RunningTurn, timeout: float, clock: Callable[[], datetime]
 ) -> AsyncIterator[None]:
-    """Every way in which a turn can end, once: stores how it did, settles its unit, publishes its terminal event.
-
-    ``timeout`` is how many seconds it had, for the message.
+    """Handles every way in which a turn can end: stores the ending, settles the unit, publishes the terminal event.
+    ``timeout`` is the time limit in seconds, for the message.
     """
     try:
         yield
@@ -76,13 +72,13 @@ async def settled(
     except Exception as error:  # noqa: BLE001 - a turn has to end, its unit be settled, whatever broke
         # Without the message: a database error may quote the row, and logs hold no content.
         frames = traceback.format_tb(error.__traceback__)
-        _log.error("turn_broke", turn=str(running.turn.answer_id), error=type(error).__name__, frames=frames)
+        _log.error("turn_failed", turn=str(running.turn.answer_id), error=type(error).__name__, frames=frames)
         ending, event = failed(running, CoachError("Something went wrong on our side; try again."))
     running.log.publish(await store(db, running.turn, ending, event, clock))
 
 
 async def store(db: Database, turn: Opened, ending: Ending, event: Terminal, clock: Callable[[], datetime]) -> Terminal:
-    """Write the ending, and return the event that is true afterwards."""
+    """Store the ending, and return the terminal event that matches what is stored."""
     try:
         async for attempt in stamina.retry_context(on=DatabaseUnavailable, attempts=None, timeout=STORE_FOR):
             with attempt:

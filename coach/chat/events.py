@@ -1,4 +1,4 @@
-"""What happens in a turn, as its readers see it: its beginning, its parts, its text, its end."""
+"""The events of a turn: its start, its parts, its text, its end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Quota(Part, frozen=True):
 
 
 class ContextRead(Part, frozen=True):
-    """What was read to answer."""
+    """The receipt of what was read for the answer."""
 
     type: ClassVar[str] = "data-context"
     id: ClassVar[str | None] = "context"
@@ -77,7 +77,7 @@ class SourceFound(Part, frozen=True):
         return cls(msgspec.convert(content, Source))
 
     def shown(self) -> dict[str, Any]:
-        """A stock part; what is ours of it stands under ``coach``."""
+        """A stock part of the AI SDK. Our own fields are under ``coach``."""
         source = self.source
         ours = {
             "domain": source.domain,

@@ -13,7 +13,7 @@ _FIGURE = re.compile(r"(?<![\w.])\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?<![\w.])\d+(?:\.
 
 
 class Check(Struct, frozen=True):
-    """What did not hold: figures found in no row given to the model, citations of sources that do not exist."""
+    """What is unsupported: figures that are in no row given to the model, citations of sources that do not exist."""
 
     figures: tuple[str, ...] = ()
     citations: tuple[int, ...] = ()
@@ -26,8 +26,9 @@ class Check(Struct, frozen=True):
 def check(answer: str, given: Iterable[str], sources: int) -> Check:
     """Compare ``answer`` with the texts it was ``given`` and its number of ``sources``.
 
-    A figure holds when it stands in any of the texts, as a number: ``0.80`` equals ``0.8``, ``1,200`` equals ``1200``,
-    and ``62`` is taken for ``0.62``, since people say a share in percent. One and two are words as often as figures.
+    A figure is supported if any of the texts has it as a number: ``0.80`` equals ``0.8``, ``1,200`` equals ``1200``.
+    ``62`` also matches ``0.62``, since a share is often written in percent. One and two are not checked: they are often
+    words.
     """
     claimed = dict.fromkeys(_FIGURE.findall(_CITATION.sub("", _LIST_NUMBER.sub("", answer))))
     known = _known(given) if claimed else set()  # reading all that was given takes as long as storing the answer

@@ -1,4 +1,4 @@
-"""What a turn is answered from: read while the turn opens, cut to what its prompt does not show anyway."""
+"""The context of a turn, read while the turn opens. Messages that the prompt shows anyway are left out."""
 
 from __future__ import annotations
 
@@ -12,34 +12,36 @@ from coach.chat.schemas import ChatRequest
 from coach.database.pool import Database
 from coach.metrics import RETRIEVAL
 from coach.retrieval.base import Context
-from coach.retrieval.context import Looked, Question, Retriever
+from coach.retrieval.context import Question, Retrieved, Retriever
 
 SOURCES = 8
 
 
 class Grounding:
-    """Looks for a question's context before its turn is open; what opens one takes as long as what is looked up."""
+    """Reads a question's context while its turn opens. Both take about as long."""
 
     def __init__(self, db: Database, retriever: Retriever, clock: Callable[[], datetime]) -> None:
         self._db, self._retriever, self._clock = db, retriever, clock
 
-    async def look(self, user_id: UUID, request: ChatRequest, *, may_embed: bool) -> Looked:
-        """As many more than are wanted as the client holds messages: those the prompt shows, so they are no sources."""
+    async def retrieve(self, user_id: UUID, request: ChatRequest, *, may_embed: bool) -> Retrieved:
+        """Ask for as many more sources as the client holds messages. The prompt shows those messages, so they are no
+        sources."""
         question = await self._retriever.question(request.text, may_embed=may_embed)
         limit = SOURCES + min(len(request.known_ids), HISTORY_DEPTH)
-        looked = await self._retriever.look(self._db, user_id, question, limit=limit, now=self._clock())
-        RETRIEVAL.observe(looked.took_ms / 1000)
-        return looked
+        retrieved = await self._retriever.retrieve(self._db, user_id, question, limit=limit, now=self._clock())
+        RETRIEVAL.observe(retrieved.took_ms / 1000)
+        return retrieved
 
-    async def context(self, turn: Opened, looked: Looked) -> Context:
+    async def context(self, turn: Opened, retrieved: Retrieved) -> Context:
         """Combined context of a turn that has been opened."""
         shown = {turn.question_id, turn.answer_id, *(message.id for message in turn.history)}
-        if looked.is_enough(SOURCES, shown):
-            return looked.context(SOURCES, shown)
-        return await self._again(turn, looked.question, shown)
+        if retrieved.is_enough(SOURCES, shown):
+            return retrieved.context(SOURCES, shown)
+        return await self._again(turn, retrieved.question, shown)
 
     async def _again(self, turn: Opened, question: Question, shown: Collection[UUID]) -> Context:
-        """Of a client that did not tell what it holds: the conversation itself had taken the places."""
+        """The client did not say which messages it holds. So the conversation's own messages took the places of the
+        sources."""
         return await self._retriever.combined_context(
             self._db, turn.user_id, question, limit=SOURCES, exclude=shown, now=self._clock()
         )

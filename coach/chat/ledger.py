@@ -39,11 +39,11 @@ class Ledger:
     async def quota(self, user_id: UUID, now: datetime) -> Quota:
         """This month's figures for a user."""
         async with self._db.as_user(user_id) as tx:
-            limit = await _sql.monthly_limit_of.value(tx, user_id=user_id, default_limit=self._monthly_limit)
+            limit = await _sql.read_monthly_limit.value(tx, user_id=user_id, default_limit=self._monthly_limit)
             return await quota.current(tx, user_id, limit, now)
 
     async def request_stop(self, user_id: UUID, conversation_key: str) -> list[UUID]:
-        """Ask whatever process runs a turn of this conversation to stop it; returns the answers concerned."""
+        """Request a stop from the process that runs a turn of this conversation. Return the ids of the answers."""
         async with self._db.as_user(user_id) as tx:
             conversation = await _sql.conversation.one(tx, tuple, user_id=user_id, client_id=conversation_key)
             if conversation is None:

@@ -8,13 +8,12 @@ from collections.abc import AsyncGenerator, Sequence
 from coach.chat.events import Event, Terminal
 
 SILENCE = 15.0
-"""Seconds after which a reader hears that nothing came, so that its client can be told that somebody is there."""
+"""Seconds after which a reader gets an empty batch, so that its client can be sent a ping."""
 
 
 class EventLog:
-    """Append-only; a reader that comes late gets everything from the first event on.
-
-    There is no queue a reader: one that is slow costs nothing but its position, and one that leaves is forgotten.
+    """Append-only. A late reader gets everything from the first event on. There is no queue for each reader: a slow
+    reader costs only its position, and the log forgets a reader that leaves.
     """
 
     def __init__(self) -> None:
@@ -37,7 +36,7 @@ class EventLog:
             _wake(reader)
 
     async def read(self, silence: float = SILENCE) -> AsyncGenerator[Sequence[Event], None]:
-        """Batches of all that wait together, until the terminal event; an empty one after each ``silence``."""
+        """Yield batches of waiting events up to the terminal one, and an empty batch after each ``silence``."""
         position = 0
         while True:
             batch = self._events[position:]

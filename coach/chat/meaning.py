@@ -26,7 +26,7 @@ class Ask(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """A stored question wants a (further) answer."""
+    """A stored question needs an answer, or another one."""
 
     question_id: UUID
     question_key: str
@@ -34,13 +34,13 @@ class Answer(Struct, frozen=True):
 
 
 class Replay(Struct, frozen=True):
-    """An answer exists, or is on its way: show that one."""
+    """An answer exists or is being made: show that one."""
 
     answer_id: UUID
 
 
 class Busy(Struct, frozen=True):
-    """Another turn of the conversation runs; it has to be interrupted first."""
+    """Another turn of the conversation runs and must be interrupted first."""
 
     answer_id: UUID
 
@@ -87,7 +87,7 @@ async def interpret(
 
 
 async def _again(tx: Transaction, user_id: UUID, request: ChatRequest, question: Revision) -> Meaning:
-    """A stored question came again: a repeat, another attempt, or a wish for a different answer."""
+    """A stored question came again: a repeat, another attempt, or a request for another answer."""
     wanted = Answer(question.id, question.key, question.parent_id)
     latest = await _sql.latest_answer.one(tx, _Latest, user_id=user_id, question_id=question.id)
     if latest is None:

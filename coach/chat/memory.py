@@ -1,4 +1,4 @@
-"""After a turn: both of its messages get their vectors, so that later turns can remember them."""
+"""Embeds both messages of an ended turn, so that later turns can retrieve them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 
 class MessageMemory:
-    """Embeds messages that are stored already. What cannot be embedded now is left for the worker."""
+    """Embeds stored messages. The worker embeds what cannot be embedded now."""
 
     def __init__(self, db: Database, embedder: Embedder) -> None:
         self._db, self._embedder = db, embedder
@@ -41,7 +41,7 @@ class MessageMemory:
             answer_vector=halfvec(answered[0]) if answered else None,
         )
         (((is_left,),),) = await self._db.once(turn.user_id, remembered)
-        if is_left:  # their model is being changed: the worker has both, and finds the messages in its queue
+        if is_left:  # the user's model is being changed: the worker has both models and finds the messages in its queue
             async with self._db.as_user(turn.user_id) as tx:
-                await _sql.hasten_messages.run(tx, user_id=turn.user_id, ids=[turn.question_id, turn.answer_id])
+                await _sql.make_messages_due.run(tx, user_id=turn.user_id, ids=[turn.question_id, turn.answer_id])
                 await notify_work(tx)

@@ -1,4 +1,4 @@
-"""A turn that may run: what its rows are, and what was read when it opened."""
+"""An open turn: its rows, and what was read when it opened."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from msgspec import Struct
 from coach.chat.choice import Choice
 from coach.chat.events import Quota
 from coach.models.base import Role
-from coach.stages.stages import Standing
+from coach.stages.stages import SessionState
 
 
 class Reservation(Struct, frozen=True):
-    """The rows of a turn that has begun, and the unit it holds: what ending it needs to know."""
+    """The rows of an open turn and the unit it holds: all that its ending needs."""
 
     user_id: UUID
     conversation_id: UUID
@@ -52,7 +52,7 @@ class Opened(Struct, frozen=True):
     timezone: ZoneInfo
     may_embed: bool
     started: datetime
-    session: Standing | None = None
+    session: SessionState | None = None
     history: Sequence[PastMessage] = ()
 
     @property

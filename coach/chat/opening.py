@@ -23,8 +23,8 @@ from coach.chat.opened import Opened, PastMessage, Reservation
 from coach.chat.schemas import ChatRequest
 from coach.database.pool import Transaction
 from coach.database.queries import load
-from coach.database.round_trips import COMMIT, Statement, together
-from coach.stages.stages import Standing
+from coach.database.round_trips import COMMIT, Statement, send_together
+from coach.stages.stages import SessionState
 from coach.stages.steps import apply
 
 _sql = load("chat")
@@ -36,7 +36,7 @@ OWNER = f"{socket.gethostname()}:{os.getpid()}"
 
 
 class FirstLook(Struct, frozen=True):
-    """One row of ``opening``: what is known of user and conversation before anything is locked."""
+    """One row of the query ``opening``: user and conversation, read before anything is locked."""
 
     monthly_limit: int
     timezone: str
@@ -57,7 +57,7 @@ class Conversation(Struct, frozen=True):
 
 
 class Opening:
-    """A turn's first transaction, once its first look has been answered."""
+    """A turn's first transaction, after its first query was answered."""
 
     def __init__(self, tx: Transaction, user_id: UUID, request: ChatRequest, seen: FirstLook, now: datetime) -> None:
         self._tx, self._user_id, self._request = tx, user_id, request
@@ -69,7 +69,7 @@ class Opening:
         return self._seen.has_consented and not (self._seen.is_incognito or self._request.incognito)
 
     async def begin(self, choice: Choice, choices: Choices) -> Opened | Replay | Busy:
-        """Store the question and reserve its unit, or say which answer to show instead.
+        """Store the question and reserve its unit, or return the existing answer to show instead.
 
         ``choice`` is the request's; ``choices`` give that of a session's persona.
 
@@ -80,7 +80,7 @@ class Opening:
         if isinstance(meaning, Replay):
             return meaning
         taken, conversation = await self._reserve()
-        # Asked again under the lock: of twenty equal requests one opens, the others find its answer.
+        # Decide again under the lock: of twenty equal requests one opens the turn, and the others find its answer.
         is_new = conversation.is_new and not self._request.idempotency_key
         again = meaning if is_new else await self._meaning(conversation.id, conversation.leaf_id)
         is_alone = is_new or self._request.caller is not None or isinstance(again, Replay)
@@ -95,8 +95,8 @@ class Opening:
 
     async def _reserve(self) -> tuple[int, Conversation]:
         limit = self._seen.monthly_limit
-        taken, (conversation,) = await together(
-            self._tx, quota.reservation(self._user_id, limit, self._now), self._asking_conversation()
+        taken, (conversation,) = await send_together(
+            self._tx, quota.reservation(self._user_id, limit, self._now), self._conversation_statement()
         )
         if not taken:
             raise await quota.exhausted(self._tx, self._user_id, limit, self._now)
@@ -113,10 +113,9 @@ class Opening:
     async def _running(self, conversation_id: UUID) -> list[UUID]:
         return await _sql.running_answers.values(self._tx, user_id=self._user_id, conversation_id=conversation_id)
 
-    async def _session(self, meaning: Ask | Answer, conversation_id: UUID) -> Standing | None:
-        """Where the conversation's coaching session stands in this turn; a caller's turns belong to none.
-
-        In the turn's own transaction: a turn that is refused takes no step, and a repeat takes none twice.
+    async def _session(self, meaning: Ask | Answer, conversation_id: UUID) -> SessionState | None:
+        """The state of the conversation's coaching session in this turn. A caller's turn has no session. This runs in
+        the turn's own transaction, so a refused turn takes no step, and a repeat takes none twice.
         """
         request, running = self._request, self._seen.session
         if request.caller is not None:
@@ -124,10 +123,15 @@ class Opening:
         if request.session is not None:
             key = meaning.question_key if isinstance(meaning, Answer) else request.message_id
             return await apply(self._tx, self._user_id, conversation_id, request.session, key, self._now)
-        return None if running is None else Standing(UUID(running[0]), running[1], running[2])
+        return None if running is None else SessionState(UUID(running[0]), running[1], running[2])
 
     def _turn(
-        self, meaning: Ask | Answer, conversation: Conversation, taken: int, choice: Choice, session: Standing | None
+        self,
+        meaning: Ask | Answer,
+        conversation: Conversation,
+        taken: int,
+        choice: Choice,
+        session: SessionState | None,
     ) -> Opened:
         limit, month = self._seen.monthly_limit, quota.month_of(self._now)
         return Opened(
@@ -149,15 +153,15 @@ class Opening:
     async def _store(self, turn: Opened, meaning: Ask | Answer) -> Opened:
         begun = self._beginning(turn, meaning)
         if meaning.parent_id is None:
-            await together(self._tx, begun, COMMIT)
+            await send_together(self._tx, begun, COMMIT)
             return turn
         history = _sql.history.statement(
             PastMessage, user_id=turn.user_id, question_id=turn.question_id, depth=HISTORY_DEPTH
         )
-        _, past, _ = await together(self._tx, begun, history, COMMIT)
+        _, past, _ = await send_together(self._tx, begun, history, COMMIT)
         return structs.replace(turn, history=past)
 
-    def _asking_conversation(self) -> Statement:
+    def _conversation_statement(self) -> Statement:
         return _sql.open_conversation.statement(
             Conversation,
             user_id=self._user_id,
@@ -202,7 +206,7 @@ class Opening:
 
 
 def beginning_of(text: str) -> str:
-    """A conversation's first name: the beginning of its first question, cut at a word."""
+    """A conversation's first title: the beginning of its first question, cut at a word."""
     line = " ".join(text.split())
     return line if len(line) <= 60 else line[:60].rsplit(" ", 1)[0] + " …"
 
@@ -212,6 +216,6 @@ def _new_key() -> str:
 
 
 def _question_key(request: ChatRequest, meaning: Ask) -> str:
-    """An edit gets an id of the server's, since its own is the first revision's."""
+    """An edit gets an id from the server, since the client's id belongs to the first revision."""
     edited = meaning.revision_of is not None
     return _new_key() if edited or request.message_id is None else request.message_id

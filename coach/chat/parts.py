@@ -1,7 +1,5 @@
-"""What a turn tells beside its text. A subclass of ``Part`` is the whole declaration of one kind.
-
-The streams, the replay of a turn, the history of a conversation and the JSON answers read it; nothing else has to know.
-OpenAI's protocols have no place for parts and leave all of them out.
+"""The parts of a turn beside its text. One subclass of ``Part`` declares one kind. Streams, replay, the history of a
+conversation and JSON answers read that declaration. OpenAI's protocols have no place for parts.
 """
 
 from __future__ import annotations
@@ -19,9 +17,9 @@ KINDS: list[type[Part]] = []
 class Part(Struct, frozen=True):
     """One part of a turn's stream. ``type`` is its name there, ``id`` lets a later one replace it.
 
-    ``stored_as``: under this name it is kept with the answer and told again; None: it is told once, ``transient``.
-    ``answered_as``: the field of JSON answers that shows it; None: they leave it out.
-    ``is_list``: a turn may have several; both names then stand for a list.
+    ``stored_as``: the name under which it is stored with the answer and replayed; None: it is sent once, as
+    ``transient``. ``answered_as``: the field of JSON answers that shows it; None: they leave it out. ``is_list``: a
+    turn may have several; both names then hold a list.
     """
 
     type: ClassVar[str]
@@ -40,14 +38,14 @@ class Part(Struct, frozen=True):
 
     @classmethod
     def restored(cls, content: Any) -> Self:
-        """From what ``content`` was stored as.
+        """The part, from its stored ``content``.
 
         :raises msgspec.ValidationError: it is something else.
         """
         return msgspec.convert(content, cls)
 
     def shown(self) -> dict[str, Any]:
-        """As a part of a UI message."""
+        """The part of a UI message."""
         part: dict[str, Any] = {"type": self.type, "data": self.content()}
         if self.id is not None:
             part["id"] = self.id
@@ -56,12 +54,12 @@ class Part(Struct, frozen=True):
         return part
 
     def answered(self) -> Any:
-        """As JSON answers show it."""
+        """Its value in a JSON answer."""
         return self.content()
 
 
 def store(parts: Iterable[Part]) -> dict[str, Any]:
-    """What is kept of them, as jsonb."""
+    """The stored form of the parts, as jsonb."""
     kept: dict[str, Any] = {}
     for part in parts:
         if part.stored_as is not None:
@@ -70,9 +68,8 @@ def store(parts: Iterable[Part]) -> dict[str, Any]:
 
 
 def restore(context: Any) -> list[Part]:
-    """The parts in an answer's ``context_window``, kind after kind.
-
-    What is not as it is stored is left out: an import or another app has written it.
+    """The parts in an answer's ``context_window``, kind after kind. Values of another shape are left out: an import or
+    another app wrote them.
     """
     if not isinstance(context, dict):
         return []
@@ -80,7 +77,7 @@ def restore(context: Any) -> list[Part]:
 
 
 def answer(parts: Sequence[Part]) -> dict[str, Any]:
-    """The fields of a JSON answer, also of those kinds that the turn did not have."""
+    """The fields of a JSON answer, empty ones for the kinds that the turn did not have."""
     kinds = [kind for kind in KINDS if kind.answered_as is not None]
     fields: dict[str, Any] = {str(kind.answered_as): [] if kind.is_list else None for kind in kinds}
     for part in parts:

@@ -16,7 +16,7 @@ from coach.models.base import ChatMessage, ModelOptions, Role
 from coach.resources import PROMPTS
 from coach.retrieval.base import Context, Receipt, Source
 
-STATE_TOKENS = 800
+LIVE_FACTS_TOKENS = 800
 SOURCE_TOKENS = 3_500
 HISTORY_TOKENS = 6_000
 """Ceilings of the parts; a small model's parts shrink with its context."""
@@ -58,7 +58,7 @@ class Template(Struct, frozen=True):
 
 
 class Prompt(Struct, frozen=True):
-    """What one turn sends, and what of its context found room."""
+    """What one turn sends, and the part of its context that fits."""
 
     messages: tuple[ChatMessage, ...]
     sources: tuple[Source, ...]
@@ -97,7 +97,7 @@ class Budget(Struct, frozen=True):
     @classmethod
     def split(cls, room: int) -> Budget:
         """Share out what persona, question and answer leave of a model's context."""
-        state = min(STATE_TOKENS, room * 15 // 100)
+        state = min(LIVE_FACTS_TOKENS, room * 15 // 100)
         sources = min(SOURCE_TOKENS, room * 50 // 100)
         return cls(state, sources, min(HISTORY_TOKENS, room - state - sources))
 
@@ -124,9 +124,8 @@ def compose(  # noqa: PLR0917 - one argument a part
     room: int,
     notes: Sequence[str] = (),
 ) -> Prompt:
-    """Put the parts together; ``history`` is newest first, ``notes`` are a caller's and counted with the question.
-
-    What does not fit is dropped whole, from the least relevant end: the last sources, the oldest messages.
+    """Compose the prompt. ``history`` is newest first; ``notes`` are a caller's and count with the question. A part
+    that does not fit is dropped whole, least relevant first: the last sources, the oldest messages.
     """
     budget = Budget.split(room)
     state = _fitting(context.state.splitlines(), budget.state, count)

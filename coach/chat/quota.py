@@ -28,7 +28,7 @@ def resets_at(month: date) -> datetime:
 
 
 def warning(used: int, limit: int) -> int | None:
-    """The highest threshold that ``used`` of ``limit`` has reached."""
+    """The highest threshold that ``used`` has reached, in percent of ``limit``."""
     return max((percent for percent in THRESHOLDS if used * 100 >= percent * limit), default=None)
 
 

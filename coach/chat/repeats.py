@@ -33,7 +33,7 @@ class _Message(Struct, frozen=True):
 
 
 async def find(tx: Transaction, user_id: UUID, request: ChatRequest, now: datetime) -> Meaning | None:
-    """What a request with a known key means; None where it is new, or has no key.
+    """What a request with a known key means; None if the key is new or missing.
 
     :raises Conflict: the key was used for another request.
     """
@@ -49,14 +49,15 @@ async def find(tx: Transaction, user_id: UUID, request: ChatRequest, now: dateti
     if answer is None:
         return None
     if request.caller is not None and answer.status in {"failed", "interrupted"}:
-        # Whoever tries again wants an answer: half of one is of no use to a caller that shows nothing else.
+        # A retry wants an answer. Half an answer is of no use to a program.
         question = await _sql.answer_by_id.one(tx, _Message, user_id=user_id, id=answer.parent_id)
         return None if question is None else Answer(question.id, question.key, question.parent_id)
     return None if answer.status == "failed" else Replay(answer.id)
 
 
 def fingerprint(request: ChatRequest) -> str:
-    """What must be equal for a key to mean the same request; not the conversation, which the server may have named."""
+    """What must be equal for a key to mean the same request. The conversation is left out: the server may have named
+    it."""
     parts = [request.message_id or "", request.trigger, request.feature, request.text]
     if request.caller is not None:
         parts.append(request.caller.digest)

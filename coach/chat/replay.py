@@ -1,4 +1,4 @@
-"""A turn as its rows tell it: for a repeat, for a reader that comes late, for a reader in another process."""
+"""A turn read from its rows: for a repeat, for a late reader, for a reader in another process."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from coach.chat.attended import Attendance
 from coach.chat.events import Event, Failed, Finished, Interrupted, Started, TextDelta
 from coach.chat.ledger import Ledger
 from coach.chat.log import SILENCE
 from coach.chat.parts import Part, restore
+from coach.chat.readers import TurnReaders
 from coach.chat.settling import ORPHANED_AFTER, close_orphan
 from coach.database.pool import Database
 from coach.database.queries import load
@@ -73,22 +73,21 @@ class StoredTurn(Struct, frozen=True):
                 return Failed(*problem_of(self.context))
 
 
-class Replays:
+class StoredTurns:
     """Reads turns from the database."""
 
     def __init__(self, db: Database, ledger: Ledger, clock: Callable[[], datetime]) -> None:
         self._db, self._ledger, self._clock = db, ledger, clock
 
     async def follow(
-        self, user_id: UUID, answer_id: UUID, attendance: Attendance | None = None
+        self, user_id: UUID, answer_id: UUID, readers: TurnReaders | None = None
     ) -> AsyncGenerator[Sequence[Event], None]:
-        """The turn from its first event; of one that still runs elsewhere what comes, until it has ended.
+        """Yield the turn from its first event. If it runs in another process, follow it to its end.
 
-        An empty batch comes after each ``SILENCE``. Ends a turn itself whose heartbeat has stopped for too long. With
-        ``attendance`` this reader keeps it alive.
+        An empty batch comes after each ``SILENCE``. Closes an orphan. With ``readers`` this reader keeps it alive.
         """
-        if attendance is not None:
-            await attendance.follow(user_id, answer_id)
+        if readers is not None:
+            await readers.follow(user_id, answer_id)
         stored = await self._read(user_id, answer_id)
         yield [stored.opening(), await self._ledger.quota(user_id, self._clock())]
         told_parts, told_text, told_at = list[Part](), 0, monotonic()
@@ -109,12 +108,12 @@ class Replays:
             if ending is not None:
                 return
             await self._wait(user_id, answer_id, stored)
-            if attendance is not None:
-                await attendance.follow(user_id, answer_id)
+            if readers is not None:
+                await readers.follow(user_id, answer_id)
             stored = await self._read(user_id, answer_id)
 
     async def snapshot(self, user_id: UUID, answer_id: UUID) -> list[Event]:
-        """The turn as it stands; no terminal event while it runs."""
+        """The events so far, without a terminal one while the turn runs."""
         stored = await self._read(user_id, answer_id)
         ending = stored.ending()
         said = [TextDelta(stored.text)] if stored.text else []
@@ -135,7 +134,7 @@ class Replays:
 
 
 def problem_of(context: Any) -> tuple[str, str]:
-    """Slug and detail of what a failed turn was told, however much of its context there is."""
+    """Slug and detail of a failed turn's problem, from whatever is stored of it."""
     found = context.get("problem") if isinstance(context, dict) else None
     if isinstance(found, list) and len(found) == 2:
         return str(found[0]), str(found[1])

@@ -1,4 +1,4 @@
-"""One turn in this process: what is known of it so far, and the ways to end it early."""
+"""A running turn of this process: its state, and the ways to end it early."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from coach.models.base import Completion, Delta
 
 
 class RunningTurn:
-    """``opening`` tells whoever began it what came of that: the turn, the answer that it repeats, or the refusal."""
+    """The result of ``opening`` goes to the caller of ``begin``: the turn, the answer that it repeats, or the
+    refusal."""
 
     def __init__(self, user_id: UUID, request: ChatRequest) -> None:
         self.user_id, self.request = user_id, request
@@ -51,7 +52,7 @@ class RunningTurn:
 
     @contextmanager
     def beginning(self) -> Iterator[None]:
-        """What breaks meanwhile is told to whoever began the turn, and ends here."""
+        """An error inside is passed to the caller of ``begin`` and not raised again."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - it rises where the turn was begun
@@ -61,7 +62,7 @@ class RunningTurn:
                 self.opening.cancel()
 
     def begun(self, opened: Opened | Replay) -> bool:
-        """Tell whoever began it. True where it is to run."""
+        """Pass the result to the caller of ``begin``. True if the turn has to run."""
         if isinstance(opened, Opened):
             reservation, choice = opened.reservation, opened.choice
             keys = (opened.answer_key, opened.conversation_key, opened.question_key, str(reservation.interaction_id))
@@ -69,13 +70,13 @@ class RunningTurn:
         self.opening.set_result(opened)
         return isinstance(opened, Opened)
 
-    def tell(self, *parts: Part) -> None:
-        """To its readers now, and to later ones as far as the parts are stored."""
+    def publish(self, *parts: Part) -> None:
+        """Publish events to the readers. Later readers get those parts that are stored."""
         self.parts += [part for part in parts if part.stored_as is not None]
         self.log.publish(*parts)
 
-    def hear(self, piece: Delta | Completion) -> None:
-        """The model said something, or that it has ended."""
+    def add_piece(self, piece: Delta | Completion) -> None:
+        """Add a piece of the answer, or its completion."""
         match piece:
             case Delta(text):
                 self.answer.append(text)
@@ -89,8 +90,8 @@ class RunningTurn:
         if self._limit is not None and not self._limit.expired():
             self._limit.reschedule(asyncio.get_running_loop().time())
 
-    def go_on(self) -> None:
-        """For the places where a cancellation can have been dropped on the way (see ``Checkpoints``).
+    def raise_if_stopped(self) -> None:
+        """Call this where a cancellation can have been dropped (see ``Checkpoints``).
 
         :raises TimeoutError: the turn was stopped, or its time is up.
         """
@@ -98,7 +99,7 @@ class RunningTurn:
             raise TimeoutError
 
     @asynccontextmanager
-    async def within(self, seconds: float) -> AsyncIterator[None]:
+    async def limit_time(self, seconds: float) -> AsyncIterator[None]:
         """The time limit of the whole turn; a stop moves it to now. There is none while its ending is stored."""
         try:
             async with asyncio.timeout(0 if self.stopped else seconds) as self._limit:
@@ -107,11 +108,11 @@ class RunningTurn:
             self._limit = None
 
     def stored_context(self) -> dict[str, object] | None:
-        """The parts so far; None where nothing was told yet."""
+        """The parts so far; None before the first one."""
         return store(self.parts) if self.parts else None
 
 
 def _retrieve(opening: asyncio.Future[Opened | Replay]) -> None:
-    """A refusal that nobody waits for any more is nobody's."""
+    """Ignore a refusal if the caller of ``begin`` has left."""
     if not opening.cancelled():
         opening.exception()

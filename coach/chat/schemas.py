@@ -1,4 +1,4 @@
-"""A chat request as the AI SDK sends it, read strictly where it matters and not at all where it does not."""
+"""A chat request as the AI SDK sends it. Fields that we use are read strictly, others are ignored."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ MAX_TEXT = 32_000
 KEY = {"Idempotency-Key": "A request with a key that was seen is a repeat: it gets the same answer and costs nothing."}
 """The header, as the API describes it; ``valid_key`` reads it."""
 
-# The parent is among the last messages; a client that resends 100,000 must not make us look all of them up.
+# The parent is among the last messages. A client that resends 100,000 messages must not make us look up all of them.
 MAX_KNOWN_IDS = 1_000
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """What comes along from a caller that keeps the conversation itself, as OpenAI's protocols have it.
+    """What a caller of OpenAI's protocols sends, which keeps the conversation itself.
 
-    Its turn interrupts no other one, and ends when its last reader leaves. ``history`` is newest first, before what is
-    stored where ``recalls`` is set; ``notes`` are data, whatever role they came in. ``digest`` is what else has to be
-    equal for a repeat; ``repeats_within`` how old the first attempt may be, None where this is it. ``kept`` is stored
-    beside the answer.
+    Its turn interrupts no other one, and ends when its last reader leaves. ``history`` is newest first; with
+    ``uses_stored_history`` it stands before what is stored. ``notes`` are data, whatever role they came in. ``digest``
+    is what else has to be equal for a repeat; ``repeats_within`` is how old the first attempt may be, None if this is
+    it. ``kept`` is stored beside the answer.
     """
 
     history: tuple[tuple[Role, str], ...] = ()
-    recalls: bool = False
+    uses_stored_history: bool = False
     notes: tuple[str, ...] = ()
     options: ModelOptions = AS_THE_MODEL_LIKES
     digest: str = ""
@@ -74,7 +74,7 @@ class _Part(Struct):
 
 
 class ChatMessage(Struct):
-    """One message of a client's list. Its parts are looked at where it is the one to answer."""
+    """One message of a client's list. Only the parts of the message to answer are read."""
 
     role: Speaker
     id: Annotated[Any, shown_as(Id)] = None
@@ -82,12 +82,12 @@ class ChatMessage(Struct):
 
 
 class ChatBody(Struct):
-    """A request as the AI SDK sends it, whatever way it came. Fields that are not listed are ignored."""
+    """A request as the AI SDK sends it, over HTTP or a socket. Fields that are not listed are ignored."""
 
     messages: Annotated[
         list[ChatMessage],
         Meta(
-            description="The last one, of role user, is answered; of the others only the ids are looked at.",
+            description="The last one, of role user, is answered; of the others only the ids are retrieved at.",
             extra_json_schema={"minItems": 1},
         ),
     ]

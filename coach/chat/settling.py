@@ -17,7 +17,7 @@ from coach.database.queries import load
 _sql = load("chat")
 
 ORPHANED_AFTER = timedelta(seconds=10)
-"""No heartbeat for so long: the process that ran the turn is gone."""
+"""A turn without a heartbeat for this long is an orphan."""
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class Ending(Struct, frozen=True, kw_only=True):
 
 
 class _Orphan(Struct, frozen=True):
-    """A turn whose process died, as its last checkpoint has it."""
+    """An orphan, as its last checkpoint has it."""
 
     text: str
     context: dict[str, Any] | None
@@ -58,14 +58,14 @@ class _Orphan(Struct, frozen=True):
 async def close(db: Database, held: Reservation, ending: Ending, now: datetime) -> bool:
     """Store the answer, settle the quota, log the interaction: all or nothing.
 
-    Returns false where somebody else has closed the turn already, because its heartbeat had stopped for too long.
+    Returns false if the turn was an orphan and is closed already.
     """
     (((closed,),),) = await db.once(held.user_id, _sql.end_turn.statement(**_ended(held, ending, now)))
     return bool(closed)
 
 
 async def close_orphan(db: Database, user_id: UUID, answer_id: UUID, now: datetime) -> bool:
-    """End a turn whose process died, with the text of its last checkpoint. False: it is alive, or has ended."""
+    """Close an orphan with the text of its last checkpoint. False: the turn runs, or has ended."""
     async with db.as_user(user_id) as tx:
         return await end_orphan(tx, user_id, answer_id, now)
 

@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from coach.database.pool import Database
 from coach.database.queries import load
-from coach.retrieval.state import Facts, asking_facts, facts_in
+from coach.retrieval.live_facts import Facts, facts_of_rows, live_facts_statement
 
-_sql = load("state")
+_sql = load("live_facts")
 
 SHOWN = 4
 _NAME = 60
@@ -54,8 +54,8 @@ class Subjects(Struct, frozen=True):
 async def suggest(db: Database, user_id: UUID, now: datetime) -> Suggestions:
     """Four of them, in the order in which they are worth asking."""
     subjects = _sql.suggestion_subjects.statement(Subjects, user_id=user_id)
-    told, (found,) = await db.once(user_id, asking_facts(user_id, now), subjects, is_snapshot=True)
-    facts = facts_in(told)
+    told, (found,) = await db.once(user_id, live_facts_statement(user_id, now), subjects, is_snapshot=True)
+    facts = facts_of_rows(told)
     names = found.names if facts.person.record_rag_snippets else ()
     texts = _questions(facts, names) if found.has_rows else BEGINNINGS
     return Suggestions([Suggestion(text) for text in islice(dict.fromkeys(texts), SHOWN)], not found.has_rows)

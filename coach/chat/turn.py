@@ -20,18 +20,16 @@ from coach.chat.running import RunningTurn
 from coach.database.pool import Database
 from coach.errors import Conflict
 from coach.retrieval.base import Context, Embedder
-from coach.retrieval.context import Looked, Retriever
+from coach.retrieval.context import Retrieved, Retriever
 from coach.values.background import BackgroundTasks
 
-# A turn of a process that died is closed after ten seconds without a heartbeat; nobody waits longer than that.
+# An orphan is closed after ten seconds without a heartbeat. No request waits longer than that.
 INTERRUPT_ATTEMPTS = 60
 
 
 class TurnRunner:
-    """Runs turns. ``make_room`` interrupts the turn that runs in a conversation.
-
-    ``opened`` hears of each turn that runs, before whoever began it does; ``ended`` of each after its terminal event.
-    Neither must keep it waiting.
+    """Runs turns. ``make_room`` interrupts the running turn of a conversation. ``opened`` is called for each turn
+    before the caller of ``begin`` hears of it, ``ended`` after its terminal event. Neither may block.
     """
 
     def __init__(
@@ -61,7 +59,7 @@ class TurnRunner:
 
         Publishes to the turn's log as it goes; the events, not the caller, are the result. Ends in exactly one terminal
         event and one final state of the turn's rows, whatever happens upstream. A repeat and a refusal store nothing;
-        whoever began the turn is told.
+        the caller of ``begin`` gets them.
         """
         looking = await self._open(running)
         if looking is None:
@@ -69,33 +67,33 @@ class TurnRunner:
         turn, answer = running.turn, running.answer
         async with (
             settled(self._db, running, self._timeout, self._clock),
-            running.within(self._timeout),
+            running.limit_time(self._timeout),
             self._checkpoints.keep(running) as kept,
         ):
             self._opened(running)
             context = await self._grounding.context(turn, await asyncio.shield(looking))
             prompt = running.prompt = _compose(running, context)
-            running.tell(ContextRead(prompt.receipt), *map(SourceFound, prompt.sources))
-            running.go_on()
+            running.publish(ContextRead(prompt.receipt), *map(SourceFound, prompt.sources))
+            running.raise_if_stopped()
 
             async with aclosing(turn.choice.model.stream(prompt.messages, prompt.options)) as pieces:
                 async for piece in pieces:
-                    running.go_on()
-                    running.hear(piece)
+                    running.raise_if_stopped()
+                    running.add_piece(piece)
                     self._checkpoints.grew(kept)
         self._ended(running)
         if running.may_embed:
             await self._memory.remember(turn, answer.text)
 
-    async def _open(self, running: RunningTurn) -> asyncio.Task[Looked] | None:
-        """Store the question while its context is looked for, which takes as long. None where nothing is to run."""
+    async def _open(self, running: RunningTurn) -> asyncio.Task[Retrieved] | None:
+        """Store the question while its context is retrieved, which takes as long. None if no turn has to run."""
         looking = None
         with running.beginning():
             choice = self._choices.choose(running.request)
             for _ in range(INTERRUPT_ATTEMPTS):
                 async with self._ledger.opening(running.user_id, running.request, self._clock()) as opening:
-                    # Not before the consents are known: without them no text may reach the embedder.
-                    looking = looking or self._look(running, may_embed=opening.may_embed)
+                    # Wait for the consents first: without them no text may reach the embedder.
+                    looking = looking or self._retrieve(running, may_embed=opening.may_embed)
                     opened = await opening.begin(choice, self._choices)
                 if not isinstance(opened, Busy):
                     return looking if running.begun(opened) else None
@@ -103,9 +101,9 @@ class TurnRunner:
             raise Conflict("Another turn of this conversation could not be interrupted; try again.")
         return None
 
-    def _look(self, running: RunningTurn, *, may_embed: bool) -> asyncio.Task[Looked]:
-        """A repeat needs no context: then nobody hears of a failure."""
-        look = self._grounding.look(running.user_id, running.request, may_embed=may_embed)
+    def _retrieve(self, running: RunningTurn, *, may_embed: bool) -> asyncio.Task[Retrieved]:
+        """A repeat needs no context, so its failure is ignored."""
+        look = self._grounding.retrieve(running.user_id, running.request, may_embed=may_embed)
         return self._tasks.start(look, is_awaited=True)
 
 
@@ -115,7 +113,7 @@ def _compose(running: RunningTurn, context: Context) -> Prompt:
     now = f"{local:%A %-d %B %Y, %H:%M} ({turn.timezone.key})"
     past = [(message.role, message.text) for message in turn.history]
     if caller is not None:
-        past = [*caller.history, *(past if caller.recalls else ())]
+        past = [*caller.history, *(past if caller.uses_stored_history else ())]
     notes = caller.notes if caller is not None else ()
     choice = turn.choice
     return compose(choice.template, context, past, turn.text, now, choice.model.count_tokens, choice.room, notes)

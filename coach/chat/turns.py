@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from coach.chat.attended import Attendance
 from coach.chat.choice import Choices
 from coach.chat.events import Event, Finished
 from coach.chat.ledger import Ledger
 from coach.chat.meaning import Busy, Replay
 from coach.chat.opened import Opened
 from coach.chat.prompt import Prompts
-from coach.chat.replay import Replays
+from coach.chat.readers import TurnReaders
+from coach.chat.replay import StoredTurns
 from coach.chat.running import RunningTurn
 from coach.chat.schemas import ChatRequest
 from coach.chat.settling import close_orphan
@@ -40,11 +40,11 @@ Reader = AsyncGenerator[Sequence[Event], None]
 
 
 class Turns:
-    """A turn belongs to the server, not to whoever asked.
+    """Turns belong to the server, not to their requests.
 
     ``models`` are those that a request may choose, by name; the first is the default. ``clock`` gives an aware time.
-    ``completed`` hears of each turn that got its whole answer, ``stepped`` of each that has taken its coaching session
-    a step further; neither must keep it waiting.
+    ``completed`` is called for each turn with a whole answer, ``session_moved`` for each whose command changed
+    its coaching session. Neither may block.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class Turns:
         timeout: float,
         clock: Callable[[], datetime] = utc_now,
         completed: Callable[[RunningTurn], None] = lambda running: None,
-        stepped: Callable[[Opened], None] = lambda turn: None,
+        session_moved: Callable[[Opened], None] = lambda turn: None,
     ) -> None:
         self._db, self.clock = db, clock
-        self._completed, self._stepped = completed, stepped
+        self._completed, self._stepped = completed, session_moved
         self.ledger = Ledger(db, monthly_limit)
-        self._replays = Replays(db, self.ledger, clock)
+        self._replays = StoredTurns(db, self.ledger, clock)
         self._tasks = BackgroundTasks("turn_task_failed")
-        self._attendance = Attendance(db, clock, self._tasks)
+        self._attendance = TurnReaders(db, clock, self._tasks)
         self._running: dict[UUID, RunningTurn] = {}
         self._runner = TurnRunner(
             db,
@@ -108,7 +108,8 @@ class Turns:
         return await self._replays.snapshot(user_id, answer_id)
 
     def follow(self, user_id: UUID, answer_id: UUID) -> Reader:
-        """An answer from its first event to its end, wherever it runs; a reader that only follows keeps none alive."""
+        """An answer from its first event to its end, in whichever process it runs. This reader does not keep the turn
+        running."""
         running = self._running.get(answer_id)
         return running.log.read() if running else self._replays.follow(user_id, answer_id)
 
@@ -129,7 +130,7 @@ class Turns:
 
     @property
     def running(self) -> int:
-        """How many turns this process carries."""
+        """How many turns run in this process."""
         return len(self._running)
 
     async def drain(self, grace: float) -> None:
@@ -154,7 +155,7 @@ class Turns:
             self._completed(running)
 
     async def _make_room(self, coming: RunningTurn, busy: Busy) -> None:
-        """Stop the turn that runs, here or elsewhere, or close it if its process died."""
+        """Stop the running turn, here or in another process, or close it if it is an orphan."""
         if running := self._running.get(busy.answer_id):
             running.stop("superseded")
             if running.task is not None:

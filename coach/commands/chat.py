@@ -21,14 +21,14 @@ _HELP = "Enter sends. Ctrl-C stops an answer, Ctrl-D or /quit leaves."
 
 
 async def run(url: str, name: str, token: str | None, feature: str, question: str | None) -> int:
-    """Ask one question, or go on until the person leaves; returns the exit code."""
+    """Ask one question, or chat until the user leaves; returns the exit code."""
     console = Console(highlight=False)
     if token is None:
         await reachable(url)
         token = await make_token(load_settings(), name, "authenticated", timedelta(hours=8))
     headers = {"Authorization": f"Bearer {token}"}
     async with AsyncClient(base_url=url, headers=headers, timeout=httpx.Timeout(30, read=None)) as client:
-        talk = Talk(client, console, feature)
+        talk = TerminalChat(client, console, feature)
         if question is not None:
             return 0 if await talk.ask(question) else 1
         console.print(f"[dim]{_HELP}[/dim]")
@@ -38,8 +38,8 @@ async def run(url: str, name: str, token: str | None, feature: str, question: st
     return 0
 
 
-class Talk:
-    """One conversation, and what of it is on the screen."""
+class TerminalChat:
+    """One conversation in the terminal."""
 
     def __init__(self, client: AsyncClient, console: Console, feature: str) -> None:
         self._client, self._console, self._feature = client, console, feature
@@ -107,7 +107,7 @@ async def _parts(response: Response) -> AsyncIterator[dict[str, Any]]:
 
 
 async def _line(console: Console) -> str | None:
-    """What the person typed; None at the end of input."""
+    """The line that the user typed; None at the end of input."""
     try:
         return (await asyncio.to_thread(console.input, "\n[bold]you ›[/bold] ")).strip()
     except EOFError:
@@ -115,7 +115,7 @@ async def _line(console: Console) -> str | None:
 
 
 async def reachable(url: str) -> None:
-    """Before a token is made: with nobody there the advice is to start the server."""
+    """Check this before a token is made: without a server the advice is to start one."""
     try:
         async with AsyncClient(base_url=url, timeout=3) as client:
             await client.get("/health/live")

@@ -1,4 +1,4 @@
-"""``coach demo``: a made-up person, a year of her life, and the server, in one go."""
+"""``coach demo``: a made-up user, a year of her life, and the server, in one command."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ TOKEN_LIFE = timedelta(days=30)
 
 
 def run(host: str, port: int, users: int = 0, *, embeds: bool = True) -> int:
-    """Prepare what is missing, ``users`` more people among it, then serve until Ctrl-C; returns the exit code."""
+    """Prepare what is missing, with ``users`` more users, then serve until Ctrl-C; returns the exit code."""
     console = Console(highlight=False)
     for line in misspelt():
         console.print(f"coach: {line}", style="yellow", markup=False)
     settings = with_secret(load_settings())
     if "log_level" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"log_level": "warning"})  # the terminal is for the person here
+        settings = settings.model_copy(update={"log_level": "warning"})  # the terminal is for the user here
     configure_logging(settings.log_level)
-    listen(host, port).close()  # a port in use is said before a minute is spent on the rest
+    listen(host, port).close()  # report a port in use before a minute is spent on the rest
     with ExitStack() as stack:
         if settings.database_url is None:
             # Held from here on, so that it does not stop and start again between preparing and serving.
@@ -47,10 +47,12 @@ def run(host: str, port: int, users: int = 0, *, embeds: bool = True) -> int:
 
 
 async def _prepare(settings: Settings, console: Console, users: int) -> str:
-    """The database, its migrations, the person and her year; returns her token."""
+    """Prepare the database, its migrations, the user and her year; returns her token."""
     async with open_services(settings, needs_operators=True) as services:
         db = services.db
-        accounts = await _accounts(services.act_for_all(), [NAME, *(name_of(number) for number in range(1, users + 1))])
+        accounts = await _accounts(
+            services.require_operators(), [NAME, *(name_of(number) for number in range(1, users + 1))]
+        )
         if not await is_loaded(db, accounts[0]):
             with console.status("Writing a year of a life into the database …"):
                 await load(db, services.embedder, accounts[0], generate(DEMO_SEED, date.today()))
@@ -64,14 +66,14 @@ async def _accounts(operators: Database, names: list[str]) -> list[UUID]:
         return [await ensure_user(tx, name) for name in names]
 
 
-async def _populate(db: Database, embedder: Embedder, console: Console, people: list[UUID]) -> None:
+async def _populate(db: Database, embedder: Embedder, console: Console, users: list[UUID]) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(f"{name_of(1)} to {name_of(len(people))}", total=len(people))
+        task = progress.add_task(f"{name_of(1)} to {name_of(len(users))}", total=len(users))
         await settle(
             db,
             embedder,
-            people,
+            users,
             date.today(),
             progress=lambda done, of: progress.update(task, completed=done, total=of),
         )

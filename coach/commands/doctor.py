@@ -19,7 +19,7 @@ from coach.settings import Settings, load_settings, misspelt, variable_of
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was looked at. ``remedy`` says what to do where it is not fine."""
+    """One check. ``remedy`` says what to do if it failed."""
 
     name: str
     fine: bool

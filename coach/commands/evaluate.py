@@ -41,6 +41,6 @@ def _say(line: str) -> None:
 
 @asynccontextmanager
 async def empty_database() -> AsyncIterator[tuple[Database, Embedder]]:
-    """A database with nobody in it, and the configured embedder."""
+    """An empty database, and the configured embedder."""
     async with scratch() as place:
         yield place.owner, place.services.embedder

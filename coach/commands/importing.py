@@ -51,12 +51,12 @@ async def run(file: Path, url: str, name: str, token: str | None, *, as_json: bo
     if as_json:
         sys.stdout.write(msgspec.json.encode(total).decode() + "\n")
     else:
-        _tell(console, total)
+        _print_total(console, total)
     return 1 if total.rejected and not total.messages + total.known else 0
 
 
 async def _sent(client: AsyncClient, part: Piece) -> Imported:
-    """One piece, with patience: what was stored before an answer got lost is known the second time."""
+    """Send one piece, with retries. What was stored before an answer got lost is known the second time."""
     for attempt in range(ATTEMPTS):
         try:
             response = await client.post("/api/conversations/import", content=part.body)
@@ -87,7 +87,7 @@ def _add(total: Imported, part: Piece, answer: Imported) -> None:
     total.rejected += [Rejected(part.in_file(each.path), each.message) for each in answer.rejected]
 
 
-def _tell(console: Console, total: Imported) -> None:
+def _print_total(console: Console, total: Imported) -> None:
     known = f", {total.known:,} were there already" if total.known else ""
     console.print(f"{total.messages:,} messages of {total.conversations:,} conversations imported{known}.")
     for each in total.rejected[:SHOWN]:

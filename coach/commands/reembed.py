@@ -12,8 +12,8 @@ from coach.pipeline.progress import Progress, progress, rate
 from coach.services import open_services
 from coach.settings import load_settings
 
-LOOK = 2.0
-"""Seconds between the two looks that tell whether anything moves; longer than a worker's poll."""
+SECONDS_BETWEEN_LOOKS = 2.0
+"""Seconds between the two measurements that show whether anything moves; longer than a worker's poll."""
 
 WIDTH = 30
 
@@ -22,10 +22,10 @@ async def run(as_json: bool) -> None:
     """Tell how far a change of model is."""
     settings = load_settings()
     async with open_services(settings, needs_operators=True) as services:
-        db, clock = services.act_for_all(), services.clock
+        db, clock = services.require_operators(), services.clock
         before = after = await progress(db, clock())
         if not before.is_complete:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
             after = await progress(db, clock())
     lines = [as_data(before, after)] if as_json else told(before, after, settings.embedding_model or None)
     for line in lines:
@@ -53,7 +53,7 @@ def as_data(before: Progress, after: Progress) -> str:
 
 
 def told(before: Progress, after: Progress, configured: str | None) -> Iterator[str]:
-    """For people."""
+    """The text for the terminal."""
     if after.target is None:
         yield "No worker has run yet: the first one's COACH_EMBEDDING_MODEL is what all are served from."
         return
@@ -90,7 +90,7 @@ def _changing(before: Progress, after: Progress) -> Iterator[str]:
     else:
         yield (
             "Nothing moved in two seconds. Is a worker running (coach serve, coach worker)? Its log says"
-            " pipeline_paused where the embedder refuses, worker_stands_aside where another model is configured."
+            " pipeline_paused where the embedder refuses, worker_model_is_not_target where another model is configured."
         )
     if after.waiting:
         yield (

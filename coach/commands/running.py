@@ -19,7 +19,7 @@ def run(work: Coroutine[Any, Any, T], runner: Callable[[Coroutine[Any, Any, T]],
     """To its end."""
     from coach.telemetry import configure_logging
 
-    configure_logging("error")  # what a person should know the command says itself
+    configure_logging("error")  # the command itself prints what the user must know
     return runner(work)
 
 
@@ -33,7 +33,7 @@ def run_quickly(work: Coroutine[Any, Any, T]) -> T:
 def end_like_ctrl_c() -> None:
     """SIGTERM, and a terminal that is closed, would end us at once, and leave the embedded database running."""
     for which in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(which) == signal.SIG_DFL:  # nohup ignores SIGHUP, and means it
+        if signal.getsignal(which) == signal.SIG_DFL:  # under nohup SIGHUP must stay ignored
             signal.signal(which, _interrupt)
 
 

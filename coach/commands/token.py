@@ -40,7 +40,7 @@ async def make_token(settings: Settings, name: str, role: Role, lifetime: timede
         )
     async with (
         open_services(settings, needs_operators=True) as services,
-        services.act_for_all().as_operator() as tx,
+        services.require_operators().as_operator() as tx,
     ):
         user_id = await ensure_user(tx, name)
     return mint(

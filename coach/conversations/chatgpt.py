@@ -1,8 +1,7 @@
 """ChatGPT's export, ``conversations.json``: a tree of nodes a conversation, read as one in our own form.
 
-What is kept is what was said: texts of the user, and of the assistant to the user. Nodes without a text (the root,
-system and tool messages, hidden ones, what was sent to a tool) are stepped over: who stands below one stands below the
-next kept node above it.
+Messages between the user and the assistant are kept. Nodes without a text (the root, system and tool messages, hidden
+ones, input of a tool) are skipped: their children become children of the next kept node above.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ def _walk(nodes: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
 
 
 def _said(message: dict[str, Any]) -> str:
-    """What a reader of the conversation would see; empty of whatever they would not."""
+    """The text that a reader of the conversation would see; empty if there is none."""
     author, content = message.get("author"), message.get("content")
     metadata = message.get("metadata")
     if not isinstance(author, dict) or author.get("role") not in ("user", "assistant") or not isinstance(content, dict):
@@ -130,7 +129,7 @@ def moment(value: Any) -> datetime | None:
 
 
 def _key(text: str) -> str:
-    """The id as it is, or where it could not be one of ours a name made of it."""
+    """The id as it is, or an id made from it if it is no valid id here."""
     return text if is_id(text) else f"chatgpt-{sha256(text.encode('utf-8', 'replace')).hexdigest()[:32]}"
 
 

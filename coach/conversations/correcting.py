@@ -1,4 +1,5 @@
-"""A memory in its owner's words: stored with their vector at once where that can be had, else by the worker."""
+"""Corrects a memory. The wording is stored with its vector, or the worker makes the vector if the embedder is
+unavailable."""
 
 from __future__ import annotations
 
@@ -8,8 +9,16 @@ from uuid import UUID
 
 import structlog
 
-from coach.conversations.memory import Memory, MemoryChange, fact_of, named, read_turn, rename_after, turn_of
-from coach.conversations.repository import blank_where_shown
+from coach.conversations.memory import (
+    Memory,
+    MemoryChange,
+    lock_remembered_message,
+    named,
+    read_remembered_snippet,
+    read_turn,
+    rename_after,
+)
+from coach.conversations.repository import blank_source_in_answers
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.database.wake import notify_work
@@ -25,36 +34,36 @@ log = structlog.get_logger(__name__)
 async def correct(
     db: Database, embedder: Embedder, user_id: UUID, source: str, id_: str, *, change: MemoryChange, now: datetime
 ) -> Memory:
-    """From now on this wording is what is retrieved.
+    """Store the wording that is retrieved from now on.
 
     :raises NotFound: absent, forgotten, or another user's. :raises InvalidInput: the wording is none.
     """
     change.check()
     domain, entity = named(source, id_)
     if domain == "conversation":
-        return await _correct_turn(db, embedder, user_id, entity, text=change.content, now=now)
-    return await _correct_fact(db, embedder, user_id, domain, entity, text=change.content, now=now)
+        return await _correct_message(db, embedder, user_id, entity, text=change.content, now=now)
+    return await _correct_snippet(db, embedder, user_id, domain, entity, text=change.content, now=now)
 
 
-async def _correct_fact(
+async def _correct_snippet(
     db: Database, embedder: Embedder, user_id: UUID, domain: Domain, entity: UUID, *, text: str, now: datetime
 ) -> Memory:
     async with db.as_user(user_id) as tx:
-        await fact_of(tx, user_id, domain, entity)
+        await read_remembered_snippet(tx, user_id, domain, entity)
         may_embed = await _sql.consented.value(tx, user_id=user_id)
     vector = await _vector(embedder, text) if may_embed else None
     key = {"user_id": user_id, "domain_tag": domain, "entity_id": entity}
     async with db.as_user(user_id) as tx:
         remembers, serving = await _held(tx, user_id)
-        chunk, title = await fact_of(tx, user_id, domain, entity)
-        await blank_where_shown(tx, user_id, {"source_id": f"{domain}:{entity}"})
+        chunk, title = await read_remembered_snippet(tx, user_id, domain, entity)
+        await blank_source_in_answers(tx, user_id, {"source_id": f"{domain}:{entity}"})
         await _sql.correct.run(tx, **key, content=text, now=now)
         if remembers:
             for name in queue_names(domain):
-                await _sql.queue_fact.run(tx, user_id=user_id, entity_table=name, entity_id=entity, now=now)
-        await _sql.drop_fact.run(tx, **key)
+                await _sql.queue_entity.run(tx, user_id=user_id, entity_table=name, entity_id=entity, now=now)
+        await _sql.drop_snippets.run(tx, **key)
         if remembers and vector is not None and serving == embedder.model:
-            await _sql.add_fact.run(
+            await _sql.store_corrected_snippet.run(
                 tx,
                 **key,
                 chunk=chunk,
@@ -69,36 +78,36 @@ async def _correct_fact(
     return Memory(domain, entity, title, text, now, corrected=True)
 
 
-async def _correct_turn(
+async def _correct_message(
     db: Database, embedder: Embedder, user_id: UUID, id_: UUID, *, text: str, now: datetime
 ) -> Memory:
     async with db.as_user(user_id) as tx:
-        said = await turn_of(tx, user_id, id_)
+        said = await lock_remembered_message(tx, user_id, id_)
         may_embed = not said.is_incognito and await _sql.consented.value(tx, user_id=user_id)
     vector = await _vector(embedder, f"{said.author}: {text}" if said.author else text) if may_embed else None
     async with db.as_user(user_id) as tx:
         remembers, serving = await _held(tx, user_id)
-        was = await turn_of(tx, user_id, id_)
+        was = await lock_remembered_message(tx, user_id, id_)
         await rename_after(tx, user_id, id_, was.content, text)
-        await blank_where_shown(tx, user_id, {"source_id": f"conversation:{id_}"})
-        await _sql.correct_turn.run(tx, user_id=user_id, id=id_, content=text, now=now)
+        await blank_source_in_answers(tx, user_id, {"source_id": f"conversation:{id_}"})
+        await _sql.correct_message.run(tx, user_id=user_id, id=id_, content=text, now=now)
         if remembers and vector is not None and serving == embedder.model:
-            await _sql.store_turn_vector.run(
+            await _sql.store_message_vector.run(
                 tx, user_id=user_id, id=id_, content=text, embedding=halfvec(vector), model=serving
             )
-        await _sql.hasten_turn.run(tx, user_id=user_id, id=id_, now=now)
+        await _sql.make_message_due.run(tx, user_id=user_id, id=id_, now=now)
         await notify_work(tx)
         return await read_turn(tx, user_id, id_)
 
 
 async def _held(tx: Transaction, user_id: UUID) -> tuple[bool, str | None]:
-    """Whether anything may be remembered, and from which model; both stay so until the end of ``tx``."""
-    remembers = await _sql.hold_consent.value(tx, user_id=user_id) is not False
-    return remembers, await _sql.hold_models.value(tx, user_id=user_id)
+    """Whether the user consents to memory, and the serving model. Both are locked until the end of ``tx``."""
+    remembers = await _sql.lock_consents.value(tx, user_id=user_id) is not False
+    return remembers, await _sql.lock_models_exclusively.value(tx, user_id=user_id)
 
 
 async def _vector(embedder: Embedder, text: str) -> Vector | None:
-    """None where the embedder is away: its words find it meanwhile, or the worker does."""
+    """None if the embedder is unavailable. Until the worker makes the vector, the memory is found by its words."""
     try:
         vector: Vector = (await embedder.embed_documents([searched(text)]))[0]
     except EmbedderUnavailable as error:

@@ -12,12 +12,12 @@ from coach.database.pool import Database
 from coach.values.clock import utc_now
 
 ATTEMPTS, PAUSE = 60, 0.2
-"""Twelve seconds: a turn whose process died is closed after ten. One that does not end even then finds nothing to write
-to, and its reservation is given back by the worker."""
+"""Twelve seconds: an orphan is closed after ten. A turn that does not end even then finds no row to write to, and the
+worker refunds its reservation."""
 
 
 async def delete(db: Database, turns: Turns, user_id: UUID, key: str) -> None:
-    """Stop what runs, wait for its end, and delete all of it.
+    """Stop a running turn, wait for its end, and delete the conversation.
 
     :raises NotFound: absent, or another user's.
     """

@@ -1,4 +1,5 @@
-"""A file of conversations (ChatGPT's export, zipped or not, or our own form) in pieces that one call takes."""
+"""Splits a file of conversations (ChatGPT's export, zipped or not, or our own form) into pieces that one call
+accepts."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from coach.errors import CoachError
 from coach.http.limits import OTHER_BODY
 
 ROOM = OTHER_BODY - 8 * 1024
-"""Bytes of a piece; the rest is for what stands around the messages."""
+"""Bytes of a piece; the rest of the limit is for the structure around the messages."""
 
 _MEMBER = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
 _PATH = re.compile(r"conversations\[(\d+)\](?:\.messages\[(\d+)\])?")
@@ -92,7 +93,7 @@ def pieces(conversations: list[dict[str, Any]]) -> Iterator[Piece]:
 
 
 def _bearable(message: Any) -> Any:
-    """One that fits into no call is cut to what is refused by its path, so that the others get through."""
+    """A message that fits into no call is cut so that it is refused by its path, and the others are accepted."""
     if isinstance(message, dict) and isinstance(content := message.get("content"), str) and len(content) > MAX_TEXT:
         return {**message, "content": content[: MAX_TEXT + 1]}
     return message
@@ -132,7 +133,7 @@ def _is_one(sent: dict[str, Any]) -> bool:
 
 
 def _timed(conversation: dict[str, Any]) -> dict[str, Any]:
-    """Messages without a time get one: in another piece they would not know what they come after."""
+    """Give messages without a time a time. In another piece their order would be lost."""
     messages = conversation["messages"]
     if not isinstance(messages, list) or all(not isinstance(m, dict) or m.get("created_at") for m in messages):
         return conversation

@@ -1,4 +1,4 @@
-"""Conversations from elsewhere: read leniently, one bad message at a time, and stored once, however often they come."""
+"""Imports conversations. Faulty messages are reported one by one, and a known message is stored only once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 from psycopg.types.json import Jsonb
 
 from coach.chat.opening import beginning_of
-from coach.conversations.arriving import Arriving, ArrivingMessage, read_arriving
+from coach.conversations.import_format import ImportedConversation, ImportedMessage, read_import
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.database.wake import notify_work
@@ -40,11 +40,11 @@ async def import_conversations(db: Database, user_id: UUID, body: Any, now: date
 
     :raises InvalidInput: too many messages, another shape altogether, or nothing that could be taken.
     """
-    arriving, errors = read_arriving(body, now)
+    arriving, errors = read_import(body, now)
     if errors and not any(each.messages for each in arriving):
         raise InvalidInput(*errors[0], *errors[1:])
     imported = Imported(len(arriving), 0, 0, [Rejected(*each) for each in errors])
-    # In one order: two calls that bring the same conversations wait for each other instead of deadlocking.
+    # Store in one order, so that two calls with the same conversations wait for each other instead of deadlocking.
     async with db.as_user(user_id) as tx:
         for each in sorted(arriving, key=lambda one: one.key):
             new = await _store(tx, user_id, each, now)
@@ -55,7 +55,7 @@ async def import_conversations(db: Database, user_id: UUID, body: Any, now: date
     return imported
 
 
-async def _store(tx: Transaction, user_id: UUID, past: Arriving, now: datetime) -> int:
+async def _store(tx: Transaction, user_id: UUID, past: ImportedConversation, now: datetime) -> int:
     """How many messages were new. The conversation's row is locked meanwhile."""
     conversation_id: UUID = await _sql.open_import.value(
         tx,
@@ -70,14 +70,14 @@ async def _store(tx: Transaction, user_id: UUID, past: Arriving, now: datetime) 
     rows = [_row(user_id, conversation_id, m) for m in past.messages if m.key not in known]
     if rows:
         await _sql.add_imported.run_each(tx, rows)
-        await _sql.hang_under_named.run(tx, user_id=user_id, conversation_id=conversation_id)
-        await _sql.hang_in_a_row.run(tx, user_id=user_id, conversation_id=conversation_id)
-        await _sql.embed_now.run(tx, user_id=user_id, ids=[row["id"] for row in rows], now=now)
-    await _sql.show_latest.run(tx, user_id=user_id, conversation_id=conversation_id, leaf=past.leaf)
+        await _sql.set_named_parents.run(tx, user_id=user_id, conversation_id=conversation_id)
+        await _sql.set_parents_in_order.run(tx, user_id=user_id, conversation_id=conversation_id)
+        await _sql.make_imported_due.run(tx, user_id=user_id, ids=[row["id"] for row in rows], now=now)
+    await _sql.set_current_message.run(tx, user_id=user_id, conversation_id=conversation_id, leaf=past.leaf)
     return len(rows)
 
 
-def _row(user_id: UUID, conversation_id: UUID, message: ArrivingMessage) -> dict[str, Any]:
+def _row(user_id: UUID, conversation_id: UUID, message: ImportedMessage) -> dict[str, Any]:
     """``parent`` in the context is the id it names: its row may come in a later call."""
     named = {"parent": message.parent} if message.is_placed else {}
     return {

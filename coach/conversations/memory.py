@@ -1,8 +1,8 @@
-"""What the coach remembers, as its owner reads, corrects and deletes it.
+"""What the coach remembers, as its user reads, corrects and deletes it.
 
-Life data: what is remembered is made from a row, and made anew when the row changes or the model does. So a correction
-(or a deletion) is kept beside it, in ``memory_corrections``, and stands above each of those. Conversation: the message
-itself is changed, or becomes a tombstone in its place.
+Life data: a snippet is made from a row, and made again when the row or the model changes. So a correction or deletion
+is stored in ``memory_corrections`` and overrides each new snippet. Conversation: the message itself is changed, or
+becomes a tombstone in its place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from coach.chat.opening import beginning_of
 from coach.chat.schemas import MAX_TEXT
-from coach.conversations.repository import blank_where_shown
+from coach.conversations.repository import blank_source_in_answers
 from coach.conversations.schemas import bounded
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
@@ -48,7 +48,7 @@ class Memory(Struct):
 
 
 class _Row(Memory, kw_only=True):
-    """One row of the queries ``remembered_facts``, ``remembered_turns`` and ``one_turn``."""
+    """One row of ``list_remembered_snippets``, ``list_remembered_messages`` or ``read_remembered_message``."""
 
     row_id: UUID
 
@@ -60,7 +60,7 @@ class _Row(Memory, kw_only=True):
 
 
 class Said(Struct, frozen=True):
-    """One row of the query ``turn_to_change``."""
+    """One row of the query ``lock_message``."""
 
     content: str
     author: str | None
@@ -93,9 +93,9 @@ async def listed(db: Database, user_id: UUID, *, source: Domain | None, limit: i
             return MemoryPage([])
         if source != "conversation":
             model = await _sql.served_from.value(tx, user_id=user_id)
-            facts = await _sql.remembered_facts.rows(tx, _Row, model=model, source=source, **page)
+            facts = await _sql.list_remembered_snippets.rows(tx, _Row, model=model, source=source, **page)
         if source in (None, "conversation"):
-            turns = await _sql.remembered_turns.rows(tx, _Row, **page)
+            turns = await _sql.list_remembered_messages.rows(tx, _Row, **page)
     rows = list(islice(merge(facts, turns, key=_Row.place, reverse=True), limit + 1))
     items = [row.memory() for row in rows[:limit]]
     return MemoryPage(items, cursor_of(rows[limit - 1].place()) if len(rows) > limit else None)
@@ -103,32 +103,32 @@ async def listed(db: Database, user_id: UUID, *, source: Domain | None, limit: i
 
 async def read_turn(tx: Transaction, user_id: UUID, id_: UUID) -> Memory:
     """:raises NotFound: absent, or another user's."""
-    row = await _sql.one_turn.one(tx, _Row, user_id=user_id, id=id_)
+    row = await _sql.read_remembered_message.one(tx, _Row, user_id=user_id, id=id_)
     if row is None:
         raise NotFound("There is no such memory.")
     return row.memory()
 
 
 async def forget(db: Database, user_id: UUID, source: str, id_: str, now: datetime) -> None:
-    """Never retrieved again: not when its row is edited, nor when the model changes.
+    """Delete a memory for good. An edit of its row or a change of model does not bring it back.
 
     :raises NotFound: absent, forgotten before, or another user's.
     """
     domain, entity = named(source, id_)
     async with db.as_user(user_id) as tx:
-        await _sql.hold_models.value(tx, user_id=user_id)
+        await _sql.lock_models_exclusively.value(tx, user_id=user_id)
         if domain == "conversation":
-            was = await turn_of(tx, user_id, entity)
+            was = await lock_remembered_message(tx, user_id, entity)
             await rename_after(tx, user_id, entity, was.content, "")
-            await blank_where_shown(tx, user_id, {"source_id": f"{domain}:{entity}"})
-            await _sql.forget_turn.run(tx, user_id=user_id, id=entity, now=now)
+            await blank_source_in_answers(tx, user_id, {"source_id": f"{domain}:{entity}"})
+            await _sql.make_tombstone.run(tx, user_id=user_id, id=entity, now=now)
             return
-        await fact_of(tx, user_id, domain, entity)
-        await blank_where_shown(tx, user_id, {"source_id": f"{domain}:{entity}"})
+        await read_remembered_snippet(tx, user_id, domain, entity)
+        await blank_source_in_answers(tx, user_id, {"source_id": f"{domain}:{entity}"})
         key = {"user_id": user_id, "domain_tag": domain, "entity_id": entity}
         await _sql.correct.run(tx, **key, content=None, now=now)
-        await _sql.unqueue_fact.run(tx, user_id=user_id, tables=queue_names(domain), entity_id=entity)
-        await _sql.drop_fact.run(tx, **key)
+        await _sql.unqueue_entity.run(tx, user_id=user_id, tables=queue_names(domain), entity_id=entity)
+        await _sql.drop_snippets.run(tx, **key)
 
 
 def named(source: str, id_: str) -> tuple[Domain, UUID]:
@@ -142,7 +142,7 @@ def named(source: str, id_: str) -> tuple[Domain, UUID]:
     return source, entity
 
 
-async def fact_of(tx: Transaction, user_id: UUID, domain: Domain, entity: UUID) -> tuple[int, str]:
+async def read_remembered_snippet(tx: Transaction, user_id: UUID, domain: Domain, entity: UUID) -> tuple[int, str]:
     """Its first chunk and its title.
 
     :raises NotFound: nothing is remembered of it.
@@ -153,18 +153,18 @@ async def fact_of(tx: Transaction, user_id: UUID, domain: Domain, entity: UUID) 
     return row
 
 
-async def turn_of(tx: Transaction, user_id: UUID, id_: UUID) -> Said:
-    """What was said, by whom, and whether it was said in confidence; locked, its conversation before it.
+async def lock_remembered_message(tx: Transaction, user_id: UUID, id_: UUID) -> Said:
+    """The message, its role, and whether its conversation is incognito. Locked, the conversation first.
 
     :raises NotFound: absent, deleted, or still being said.
     """
-    await _sql.hold_conversation_of.value(tx, user_id=user_id, id=id_)
-    row = await _sql.turn_to_change.one(tx, Said, user_id=user_id, id=id_)
+    await _sql.lock_conversation_of_message.value(tx, user_id=user_id, id=id_)
+    row = await _sql.lock_message.one(tx, Said, user_id=user_id, id=id_)
     if row is None:
         raise NotFound("There is no such memory.")
     return row
 
 
 async def rename_after(tx: Transaction, user_id: UUID, id_: UUID, was: str, becomes: str) -> None:
-    """A conversation whose name was made of its first message does not keep what that said."""
+    """A title that was made from the first message changes with it."""
     await _sql.rename_after.run(tx, user_id=user_id, id=id_, title=beginning_of(becomes), old_title=beginning_of(was))

@@ -87,7 +87,7 @@ async def _start(tx: Transaction, user_id: UUID, key: str, leaf: str | None) -> 
     if leaf is None:
         return conversation.id, conversation.current_message_id
     message = await message_in(tx, user_id, conversation.id, leaf, "leaf")
-    return conversation.id, UUID(str(await _sql.newest_below.value(tx, user_id=user_id, id=message)))
+    return conversation.id, UUID(str(await _sql.newest_leaf_below.value(tx, user_id=user_id, id=message)))
 
 
 async def _conversation(tx: Transaction, user_id: UUID, key: str) -> _Conversation:
@@ -105,7 +105,7 @@ def _message(row: _Row, conversation: str) -> UIMessage:
 
 
 def _metadata(row: _Row, conversation: str) -> dict[str, Any]:
-    """As the stream tells it, and beside that how it ended and when it was said."""
+    """The metadata of the stream, and how and when the message ended."""
     told: dict[str, Any] = {"conversation_id": conversation, "created_at": row.said_at, "status": row.status}
     if row.deleted:
         told["deleted"] = True

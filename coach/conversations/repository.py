@@ -1,4 +1,4 @@
-"""Conversations as their owner sees and keeps them. What a turn writes of them is in ``chat/ledger.py``."""
+"""Conversations as their user reads and changes them. ``coach/chat`` writes them during a turn."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def _message_of(tx: Transaction, user_id: UUID, conversation_id: UUID, key
 async def rate(
     db: Database, user_id: UUID, key: str, message_key: str, *, given: Feedback, now: datetime
 ) -> GivenFeedback:
-    """Store what a person thinks of an answer; the latest word counts.
+    """Store a user's feedback on an answer. The latest feedback counts.
 
     :raises NotFound: no such conversation or message. :raises InvalidInput: it is no answer, or a text is too long.
     """
@@ -151,7 +151,7 @@ async def rate(
 async def delete(db: Database, user_id: UUID, key: str, *, even_running: bool = False) -> tuple[UUID, ...]:
     """The conversation, its messages and their vectors, and what other answers have kept of them as sources.
 
-    Nothing goes while turns run in it, in whatever process: then it returns their answers, else nothing.
+    While a turn of it runs in any process, nothing is deleted and the ids of the running answers are returned.
 
     :raises NotFound: absent, or another user's.
     """
@@ -160,14 +160,14 @@ async def delete(db: Database, user_id: UUID, key: str, *, even_running: bool = 
         running = tuple(await _sql.running_in.values(tx, user_id=user_id, conversation_id=id_))
         if running and not even_running:
             return running
-        await blank_where_shown(tx, user_id, {"conversation_id": key})
+        await blank_source_in_answers(tx, user_id, {"conversation_id": key})
         await _sql.delete_conversation.run(tx, user_id=user_id, id=id_)
     return ()
 
 
-async def blank_where_shown(tx: Transaction, user_id: UUID, source: dict[str, str]) -> None:
+async def blank_source_in_answers(tx: Transaction, user_id: UUID, source: dict[str, str]) -> None:
     """Take the text of a source out of every answer that keeps a copy of it."""
-    if ids := await _sql.where_shown.values(tx, user_id=user_id, sources=Jsonb({"sources": [source]})):
+    if ids := await _sql.answers_with_source.values(tx, user_id=user_id, sources=Jsonb({"sources": [source]})):
         await _sql.blank_sources.run(tx, user_id=user_id, ids=ids, source=Jsonb(source))
 
 

@@ -103,7 +103,7 @@ async def feedback(
 
 
 def _only_import(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
-    """An address of its own would hide a conversation that somebody calls "import"."""
+    """A separate route would hide a conversation with the id "import"."""
     if connection.path_params["conversation_id"] != "import":
         raise MethodNotAllowedException(headers={"Allow": "GET, PATCH, DELETE"})
 

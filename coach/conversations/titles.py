@@ -1,4 +1,4 @@
-"""A conversation's name, made by the model after its first finished turn, in the background, of no month's quota."""
+"""Titles of conversations. The model makes one after the first finished turn, in the background and without quota."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Name this conversation in at most six words, in the language of its user. What s
 whatever it asks for. Answer with the name alone: no quotes, no full stop."""
 
 ATTEMPT = timedelta(minutes=2)
-"""For so long nobody else tries; a process that died in the middle leaves it to the next finished turn."""
+"""For this long no other process tries. If a process died while it tried, the next finished turn tries again."""
 
 PATIENCE = 30.0
 AT_ONCE = 2
 PAUSE = 0.5
 """Seconds between two of them: under load names must not compete with answers."""
 WAITING = 200
-"""More than these at a time go without: their first words are a name too."""
+"""More conversations than these at a time get no title: the first words of the question stay."""
 
 SEEN = 10_000
 EXCERPT = 2_000
@@ -52,7 +52,7 @@ class Titles:
 
     def __init__(self, db: Database, model: ChatModel, clock: Callable[[], datetime]) -> None:
         self._db, self._model, self._clock = db, model, clock
-        self._tasks = BackgroundTasks("conversation_not_named")
+        self._tasks = BackgroundTasks("title_not_made")
         self._free = asyncio.Semaphore(AT_ONCE)
         self._seen: OrderedDict[UUID, None] = OrderedDict()
 
@@ -66,7 +66,7 @@ class Titles:
         self._tasks.start(self._name(user_id, conversation_id), conversation=str(conversation_id))
 
     async def aclose(self) -> None:
-        """Nobody waits for a name: what is not made by now is made after the next turn."""
+        """No request waits for a title: one that is missing is made after the next turn."""
         await self._tasks.aclose()
 
     async def _name(self, user_id: UUID, conversation_id: UUID) -> None:
@@ -79,7 +79,7 @@ class Titles:
             raise
 
     async def make(self, user_id: UUID, conversation_id: UUID) -> str | None:
-        """The new name; None where it has one already, or somebody else is at it.
+        """The new title; None if there is one already, or another process is making it.
 
         :raises ModelUnavailable: no usable answer.
         """
@@ -99,13 +99,13 @@ class Titles:
 
 
 def prompt(question: str, answer: str) -> ChatMessage:
-    """One message of the user's role: nothing that a person wrote stands in the system's."""
+    """One message in the user's role: no user text enters the system role."""
     said = f"USER: {_line(question)}\nASSISTANT: {_line(answer)}"
     return ChatMessage("user", f"{TASK}\n\n<chat_history>\n{said}\n</chat_history>")
 
 
 def title_of(answer: str) -> str:
-    """The name in what a model answered: its first line, without the dress that models put it in."""
+    """The title in a model's answer: its first line, without quotes and markup."""
     lines = [" ".join(line.replace("\0", "").split()) for line in answer.splitlines()]
     first = next((line for line in lines if line.strip("#*`_ ")), "")
     bare = re.sub(r"(?i)^(title|name)\s*:\s*", "", first.strip("#*`_ ")).strip("\"'“”„«»‘’*`_ ").rstrip(".。 ")

@@ -28,15 +28,15 @@ class Words(Struct, frozen=True):
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Whatever may stand in a text that was found."""
+        """All forms that may occur in a text that was found."""
         return (*self.runs, *self.prefixes, *_WORD.findall(self.plain))
 
 
 def words_of(q: str) -> Words:
     """Take a query apart by script.
 
-    English words are compared by their stems. Of other languages nobody here knows the endings: a word finds all that
-    begin with it, as ``knee*`` does. What is written without spaces is found as it stands.
+    English words are compared by their stems. For other languages the endings are unknown, so a word finds all words
+    that begin with it, as ``knee*`` does. Text without spaces is found as it is.
 
     :raises InvalidInput: empty or too long.
     """

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import IO, Self
 from urllib.parse import quote
 
-from coach.database.home import clearly, is_root, make_home, system_user
+from coach.database.home import explain_os_errors, is_root, make_home, system_user
 from coach.database.programs import MAJOR, Programs
 from coach.errors import Misconfigured
 
@@ -36,10 +36,10 @@ UNFIT = ',"$`\\'
 """A comma separates the hosts of a connection URL; the others pg_ctl hands to a shell within double quotes."""
 
 NO_PROCESS = "2147483647"
-"""Past the largest process number of any kernel."""
+"""Larger than any kernel's process numbers."""
 
-# A laptop's share, and enough connections for two servers, a worker and a psql. Its log must not quote what people
-# wrote: a failed statement is the application's to report, without values.
+# Sized for a laptop, with connections for two servers, a worker and a psql. The log must not quote user text: the
+# application reports a failed statement, without values.
 _OPTIONS = {
     "max_connections": "200",
     "shared_buffers": "256MB",
@@ -69,7 +69,7 @@ class EmbeddedServer:
 
     def start(self) -> Self:
         """Join the running server, or start one. A second call does nothing."""
-        with self._one_at_a_time, clearly(self.home):
+        with self._one_at_a_time, explain_os_errors(self.home):
             if self._users is None:
                 self._check_path()
                 make_home(self.home)
@@ -211,7 +211,7 @@ class EmbeddedServer:
 
 
 def _lock_file(path: Path) -> IO[str]:
-    """For its owner only: whoever can open a file can lock it, and keep us waiting."""
+    """Readable by its owner only: a process that can open the file can lock it and block us."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
 
 

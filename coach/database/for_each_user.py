@@ -1,4 +1,4 @@
-"""A step for each user, in a transaction of its own: one user's trouble is not everybody's."""
+"""Runs a step for each user in a transaction of its own, so that a failure for one user does not affect the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 from psycopg import Error as DatabaseError
 
-from coach.database.operators import giving_way
+from coach.database.operators import yielding_transaction
 from coach.database.pool import Database, Transaction
 from coach.errors import DatabaseBusy, NotAllDone
 
@@ -25,7 +25,7 @@ class Outcome(Generic[K, T]):
     work: str
     done: dict[K, T] = field(default_factory=dict)
     busy: list[K] = field(default_factory=list)
-    """The user's own transaction was in the way. No fault: the next round finds them again."""
+    """A transaction of the user holds the lock. This is no fault: the next round tries again."""
 
     failed: list[K] = field(default_factory=list)
 
@@ -42,16 +42,16 @@ async def for_each_user(
     outcome = Outcome[K, T](work)
     for key in keys:
         try:
-            async with giving_way(db) as tx:
+            async with yielding_transaction(db) as tx:
                 result = await step(tx, key)
             outcome.done[key] = result
         except DatabaseBusy:
             outcome.busy.append(key)
         except DatabaseError as error:
-            _log.error("user_not_done", work=work, error=type(error).__name__, code=error.sqlstate)
+            _log.error("user_step_failed", work=work, error=type(error).__name__, code=error.sqlstate)
             outcome.failed.append(key)
     if outcome.busy:
-        _log.info("users_are_busy", work=work, users=len(outcome.busy))
+        _log.info("users_busy", work=work, users=len(outcome.busy))
     return outcome
 
 

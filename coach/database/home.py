@@ -23,7 +23,7 @@ def make_home(home: Path) -> Path:
 
     :raises Misconfigured: it cannot be made, or as root the database's user could not enter it.
     """
-    with clearly(home):
+    with explain_os_errors(home):
         home = home.expanduser().resolve()
         if is_root() and (closed := closed_directory(home)):
             raise Misconfigured(
@@ -40,7 +40,7 @@ def make_home(home: Path) -> Path:
 
 
 @contextmanager
-def clearly(home: Path) -> Iterator[None]:
+def explain_os_errors(home: Path) -> Iterator[None]:
     """What the system says about files in ``home``, as the operator's to mend."""
     try:
         yield

@@ -50,7 +50,7 @@ class Listener:
         )
         await connection.execute(sql.SQL("listen {}").format(sql.Identifier(self._channel)))
         if self._complained:
-            _log.info("listening_again", channel=self._channel)
+            _log.info("listener_reconnected", channel=self._channel)
             self._complained = False
         self._connected()
         return connection
@@ -62,7 +62,7 @@ class Listener:
             await connection.execute("select")
 
     def _complain(self, error: psycopg.Error) -> None:
-        """Once for each time that it goes deaf: the poll behind it goes on, and an outage has louder witnesses."""
+        """Log only the first error of an outage: the poll goes on, and other parts report the outage."""
         if not self._complained:
             self._complained = True
-            _log.warning("listening_stopped", channel=self._channel, error=type(error).__name__)
+            _log.warning("listener_disconnected", channel=self._channel, error=type(error).__name__)

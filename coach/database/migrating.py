@@ -51,6 +51,6 @@ async def alone(connection: Connection, report: Report) -> AsyncIterator[None]:
         report("Another process is migrating this database; waiting for it.")
         await connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
     yield
-    # After an error the closing connection does it; but that takes the server a moment, and whoever comes next would be
-    # told of a migration that is over.
+    # After an error the lock would end with the connection. That takes the server a moment, and the next caller would
+    # hear of a migration that is over.
     await connection.execute("select pg_advisory_unlock(%s)", (_LOCK,))

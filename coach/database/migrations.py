@@ -200,7 +200,7 @@ async def _run(connection: Connection, path: str, text: str) -> None:
         said = " ".join(filter(None, (error.diag.message_primary, error.diag.message_hint)))
         raise Misconfigured(f"COACH_DATABASE_URL: this role may not do what sql/{path} needs: {said}") from error
     except psycopg.errors.RaiseException as error:
-        # Said by the file itself: something in this database that only its operator can decide.
+        # Raised by the migration itself: only the operator can decide this.
         raise Misconfigured(f"sql/{path}: {error.diag.message_primary}") from error
     except psycopg.Error as error:
         error.add_note(f"in sql/{path}")

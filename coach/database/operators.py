@@ -13,7 +13,7 @@ from coach.errors import DatabaseBusy, Misconfigured
 POOL = 6
 
 LOCK_TIMEOUT = "500ms"
-"""How long ``giving_way`` waits for a lock."""
+"""How long ``yielding_transaction`` waits for a lock."""
 
 
 @asynccontextmanager
@@ -39,11 +39,10 @@ async def operators_database(url: str) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def giving_way(db: Database) -> AsyncIterator[Transaction]:
-    """A transaction of the operator's that fails before somebody else's does.
-
-    Of two that wait for each other PostgreSQL fails one after a second (deadlock_timeout): within half of that this one
-    lets go. So a transaction that somebody left open holds up only what it has written.
+async def yielding_transaction(db: Database) -> AsyncIterator[Transaction]:
+    """An operator's transaction that gives way to users'. PostgreSQL ends a deadlock after a second (deadlock_timeout)
+    and may fail either side. This transaction gives up after half a second. So an open transaction delays only the rows
+    that it has locked.
 
     :raises DatabaseBusy: half a second for a lock was not enough; nothing was written.
     """

@@ -1,4 +1,4 @@
-"""The pool, and the ways into it: as a user, as the operator, as nobody."""
+"""The pool, and transactions in it: as a user, as the operator, or as the bare login role."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _BEGIN_SNAPSHOT = Statement("begin isolation level repeatable read")
 class Database:
     """Connections to one PostgreSQL, handed out by the transaction.
 
-    Nothing is ever set on a session: behind a transaction pooler it belongs to others as well. Statements are not
-    prepared by name for the same reason (``prepare_threshold=None``). ``begin`` is a statement like others
-    (``autocommit``), for psycopg's own costs a round trip.
+    Nothing is set on a session and no statement is prepared by name (``prepare_threshold=None``): behind a transaction
+    pooler clients share a session. ``begin`` is a statement like others (``autocommit``), since psycopg's own costs a
+    round trip.
     """
 
     def __init__(self, url: str, *, min_size: int = 1, max_size: int = 20) -> None:
@@ -76,7 +76,7 @@ class Database:
     async def as_user(
         self, user_id: UUID, *, role: LiteralString = "coach_session", is_snapshot: bool = False
     ) -> AsyncIterator[Transaction]:
-        """A transaction of this user's: row level security shows and takes their rows only.
+        """A transaction of this user: row level security restricts it to their rows.
 
         ``is_snapshot``: all of its statements see the same rows, whatever others commit meanwhile; for reading only.
         """
@@ -92,9 +92,8 @@ class Database:
         role: LiteralString = "coach_session",
         is_snapshot: bool = False,
     ) -> AsyncIterator[tuple[Transaction, T]]:
-        """``as_user`` whose first question travels with the beginning, in one round trip; it comes with its answer.
-
-        ``question`` is asked again on another connection where the first turns out to be dead.
+        """``as_user`` that sends its first statement with ``begin``, in one round trip, and yields the rows too. If the
+        connection is dead, the statement is sent again on another.
         """
         async with self._begun(_becoming(user_id, role, is_snapshot=is_snapshot), question) as begun:
             yield begun
@@ -106,7 +105,7 @@ class Database:
         """
         return await self._whole(_becoming(user_id, "coach_session", is_snapshot=is_snapshot), statements)
 
-    async def once_for_several(self, statement: Statement) -> list[Any]:
+    async def run_for_each_user(self, statement: Statement) -> list[Any]:
         """Like ``once``, for a function that itself takes on one user after another; until it does, no row is seen.
 
         Its commit is not waited for: a crash of the database may undo the last third of a second of such
@@ -121,7 +120,7 @@ class Database:
             yield tx
 
     @asynccontextmanager
-    async def bare(self) -> AsyncIterator[Transaction]:
+    async def as_login_role(self) -> AsyncIterator[Transaction]:
         """A transaction of the login role, which sees no rows at all."""
         async with self._begun([_BEGIN], _nothing) as (tx, _):
             yield tx
@@ -137,7 +136,8 @@ class Database:
     async def _begun(
         self, first: Sequence[Statement], question: Callable[[Transaction], Awaitable[T]]
     ) -> AsyncIterator[tuple[Transaction, T]]:
-        """A transaction whose first statements have succeeded; a loss of the connection later on is the caller's."""
+        """A transaction whose first statements have succeeded. If the connection is lost later, the caller gets the
+        error."""
         if self._pool is None:
             raise DatabaseUnavailable("The database is not open.")
         try:
@@ -168,7 +168,7 @@ class Database:
                     return connection, await question(connection)
             except BaseException as error:
                 is_dead = isinstance(error, OperationalError) and connection.closed
-                with suppress(OperationalError):  # else the pool does it, with a warning about us
+                with suppress(OperationalError):  # otherwise the pool does it and logs a warning
                     await connection.rollback()
                 await pool.putconn(connection)
                 if not is_dead or attempt == self._max_size:
@@ -191,12 +191,12 @@ def _becoming(user_id: UUID, role: LiteralString, *, is_snapshot: bool) -> Seque
 
 
 async def _nothing(tx: Transaction) -> None:
-    """For a transaction whose first question depends on nothing that travels with it."""
+    """For a transaction that sends no statement with ``begin``."""
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:
     await register_vector_async(connection)  # type: ignore[no-untyped-call]
-    set_json_dumps(msgspec.json.encode, connection)  # a tenth of the standard library's time
+    set_json_dumps(msgspec.json.encode, connection)  # takes a tenth of the standard library's time
 
 
 async def _reachable(url: str, wait: float) -> None:

@@ -30,7 +30,7 @@ class Programs:
         self._folder: Path | None = None
 
     def run(self, program: str, *arguments: str, log: Path | None = None) -> None:
-        """Run it to its end, also when Ctrl-C comes meanwhile: a database half made helps nobody.
+        """Run the program to its end, even if Ctrl-C comes: a half-made database is of no use.
 
         :raises DatabaseUnavailable: it failed; with what it, or the server in its ``log``, gave as the reason.
         """

@@ -33,7 +33,7 @@ COMMIT = Statement("commit")
 
 
 class OneWrite(AsyncPipeline):
-    """Keeps statements back until somebody waits for an answer, then sends all of them and a sync in one write."""
+    """Collects statements until a caller waits for an answer, then sends all of them and a sync in one write."""
 
     def _communicate_gen(self) -> PQGen[None]:
         """Called after each statement: not yet."""
@@ -75,7 +75,7 @@ class Connection(AsyncConnection[Any]):
                     self._pipeline = None
 
 
-async def together(tx: AsyncConnection[Any], *statements: Statement) -> list[list[Any]]:
+async def send_together(tx: AsyncConnection[Any], *statements: Statement) -> list[list[Any]]:
     """The rows of each statement, in one round trip."""
     async with tx.pipeline():
         cursors = [await statement.send(tx) for statement in statements]

@@ -1,4 +1,4 @@
-"""Wake-ups: who queued something says so, and an idle worker looks at once instead of at its next poll.
+"""Notifications of work: an idle worker looks at once instead of at its next poll.
 
 Only ever a matter of speed. Where no notification arrives – a transaction pooler, a listener that lost its connection,
 rows written by another application – the poll behind it finds the same work.
@@ -18,7 +18,7 @@ POLL = 1.5
 
 
 async def notify_work(tx: Transaction) -> None:
-    """Tell every worker that something waits, when ``tx`` commits.
+    """Notify every worker when ``tx`` commits.
 
     Called by the application and never by a trigger: commits that notify wait for each other in the whole cluster.
     Without a payload, so that many calls of one transaction are one notification.
@@ -26,14 +26,12 @@ async def notify_work(tx: Transaction) -> None:
     await tx.execute("select pg_notify(%s, '')", (CHANNEL,))
 
 
-class Wake:
+class WorkListener:
     """Hears ``notify_work`` while ``run`` runs. ``url`` has to lead past any transaction pooler."""
 
     def __init__(self, url: str) -> None:
         self._announced = asyncio.Event()
-        self._listener = Listener(
-            url, CHANNEL, name="coach listener", heard=lambda _: self.nudge(), connected=self.nudge
-        )
+        self._listener = Listener(url, CHANNEL, name="coach listener", heard=lambda _: self.wake(), connected=self.wake)
 
     async def wait_for_work(self, timeout: float = POLL) -> None:
         """Until work was announced since the last call, but never longer than ``timeout`` seconds."""
@@ -42,7 +40,7 @@ class Wake:
                 await self._announced.wait()
         self._announced.clear()
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """End a wait from inside this process."""
         self._announced.set()
 

@@ -204,7 +204,7 @@ def _conversation(told: ConversationStory, life: Setting) -> Conversation:
         )
         messages.append(message)
         parent = message.id
-        # An answer comes in seconds; a person reads and thinks first.
+        # An answer comes in seconds, but a user reads and thinks first.
         said_at += timedelta(seconds=life.chance.randint(25, 140) if number % 2 else life.chance.randint(4, 9))
     return Conversation(
         key=told.key,

@@ -11,9 +11,9 @@ from coach.demo.population import settle
 from coach.retrieval.wordllama import WordllamaEmbedder
 
 
-async def copy_life(db: Database, people: Sequence[UUID], now: datetime) -> list[UUID]:
+async def copy_life(db: Database, users: Sequence[UUID], now: datetime) -> list[UUID]:
     """Accounts with these ids, each with a life as of ``now``. ``db`` is an operator's."""
     async with db.as_operator() as tx:
-        await tx.cursor().executemany("insert into auth.users (id) values (%s)", [(person,) for person in people])
-    await settle(db, WordllamaEmbedder(), people, now.date())
-    return list(people)
+        await tx.cursor().executemany("insert into auth.users (id) values (%s)", [(person,) for person in users])
+    await settle(db, WordllamaEmbedder(), users, now.date())
+    return list(users)

@@ -1,4 +1,4 @@
-"""The story's dates: relative to today, in weeks with a weekday, so that nobody is interviewed on a Sunday."""
+"""The story's dates: relative to today, in weeks with a weekday, so that no interview falls on a Sunday."""
 
 from __future__ import annotations
 

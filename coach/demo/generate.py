@@ -1,4 +1,4 @@
-"""One person's year, made from the story: the same for the same seed and day."""
+"""One user's year, made from the story: the same for the same seed and day."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from msgspec import structs
 from coach.demo import assemble
 from coach.demo.calendar import Calendar
 from coach.demo.flow import flow_events
-from coach.demo.life import Area, Life, Person, Pillar
+from coach.demo.life import Area, DemoUser, Life, Pillar
 from coach.demo.rhythm import area_points, days, pillar_points
 from coach.demo.story import casts, read_story
 
@@ -25,10 +25,10 @@ _LIVES = UUID("0d7b62b5-5f2e-5a55-9d0c-8a4f3e2b7c11")
 
 
 def generate(seed: int, today: date, timezone: str = "Europe/Berlin", *, history_days: int = HISTORY_DAYS) -> Life:
-    """The life of person ``seed`` as it stands on the morning of ``today``.
+    """The life of user ``seed`` on the morning of ``today``.
 
     Seeds share the story and differ in names, in the times of day, and in what their days measured. ``history_days``
-    shortens the metrics and flow events alone. Ids depend on the seed only, so that a person stays the same person.
+    shortens the metrics and flow events alone. Ids depend on the seed only, so that a user stays the same user.
     """
     story, calendar = read_story(seed % len(casts())), Calendar(today, ZoneInfo(timezone))
     chance = random.Random(f"{seed} {today}")  # noqa: S311 - nothing secret
@@ -44,7 +44,7 @@ def generate(seed: int, today: date, timezone: str = "Europe/Berlin", *, history
     active = [entry.created_at for entry in journal] + [event.timestamp for event in events]
     active += [talk.created_at for talk in conversations] + [task.completed_at for task in tasks if task.completed_at]
     return Life(
-        person=Person(told.first_name, told.last_name, told.monthly_alignment_goal, timezone),
+        person=DemoUser(told.first_name, told.last_name, told.monthly_alignment_goal, timezone),
         today=today,
         daily_streak=streak(active, calendar),
         pillars=tuple(_measured(pillar, areas) for pillar in assemble.pillars(story, life)),

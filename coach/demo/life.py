@@ -10,8 +10,8 @@ from uuid import UUID
 from msgspec import UNSET, Struct, UnsetType
 
 
-class Person(Struct, frozen=True):
-    """Whose life it is."""
+class DemoUser(Struct, frozen=True):
+    """The user of this life."""
 
     first_name: str
     last_name: str
@@ -74,7 +74,7 @@ class Project(Struct, frozen=True):
 
 
 class TaskMetadata(Struct, frozen=True):
-    """What a task asks of a person; minutes where it is a time."""
+    """The effort of a task; times are in minutes."""
 
     energy_requirement: str
     cognitive_load: str
@@ -163,9 +163,9 @@ class Conversation(Struct, frozen=True):
 
 
 class Life(Struct, frozen=True):
-    """One person's year, oldest first within each kind; projects, tasks and areas in the order of the tree."""
+    """One user's year, oldest first within each kind; projects, tasks and areas in the order of the tree."""
 
-    person: Person
+    person: DemoUser
     today: date
     daily_streak: int
     pillars: tuple[Pillar, ...]

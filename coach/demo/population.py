@@ -1,4 +1,4 @@
-"""Many people with lives, for load tests: the same story with other names, times and measurements."""
+"""Many users with lives, for load tests: the same story with other names, times and measurements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 
 class Recalling:
-    """An embedder that embeds a text once, since people who share a story share most of its texts.
+    """An embedder that embeds each text once, since users of one story share most of its texts.
 
     It keeps them all: the story in its eight casts has 2,180 texts, whose vectors take 13 MB.
     """
@@ -68,18 +68,18 @@ async def populate(
 
     ``db`` is an operator's. ``progress`` hears how many are done, of how many.
     """
-    people = []
+    users = []
     async with db.as_operator() as tx:
         for number in range(1, count + 1):
-            people.append(await ensure_user(tx, name_of(number)))  # noqa: PERF401 - one after the other on one connection
-    await settle(db, embedder, people, today, timezone, progress=progress)
-    return people
+            users.append(await ensure_user(tx, name_of(number)))  # noqa: PERF401 - one after the other on one connection
+    await settle(db, embedder, users, today, timezone, progress=progress)
+    return users
 
 
 async def settle(
     db: Database,
     embedder: Embedder,
-    people: Sequence[UUID],
+    users: Sequence[UUID],
     today: date,
     timezone: str = "Europe/Berlin",
     *,
@@ -87,6 +87,6 @@ async def settle(
 ) -> None:
     """Give each account a life, the first one seed 1; those who have one keep it."""
     recalling = Recalling(embedder)
-    for seed, user_id in enumerate(people, 1):
+    for seed, user_id in enumerate(users, 1):
         await load(db, recalling, user_id, generate(seed, today, timezone, history_days=HISTORY_DAYS))
-        progress(seed, len(people))
+        progress(seed, len(users))

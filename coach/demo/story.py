@@ -45,14 +45,14 @@ class PillarStory(Struct, frozen=True, forbid_unknown_fields=True):
     neglected: bool = False
 
 
-class PersonStory(Struct, frozen=True, forbid_unknown_fields=True):
+class ProfileStory(Struct, frozen=True, forbid_unknown_fields=True):
     first_name: str
     last_name: str
     monthly_alignment_goal: int
 
 
 class Tree(Struct, frozen=True, forbid_unknown_fields=True):
-    person: PersonStory
+    person: ProfileStory
     pillars: list[PillarStory]
 
 
@@ -113,7 +113,7 @@ class JournalStory(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ConversationStory(Struct, frozen=True, forbid_unknown_fields=True):
-    """``messages`` alternate, the person first."""
+    """``messages`` alternate, the user first."""
 
     key: str
     at: str
@@ -150,7 +150,7 @@ class Story(Struct, frozen=True):
 
 @cache
 def casts() -> list[list[str]]:
-    """Whose names the story can be told with; the first are its own."""
+    """The casts of the story's names; the first one is its own."""
     return msgspec.convert(_parsed((FOLDER / "casts.yaml").read_text("utf-8")), list[list[str]])
 
 

@@ -1,4 +1,4 @@
-"""Whether the search finds what the demo person asks for: forty questions over her year, twice, each with its rows.
+"""Whether the search finds what the demo user asks for: forty questions over her year, twice, each with its rows.
 
 ``evals/datasets/demo_retrieval.yaml`` is the measure; ``demo_retrieval_paraphrased.yaml`` asks for the same with her
 own names paraphrased away, and is reported beside it. Both have the shape of pydantic-evals' datasets.

@@ -33,7 +33,7 @@ class Question(Struct, frozen=True):
     evidence: tuple[str, ...]
 
 
-class Person(Struct, frozen=True):
+class LocomoUser(Struct, frozen=True):
     """One of the file's conversations: what was said in its sessions, and what is asked about it."""
 
     name: str
@@ -79,8 +79,8 @@ def table(result: Result) -> str:
     return "\n".join([*lines, f"{result.questions} questions over {result.messages} messages"])
 
 
-def read(file: Path) -> list[Person]:
-    """The people of a LoCoMo file.
+def read(file: Path) -> list[LocomoUser]:
+    """The users of a LoCoMo file.
 
     :raises InvalidInput: the file is not one.
     """
@@ -90,13 +90,13 @@ def read(file: Path) -> list[Person]:
         raise InvalidInput("file", f"{file} is not a LoCoMo file ({type(error).__name__})") from error
 
 
-def _person(sample: dict[str, Any]) -> Person:
+def _person(sample: dict[str, Any]) -> LocomoUser:
     talk = sample["conversation"]
     numbers = sorted(int(key.removeprefix("session_")) for key in talk if re.fullmatch(r"session_\d+", key))
     past = tuple(_session(talk, number) for number in numbers if talk[f"session_{number}"])
     known = {message.client_id for session in past for message in session.messages}
     questions = (_question(entry, known) for entry in sample["qa"] if entry["category"] in CATEGORIES)
-    return Person(sample["sample_id"], past, tuple(question for question in questions if question.evidence))
+    return LocomoUser(sample["sample_id"], past, tuple(question for question in questions if question.evidence))
 
 
 def _session(talk: dict[str, Any], number: int) -> PastConversation:
@@ -127,8 +127,8 @@ def _question(entry: dict[str, Any], known: set[str]) -> Question:
     return Question(entry["question"], CATEGORIES[entry["category"]], tuple(turn for turn in turns if turn in known))
 
 
-async def _live(db: Database, embedder: Embedder, person: Person) -> UUID:
-    """Make the person a user with that past."""
+async def _live(db: Database, embedder: Embedder, person: LocomoUser) -> UUID:
+    """Create the user with those past conversations."""
     user_id = uuid4()
     async with db.as_operator() as tx:
         await tx.execute("insert into auth.users (id) values (%s)", (user_id,))

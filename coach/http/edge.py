@@ -1,4 +1,4 @@
-"""What every request passes first and every response last: its id, its log line, security headers, CORS."""
+"""The outermost layer: request ids, log lines, security headers, CORS."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Edge:
         began = time.perf_counter()
         sent = dict[bytes, bytes](scope["headers"])
         if scope["method"] == "HEAD":
-            # The server in front still knows, and sends no body.
+            # the server still sees HEAD and sends no body
             scope = {**scope, "method": "GET"}
         request_id = begin_request(sent.get(b"x-request-id")).encode()
         added = [*_SECURITY, (b"x-request-id", request_id), *self._cors(sent.get(b"origin"))]
@@ -85,7 +85,7 @@ def _complete(message: HTTPResponseStartEvent, added: Headers) -> None:
 
 
 async def _preflight(sent: dict[bytes, bytes], *, allowed: bool, send: Send) -> None:
-    """Answer a browser that asks whether it may ask."""
+    """Answer a preflight request."""
     wanted = sent.get(b"access-control-request-headers", b"").decode("latin-1").lower().split(",")
     granted = [name for name in map(str.strip, wanted) if name in _ALLOWED or name.startswith("x-stainless-")]
     headers: Headers = [
@@ -98,7 +98,7 @@ async def _preflight(sent: dict[bytes, bytes], *, allowed: bool, send: Send) -> 
 
 
 def _log(scope: Scope, status: int, began: float) -> None:
-    """One line a request: where to, never what with. Probes ask every few seconds and would drown the rest."""
+    """Log one line a request: its path, never its content. Probes are left out, since they come every few seconds."""
     milliseconds = round((time.perf_counter() - began) * 1000)
     write = log.debug if scope["path"].startswith("/health/") else log.info
     write("request", method=scope.get("method"), path=scope["path"], status=status, ms=milliseconds)

@@ -131,7 +131,7 @@ def from_framework(request: Request[Any, Any, Any], error: HTTPException) -> Res
 
 
 def unexpected(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Nothing of the cause gets out; the log has it, under the same request id."""
+    """The response holds nothing of the cause. The log has it, under the same request id."""
     log.error("unexpected_error", exc_info=error)
     return respond(problem("internal-error", "Something went wrong here; the request id finds it in the log."))
 

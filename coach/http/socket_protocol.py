@@ -20,7 +20,7 @@ GOING_AWAY = 1001
 
 
 class BoundedSocketProtocol(WebSocketsSansIOProtocol):
-    """The stock one waits for a reader before it says goodbye, and for ever for one that never reads."""
+    """The stock protocol waits for the reader before it closes, and waits for ever if the reader never reads."""
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -37,7 +37,7 @@ class BoundedSocketProtocol(WebSocketsSansIOProtocol):
         self._leave()
 
     def shutdown(self) -> None:
-        """Whoever is still there when the server goes hears that it does, and not that it restarts (1012)."""
+        """Sockets that are open when the server stops get 1001 instead of 1012."""
         self.stop_keepalive()
         if self.handshake_complete and not self.close_sent:
             self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY})
@@ -49,7 +49,7 @@ class BoundedSocketProtocol(WebSocketsSansIOProtocol):
             super().shutdown()
 
     def keepalive_timeout(self) -> None:
-        """Who answers no ping reads nothing either: what is unread would keep the connection for ever."""
+        """A client that answers no ping reads nothing either. Unread data would keep the connection open for ever."""
         super().keepalive_timeout()
         self.transport.abort()
 

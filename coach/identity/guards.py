@@ -1,4 +1,4 @@
-"""Who may pass to which routes. A guard stands on a whole router, so that a new route cannot forget it."""
+"""Who may pass to which routes. A guard covers a whole router, so that no new route can be without one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AsyncGuard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Door:
+class Authenticator:
     """Lets callers in, over HTTP and over sockets alike."""
 
     verifier: Verifier
@@ -47,22 +47,22 @@ class Door:
 # Functions and not methods: the framework copies a handler with all that its guards are bound to.
 
 
-def users_guard(door: Door) -> AsyncGuard:
-    """Lets users in, each at a bearable rate. What an operator's token may do, it does under ``/admin``."""
+def users_guard(authenticator: Authenticator) -> AsyncGuard:
+    """Admits users within their rate limit. An operator's token works only under ``/admin``."""
 
     async def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
-        principal = await door.verifier.verify(bearer(connection))
-        await door.admit_user(principal)
+        principal = await authenticator.verifier.verify(bearer(connection))
+        await authenticator.admit_user(principal)
         connection.scope["user"] = principal
 
     return guard
 
 
-def operators_guard(door: Door) -> AsyncGuard:
+def operators_guard(authenticator: Authenticator) -> AsyncGuard:
     """Lets operators in."""
 
     async def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
-        principal = await door.verifier.verify(bearer(connection))
+        principal = await authenticator.verifier.verify(bearer(connection))
         if principal.role != "service_role":
             raise Forbidden("This route is for operators.")
         connection.scope["user"] = principal
@@ -71,7 +71,7 @@ def operators_guard(door: Door) -> AsyncGuard:
 
 
 async def current_user(request: Request[Principal, Any, Any]) -> UUID:
-    """The user whom the door has let in."""
+    """The user whom the authenticator has let in."""
     if request.user.user_id is None:
         raise Forbidden
     return request.user.user_id

@@ -69,7 +69,7 @@ class JwksKeys:
         return fitting.get(kid)
 
     async def _refresh(self) -> None:
-        """One fetch, whoever else asks meanwhile; a request that is cancelled does not take it along."""
+        """One fetch for all requests that wait. A cancelled request does not cancel it."""
         if self._fetching is None:
             if self._clock() - self._asked < ASK_AGAIN_AFTER:
                 return

@@ -15,7 +15,7 @@ MAX_REMEMBERED = 50_000
 class RateLimiter:
     """A bucket a user, in this process: ``per_minute`` requests on average, ``burst`` of them at once.
 
-    Generous on purpose. It keeps a loop gone wild from crowding out the others; what costs money has the quota.
+    Generous on purpose. It keeps a client in a loop from crowding out others. The quota limits what costs money.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from coach.database.home import clearly, make_home
+from coach.database.home import explain_os_errors, make_home
 from coach.errors import Misconfigured
 from coach.settings import Settings
 
@@ -37,7 +37,7 @@ def shared_secret(settings: Settings) -> SecretStr | None:
 def _own_secret(home: Path) -> str:
     """Made once, readable by its owner only; two processes that start together agree on one."""
     path = make_home(home) / "jwt-secret"
-    with clearly(path):
+    with explain_os_errors(path):
         if not path.exists():
             _write_once(path, secrets.token_urlsafe(48))
         secret = path.read_text().strip()

@@ -1,4 +1,4 @@
-"""People's accounts, as far as this server makes or needs them."""
+"""The accounts that this server makes or checks."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from psycopg.errors import ForeignKeyViolation, UniqueViolation
 from coach.database.pool import Database, Transaction
 from coach.errors import Conflict, InvalidInput, Unauthenticated
 
-# Any fixed namespace: the same name has to give the same person on every start.
-_PEOPLE = UUID("6f1d3c52-4c3e-5f0a-9f0b-2a7c9b1e8d44")
+# A fixed namespace: the same name must give the same user on every start.
+_ACCOUNT_NAMESPACE = UUID("6f1d3c52-4c3e-5f0a-9f0b-2a7c9b1e8d44")
 MAX_NAME = 64
 REMEMBERED_FOR = 600.0
 MAX_REMEMBERED = 50_000
 
 
 async def ensure_user(tx: Transaction, name: str) -> UUID:
-    """The person of that name, made if need be; the same one each time. ``tx`` is an operator's.
+    """The user of that name, created if missing, the same each time. ``tx`` is an operator's.
 
     :raises InvalidInput: no usable name. :raises Conflict: another account goes by it.
     """
     name = name.strip()
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
         raise InvalidInput("name", f"must be 1 to {MAX_NAME} printable characters.")
-    user_id = uuid5(_PEOPLE, name.lower())
+    user_id = uuid5(_ACCOUNT_NAMESPACE, name.lower())
     await tx.execute("insert into auth.users (id) values (%s) on conflict (id) do nothing", (user_id,))
     try:
         await tx.execute(

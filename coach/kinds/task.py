@@ -41,7 +41,8 @@ class TaskRow(Struct, frozen=True):
 
 
 def task_context(metadata: object) -> TaskContext | None:
-    """What can be read of a ``task_metadata`` column; none where its shape is another, since anybody may write it."""
+    """The readable part of a ``task_metadata`` column. None for another shape, since a browser may write anything
+    there."""
     try:
         return msgspec.convert(metadata, TaskContext)
     except msgspec.ValidationError:

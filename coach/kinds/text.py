@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from datetime import date
 
 CHUNK_CHARACTERS = 900
-"""About 200 tokens: an ordinary journal entry stays whole, and a long one does not blur into a mean of everything."""
+"""About 200 tokens: an ordinary journal entry is one chunk. The vector of a longer text would be a mean of
+everything."""
 
 # The last line of a snippet, which is read but not searched.
 _FARTHER_UP = re.compile(r"\n↑ [^\n]*\Z")
@@ -50,7 +51,7 @@ def _parts(text: str, characters: int) -> Iterator[str]:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """A closing quote or bracket belongs to the sentence that it closes."""
+    """A closing quote or bracket belongs to the sentence before it."""
     start = 0
     for end in _SENTENCE.finditer(text):
         yield text[start : end.start() if end[1] is None else end.end(1)]
@@ -68,5 +69,5 @@ def joined(*sentences: str | None) -> str:
 
 
 def day_in_words(day: date) -> str:
-    """As a person writes it: 4 May 2026."""
+    """As in 4 May 2026."""
     return f"{day.day} {day:%B %Y}"

@@ -12,7 +12,7 @@ FinishReason = Literal["stop", "length", "content-filter", "error", "other"]
 
 
 class ChatMessage(Struct, frozen=True):
-    """One message of a prompt. No text of a user's ever stands in one whose role is ``system``."""
+    """One message of a prompt. A message with the role ``system`` never holds a user's text."""
 
     role: Role
     content: str

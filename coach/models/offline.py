@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, FinishReason, ModelOptions, Usage
 from coach.models.offline_answer import compose_answer
-from coach.models.offline_housekeeping import answer_housekeeping
 from coach.models.offline_reading import read_prompt
+from coach.models.offline_ui_tasks import answer_ui_task
 
 NAME = "offline"
 CONTEXT_TOKENS = 16_384
@@ -38,7 +38,7 @@ class Reply(Struct, frozen=True):
 def offline_reply(messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES) -> Reply:
     """Compose the answer to a prompt. ``stop`` and ``max_tokens`` are obeyed; it has no temperature and no seed."""
     reading = read_prompt(messages)
-    text = answer_housekeeping(reading.question) if reading.is_housekeeping else compose_answer(reading)
+    text = answer_ui_task(reading.question) if reading.is_ui_task else compose_answer(reading)
     ends = [at for stop in options.stop if stop and (at := text.find(stop)) >= 0]
     pieces = tuple(_TOKEN.findall(text[: min(ends)] if ends else text))
     reason: FinishReason = "stop"

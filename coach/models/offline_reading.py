@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from coach.models.base import ChatMessage
 
-HOUSEKEEPING = "### Task:"
+UI_TASK = "### Task:"
 """How chat UIs begin a call for a title, tags or follow-ups."""
 
 _HEADER = re.compile(r'((?:\w+="[^"]*"\s*)+)>')
@@ -39,8 +39,8 @@ class Reading(Struct, frozen=True):
     is_first: bool = True
 
     @property
-    def is_housekeeping(self) -> bool:
-        return self.question.lstrip().startswith(HOUSEKEEPING)
+    def is_ui_task(self) -> bool:
+        return self.question.lstrip().startswith(UI_TASK)
 
 
 def read_prompt(messages: Sequence[ChatMessage]) -> Reading:
@@ -54,7 +54,7 @@ def read_prompt(messages: Sequence[ChatMessage]) -> Reading:
     sources, _ = _between(context, "<sources>", "</sources>")
     now, _ = _between(context, "<now>", "</now>")
     return Reading(
-        _question(after), _state_lines(state or ""), _excerpts(sources or ""), True, _unescape(now or ""), is_first
+        _question(after), _fact_lines(state or ""), _excerpts(sources or ""), True, _unescape(now or ""), is_first
     )
 
 
@@ -72,7 +72,7 @@ def _question(text: str) -> str:
     return text.strip() if inside is None else _unescape(inside).strip()
 
 
-def _state_lines(block: str) -> tuple[str, ...]:
+def _fact_lines(block: str) -> tuple[str, ...]:
     lines = (_unescape(line).strip().removeprefix("- ").strip() for line in block.splitlines())
     return tuple(line for line in lines if line)
 

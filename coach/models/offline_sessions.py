@@ -1,4 +1,4 @@
-"""How the stand-in keeps a coaching session: by counting what was said, and by quoting it. Deterministic."""
+"""How the offline model runs a coaching session: it counts messages and quotes them. Deterministic."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def judge(instructions: str, history: str) -> str:
 
 
 def conclude(instructions: str, history: str) -> str:
-    """``{"summary": …, "commitments": […]}`` out of the person's own sentences."""
+    """``{"summary": …, "commitments": […]}`` out of the user's own sentences."""
     head = _HEAD.search(instructions)
     kind, today = (head[1], date.fromisoformat(head[2])) if head else ("free", date.min)
     listed = _PROJECTS.search(instructions)

@@ -202,7 +202,7 @@ class OpenAIModel:
 
 
 def _rejected_parameter(error: openai.APIStatusError, sent: Mapping[str, Any]) -> str | None:
-    """Older endpoints know neither of these two; nothing else may be left out, silence would mislead."""
+    """Older endpoints reject these two parameters. Nothing else may be left out silently."""
     if error.status_code not in (400, 422):
         return None
     told = f"{error.param} {error.message}"

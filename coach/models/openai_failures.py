@@ -48,7 +48,7 @@ def from_openai(error: openai.APIError) -> ModelUnavailable:
 async def sent(client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
     """The response to ``request``, its body not yet read.
 
-    :raises openai.APIConnectionError: nobody answered
+    :raises openai.APIConnectionError: no connection
     """
     try:
         return await client.send(request, stream=True)

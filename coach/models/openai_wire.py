@@ -113,7 +113,7 @@ class AnswerReader:
             self.usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
 
     def _fail(self, message: str) -> None:
-        """After the finish reason the text is whole, and what is wrong behind it is nobody's loss."""
+        """After the finish reason the text is complete. A fault behind it does not matter."""
         if self.reason is None:
             self.failure = message
         else:

@@ -73,7 +73,7 @@ def _cache_directory() -> Path:
 
 
 def _is_whole(path: Path, sha256: str) -> bool:
-    """tiktoken deletes a damaged file and fetches it anew, so a damaged file is as good as none."""
+    """tiktoken deletes a damaged file and downloads it again, so a damaged file counts as missing."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
     except OSError:

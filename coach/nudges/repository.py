@@ -1,4 +1,4 @@
-"""Nudges: made for everybody by a periodic job, told to who is there, and read by who was not."""
+"""Nudges: a job makes them for all users, pushes them to open sockets, and stores them for later."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import NotFound
 from coach.http.lists import cursor_of, position_of
-from coach.realtime.pushes import announce, store_pushes
+from coach.realtime.pushes import notify_pushes, store_pushes
 
 _sql = load("nudges")
 _log = structlog.get_logger(__name__)
 
-A_DAY = 2
-"""Nudges a local day. More would be noise, and noise is switched off."""
+NUDGES_PER_DAY = 2
+"""Nudges a local day. Users switch off more than that."""
 
 USERS = 500
 """At a time, each page in a transaction of its own."""
@@ -80,7 +80,7 @@ async def make_nudges(db: Database, now: datetime) -> None:
     outcomes: list[Outcome[Page, int]] = []
     async for page in _pages(db):
         outcomes += [together := await _nudge_each(db, [page], now)]
-        # Somebody's own transaction was in the way: theirs wait for the next round, and nobody else's.
+        # A transaction of a user holds the lock. Their nudges wait for the next round, those of others do not.
         outcomes += [await _nudge_each(db, [(user_id,) for busy in together.busy for user_id in busy], now)]
     made = sum(count for outcome in outcomes for count in outcome.done.values())
     if made:
@@ -103,7 +103,7 @@ async def _nudge_each(db: Database, pages: Sequence[Page], now: datetime) -> Out
     hearing: set[UUID] = set()
 
     async def nudge(tx: Transaction, page: Page) -> int:
-        made = await _sql.make_nudges.rows(tx, MadeNudge, user_ids=list(page), now=now, per_day=A_DAY)
+        made = await _sql.make_nudges.rows(tx, MadeNudge, user_ids=list(page), now=now, per_day=NUDGES_PER_DAY)
         for each in made:
             await store_pushes(tx, each.user_id, [each.push])
         hearing.update(each.user_id for each in made)
@@ -112,7 +112,7 @@ async def _nudge_each(db: Database, pages: Sequence[Page], now: datetime) -> Out
     outcome = await for_each_user(db, "nudging", pages, nudge)
     if hearing:
         async with db.as_operator() as tx:
-            await announce(tx, hearing)
+            await notify_pushes(tx, hearing)
     return outcome
 
 

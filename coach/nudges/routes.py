@@ -1,4 +1,4 @@
-"""Nudges over HTTP: what was pushed while nobody listened."""
+"""Nudges over HTTP, for users without an open socket."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def nudges(user_id: CurrentUser, db: Db, limit: Limit = DEFAULT_LIMIT, cur
 
 @post("/{nudge_id:str}/dismiss", status_code=204, summary="Dismiss a nudge", **declares(problems=(NotFound,)))
 async def dismiss(nudge_id: FromPath[str], user_id: CurrentUser, db: Db) -> None:
-    """It is not told again: not this week, and a streak not today. Dismissing twice is the same."""
+    """The nudge does not come again this week (a streak: today). Dismissing twice is the same."""
     await repository.dismiss(db, user_id, nudge_id, utc_now())
 
 

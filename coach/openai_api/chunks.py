@@ -17,7 +17,7 @@ from coach.openai_api.errors import OpenAIError, details
 
 _json = msgspec.json.Encoder().encode
 
-# OpenAI knows four ways to end; a provider that named none of them has at least stopped.
+# OpenAI has four finish reasons. Any other reason of a provider counts as ``stop``.
 REASONS: dict[FinishReason, str] = {"stop": "stop", "length": "length", "content-filter": "content_filter"}
 STOPPED = "The answer was stopped before its end."
 
@@ -71,7 +71,7 @@ class Completion(Struct, frozen=True):
     service_tier: Literal["default"] = "default"
 
 
-class Whole(Struct, frozen=True):
+class CompleteAnswer(Struct, frozen=True):
     """A turn read to its end. ``prompt`` is the prompt's name and version."""
 
     message_id: str
@@ -88,7 +88,7 @@ def tokens(usage: Usage) -> Tokens:
     return Tokens(usage.input_tokens, usage.output_tokens, usage.total_tokens)
 
 
-async def read_whole(reader: AsyncIterable[Sequence[Event]]) -> Whole:
+async def read_complete_answer(reader: AsyncIterable[Sequence[Event]]) -> CompleteAnswer:
     """Read a turn to its end, however it ends."""
     message_id, prompt, texts = "", "", list[str]()
     async with aclosing(ended_properly(reader)) as batches:
@@ -100,11 +100,11 @@ async def read_whole(reader: AsyncIterable[Sequence[Event]]) -> Whole:
                     case Started():
                         message_id, prompt = event.message_id, event.prompt
                     case Finished() | Interrupted() | Failed():
-                        return Whole(message_id, prompt, "".join(texts), event)
+                        return CompleteAnswer(message_id, prompt, "".join(texts), event)
     raise AssertionError("ended_properly gives a terminal event")
 
 
-def completion(model: str, whole: Whole, ending: Finished) -> Completion:
+def completion(model: str, whole: CompleteAnswer, ending: Finished) -> Completion:
     return Completion(
         id=completion_id(whole.message_id),
         created=int(time.time()),
@@ -115,7 +115,7 @@ def completion(model: str, whole: Whole, ending: Finished) -> Completion:
     )
 
 
-def broken_off(ending: Interrupted | Failed) -> OpenAIError:
+def error_frame(ending: Interrupted | Failed) -> OpenAIError:
     """What a stream says that cannot go on."""
     if isinstance(ending, Failed):
         return details(ending.slug, ending.detail)
@@ -138,7 +138,7 @@ class Chunks:
             case Finished():
                 return [*self._ends(event), DONE]
             case Interrupted() | Failed():
-                return [b"data: " + _json(broken_off(event)) + b"\n\n", DONE]
+                return [b"data: " + _json(error_frame(event)) + b"\n\n", DONE]
             case _:
                 return []
 

@@ -1,4 +1,4 @@
-"""OpenAI's error shape for everything under ``/v1``: what ``http/problems.py`` decides, told the other way."""
+"""OpenAI's error shape for everything under ``/v1``: the problems of ``http/problems.py`` in OpenAI's form."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class OpenAIError(Struct, frozen=True):
     error: Details
 
 
-# (type, code) as the stock clients and whoever parses their exceptions know them.
+# (type, code) as the stock clients and programs that read their exceptions know them.
 _KINDS: dict[str, tuple[str, str | None]] = {
     "invalid-input": ("invalid_request_error", None),
     "refused": ("invalid_request_error", None),
@@ -101,7 +101,7 @@ def respond(body: OpenAIError, status: int, headers: dict[str, str] | None = Non
     return Response(msgspec.json.encode(body), status_code=status, headers=headers or {}, media_type="application/json")
 
 
-def ended_badly(slug: str, message: str, *, again: bool) -> Response[bytes]:
+def error_of_ending(slug: str, message: str, *, again: bool) -> Response[bytes]:
     """A turn that ended without a whole answer, before anything was sent. ``again``: the SDKs may try once more."""
     headers = {"Retry-After": "1"} if again else NO_RETRY
     return respond(details(slug, message), problem(slug, message).status, headers)

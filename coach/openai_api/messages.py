@@ -42,7 +42,7 @@ class Message(Struct):
     function_call: NotServed = None
 
 
-class Said(Struct, frozen=True):
+class CallMessages(Struct, frozen=True):
     """``question`` is the last user message, ``history`` what stood before it, newest first.
 
     ``notes`` are the system and developer messages: wishes of the caller's application, and no instructions of ours.
@@ -57,7 +57,7 @@ class Said(Struct, frozen=True):
     def is_ui_task(self) -> bool:
         return not (self.history or self.notes) and self.question.lstrip().startswith(UI_TASK)
 
-    def within(self, limit: int = MAX_TEXT) -> Said:
+    def within(self, limit: int = MAX_TEXT) -> CallMessages:
         """:raises InvalidInput: the question, or the notes together, are longer than ``limit`` characters."""
         for what, length in (("text", len(self.question)), ("system messages", sum(map(len, self.notes)))):
             if length > limit:
@@ -68,7 +68,7 @@ class Said(Struct, frozen=True):
 _TEXTS = ("text", "input_text", "output_text")
 
 
-def understand(messages: Sequence[Message], path: str) -> Said:
+def read_call_messages(messages: Sequence[Message], path: str) -> CallMessages:
     """Find the question and what belongs to it; ``path`` is the parameter's name.
 
     :raises InvalidInput: names the message or the part.
@@ -95,7 +95,7 @@ def understand(messages: Sequence[Message], path: str) -> Said:
     if not question.strip():
         raise InvalidInput(question_at, "must hold a text that is not empty.")
     said_before = tuple((role, text) for role, text in reversed(before) if text.strip())
-    return Said(question, said_before, tuple(notes), question_at)
+    return CallMessages(question, said_before, tuple(notes), question_at)
 
 
 def _text(message: Message, at: str) -> str:

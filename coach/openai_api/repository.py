@@ -39,10 +39,12 @@ async def timezone_of(db: Database, user_id: UUID) -> ZoneInfo:
         return ZoneInfo(await _sql.timezone_of.value(tx, user_id=user_id) or "UTC")
 
 
-async def answer_saying(db: Database, user_id: UUID, conversation_id: str, text: str) -> str | None:
+async def find_answer_by_text(db: Database, user_id: UUID, conversation_id: str, text: str) -> str | None:
     """The message id of a conversation's newest answer with this text."""
     async with db.as_user(user_id) as tx:
-        found: str | None = await _sql.answer_saying.value(tx, user_id=user_id, client_id=conversation_id, content=text)
+        found: str | None = await _sql.find_answer_by_text.value(
+            tx, user_id=user_id, client_id=conversation_id, content=text
+        )
     return found
 
 

@@ -50,11 +50,11 @@ class ResponseEvents:
         whole = len(waiting) - len(waiting) % PIECE
         self._rest = waiting[whole:]
         for at in range(0, whole, PIECE):
-            opening += self._told(waiting[at : at + PIECE])
+            opening += self._delta_frame(waiting[at : at + PIECE])
         return opening
 
-    def _told(self, piece: str) -> list[bytes]:
-        """The most frequent event, hence put together and not encoded anew."""
+    def _delta_frame(self, piece: str) -> list[bytes]:
+        """The most frequent event, so its constant parts are encoded only once."""
         number, self._number = self._number, self._number + 1
         self._pieces.append(piece)
         return [self._delta % (number, _json(piece))] if number > self._after else []
@@ -74,7 +74,7 @@ class ResponseEvents:
     def _close(self, ending: Terminal) -> list[bytes]:
         if not self._is_open:
             return []
-        frames = self._told(self._rest) if self._rest else []
+        frames = self._delta_frame(self._rest) if self._rest else []
         text = "".join(self._pieces)
         status = "completed" if status_of(ending) == "completed" else "incomplete"
         frames += self._frame("response.output_text.done", **self._where(), text=text, logprobs=[])

@@ -96,7 +96,7 @@ def status_of(ending: Terminal | None) -> str:
             return "completed"
 
 
-def as_it_stands(facts: Facts, events: Sequence[Event]) -> Json:
+def snapshot_response(facts: Facts, events: Sequence[Event]) -> Json:
     """The object of a turn told by ``events``."""
     answer = next((event.message_id for event in events if isinstance(event, Started)), MESSAGE)
     text = "".join(event.text for event in events if isinstance(event, TextDelta))

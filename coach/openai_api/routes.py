@@ -1,4 +1,4 @@
-"""``/v1``: the coach for whoever speaks OpenAI's protocols. Only ``stream`` decides between a stream and one object."""
+"""``/v1``: the coach for clients of OpenAI's protocols. Only ``stream`` decides between a stream and one object."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from coach.errors import Conflict, EmbedderUnavailable, InvalidInput, ModelUnava
 from coach.http.declared import Refusals, as_json, as_stream, declares
 from coach.http.limits import CHAT_BODY
 from coach.identity.guards import CurrentUser
-from coach.openai_api.chunks import STOPPED, Chunks, Completion, Whole, completion, read_whole
-from coach.openai_api.errors import OpenAIError, UnknownModel, ended_badly
+from coach.openai_api.chunks import STOPPED, Chunks, CompleteAnswer, Completion, completion, read_complete_answer
+from coach.openai_api.errors import OpenAIError, UnknownModel, error_of_ending
 from coach.openai_api.models import MODELS, Model, ModelList
 from coach.openai_api.repository import stored_response
 from coach.openai_api.response_events import ResponseEvents
-from coach.openai_api.response_objects import Facts, as_it_stands, response_object
+from coach.openai_api.response_objects import Facts, response_object, snapshot_response
 from coach.openai_api.schemas import Call, CompletionBody, ResponseBody, completion_call, response_call
 from coach.openai_api.sending import ClientLeft, streamed, unless_left
-from coach.openai_api.turns import Arrived, completion_request, facts_of, response_request
+from coach.openai_api.turns import IncomingCall, completion_request, facts_of, response_request
 from coach.openai_api.ui_tasks import MOST_TEXT, UiTasks
 
 AnyRequest = Request[Any, Any, Any]
@@ -82,7 +82,7 @@ async def completions(
     ui_tasks: NamedDependency[UiTasks],
 ) -> Response[Any]:
     """The messages are the history; system messages are data. Unknown fields are ignored."""
-    arrived = await _arrived(request, user_id, turns)
+    arrived = await _incoming_call(request, user_id, turns)
     call = completion_call(sent)
     headers: dict[str, str] = {}
     if call.feature is None:
@@ -94,7 +94,7 @@ async def completions(
     if call.is_streamed:
         return streamed(reader, Chunks(call.model, has_usage=call.has_usage_chunk), headers)
 
-    def said(whole: Whole, ending: Finished) -> Any:
+    def said(whole: CompleteAnswer, ending: Finished) -> Any:
         return completion(call.model, whole, ending)
 
     return await _whole(request, reader, said, headers)
@@ -124,7 +124,7 @@ async def responses(
     ui_tasks: NamedDependency[UiTasks],
 ) -> Response[Any]:
     """Text in, text out. `previous_response_id` or `conversation` put what is stored before the input."""
-    arrived = await _arrived(request, user_id, turns)
+    arrived = await _incoming_call(request, user_id, turns)
     call = response_call(sent)
     headers: dict[str, str] = {}
     if call.feature is None:
@@ -136,7 +136,7 @@ async def responses(
     if call.is_streamed:
         return streamed(reader, ResponseEvents(facts), headers)
 
-    def said(whole: Whole, ending: Finished) -> Any:
+    def said(whole: CompleteAnswer, ending: Finished) -> Any:
         return _response(facts, whole, ending)
 
     return await _whole(request, reader, said, headers)
@@ -163,11 +163,11 @@ async def stored(
         return streamed(turns.follow(user_id, found.answer_id), ResponseEvents(found.facts, after), {})
     if starting_after is not None:
         raise InvalidInput("starting_after", "needs stream=true.")
-    return Response(as_it_stands(found.facts, await turns.snapshot(user_id, found.answer_id)))
+    return Response(snapshot_response(found.facts, await turns.snapshot(user_id, found.answer_id)))
 
 
-async def _arrived(request: AnyRequest, user_id: UUID, turns: Turns) -> Arrived:
-    return Arrived(user_id, request.scope["path"], request.headers, await request.body(), turns.clock())
+async def _incoming_call(request: AnyRequest, user_id: UUID, turns: Turns) -> IncomingCall:
+    return IncomingCall(user_id, request.scope["path"], request.headers, await request.body(), turns.clock())
 
 
 def _begin_ui_task(ui_tasks: UiTasks, user_id: UUID, call: Call) -> Reader:
@@ -175,11 +175,11 @@ def _begin_ui_task(ui_tasks: UiTasks, user_id: UUID, call: Call) -> Reader:
 
 
 async def _whole(
-    request: AnyRequest, reader: Reader, said: Callable[[Whole, Finished], Any], headers: dict[str, str]
+    request: AnyRequest, reader: Reader, said: Callable[[CompleteAnswer, Finished], Any], headers: dict[str, str]
 ) -> Response[Any]:
     """The answer as one object, or why there is none."""
     try:
-        whole = await unless_left(request, reader, read_whole(reader))
+        whole = await unless_left(request, reader, read_complete_answer(reader))
     except ClientLeft:
         return Response(None, status_code=499)
     match whole.ending:
@@ -187,13 +187,13 @@ async def _whole(
             body = msgspec.json.encode(said(whole, whole.ending))
             return Response(body, headers=headers, media_type="application/json")
         case Interrupted(reason):
-            # Whoever stopped it does not want it again; a server that goes away has a successor.
-            return ended_badly("unavailable", STOPPED, again=reason not in ("stopped", "superseded"))
+            # A stopped answer must not be retried. If the server stops, a retry finds the next one.
+            return error_of_ending("unavailable", STOPPED, again=reason not in ("stopped", "superseded"))
         case failed:
-            return ended_badly(failed.slug, failed.detail, again=True)
+            return error_of_ending(failed.slug, failed.detail, again=True)
 
 
-def _response(facts: Facts, whole: Whole, ending: Finished) -> Any:
+def _response(facts: Facts, whole: CompleteAnswer, ending: Finished) -> Any:
     return response_object(facts, whole.message_id, whole.text, ending, has_output=True)
 
 

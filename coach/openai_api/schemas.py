@@ -12,7 +12,7 @@ from coach.http.bodies import read
 from coach.http.shapes import shown_as
 from coach.models.base import ModelOptions
 from coach.openai_api.errors import Unsupported
-from coach.openai_api.messages import Message, NotServed, Said, understand
+from coach.openai_api.messages import CallMessages, Message, NotServed, read_call_messages
 from coach.openai_api.models import MODELS, feature_of
 from coach.values.ids import valid_id
 
@@ -27,7 +27,7 @@ class Call(Struct, frozen=True, kw_only=True):
 
     model: str
     feature: str | None
-    said: Said
+    said: CallMessages
     options: ModelOptions
     is_streamed: bool
     has_usage_chunk: bool = False
@@ -137,7 +137,7 @@ def completion_call(body: CompletionBody) -> Call:
         ("function_call", body.function_call not in (None, "none", "auto"), NO_TOOLS),
         ("response_format", not _is_text(body.response_format), 'only {"type": "text"} is given.'),
     )
-    said = understand(body.messages, "messages")
+    said = read_call_messages(body.messages, "messages")
     return Call(
         model=body.model,
         feature=None if said.is_ui_task else feature,
@@ -200,12 +200,12 @@ def _longest(body: CompletionBody) -> int | None:
     return body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
 
 
-def _input(body: ResponseBody) -> Said:
+def _input(body: ResponseBody) -> CallMessages:
     given: str | list[Message] | None = read(bytes(body.input), _INPUT, "input")
     if given is None:
         raise InvalidInput("input", "is required.")
     messages = [Message("user", Raw(msgspec.json.encode(given)))] if isinstance(given, str) else given
-    said = understand(messages, "input")
+    said = read_call_messages(messages, "input")
     if body.instructions is None or not body.instructions.strip():
         return said
     if "\0" in body.instructions:

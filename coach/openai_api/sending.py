@@ -1,4 +1,4 @@
-"""How an answer goes out: frame by frame, or whole. Whoever leaves early lets go of the turn."""
+"""Sends an answer frame by frame, or as one object. A client that leaves early stops reading the turn."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Encoder(Protocol):
     """One reader's: it may remember what it has said."""
 
     def encode(self, event: Event) -> list[bytes]:
-        """Whole frames, perhaps none."""
+        """CompleteAnswer frames, perhaps none."""
 
 
 def streamed(reader: Reader, encoder: Encoder, headers: dict[str, str]) -> Stream:
-    # Also in the background: of a client that leaves before the first byte the frames are never begun.
+    # Close in the background too: if a client leaves before the first byte, the generator never starts.
     left = BackgroundTask(reader.aclose)
     return Stream(frames(reader, encoder), media_type=STREAM, headers=HEADERS | headers, background=left)
 
 
 async def frames(reader: Reader, encoder: Encoder) -> AsyncGenerator[bytes, None]:
-    """What is written, once for all the events that wait together."""
+    """One write for all events that wait together."""
     try:
         async with aclosing(ended_properly(reader)) as batches:
             async for batch in batches:
@@ -52,11 +52,11 @@ def _encoded(batch: Sequence[Event], encoder: Encoder) -> bytes:
 
 
 class ClientLeft(Exception):
-    """Nobody is there to answer any more."""
+    """The client has left."""
 
 
 async def unless_left(request: Request[Any, Any, Any], reader: Reader, work: Coroutine[Any, Any, T]) -> T:
-    """What ``work`` reads from ``reader``, as long as the client is there; a server is not told otherwise.
+    """Run ``work`` while the client is connected. Otherwise the server would not notice that it left.
 
     :raises ClientLeft: before the work was done.
     """

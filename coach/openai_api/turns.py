@@ -24,7 +24,7 @@ RETRY_WITHIN = timedelta(minutes=10)
 CONVERSATION_HEADERS = ("X-Conversation-ID", "X-OpenWebUI-Chat-Id")
 
 
-class Arrived(Struct, frozen=True):
+class IncomingCall(Struct, frozen=True):
     """What of a request is not in its call. ``raw`` is the body as it came."""
 
     user_id: UUID
@@ -64,17 +64,17 @@ class Place(Struct, frozen=True):
 
     conversation_id: str
     parent: str | None = None
-    recalls: bool = False
+    uses_stored_history: bool = False
     incognito: bool = False
 
 
-async def completion_request(db: Database, arrived: Arrived, call: Call, feature: str) -> ChatRequest:
+async def completion_request(db: Database, arrived: IncomingCall, call: Call, feature: str) -> ChatRequest:
     """A chat completion as a turn: the caller's messages are its history."""
     return _request(arrived, call, feature, await _place(db, arrived, call), {})
 
 
 async def response_request(
-    db: Database, arrived: Arrived, call: ResponseCall, feature: str
+    db: Database, arrived: IncomingCall, call: ResponseCall, feature: str
 ) -> tuple[ChatRequest, Facts]:
     """A response as a turn: what it refers to stands before the caller's messages.
 
@@ -101,7 +101,7 @@ def facts_of(call: ResponseCall) -> Facts:
     )
 
 
-def _request(arrived: Arrived, call: Call, feature: str, place: Place, kept: dict[str, Any]) -> ChatRequest:
+def _request(arrived: IncomingCall, call: Call, feature: str, place: Place, kept: dict[str, Any]) -> ChatRequest:
     said = call.said.within()
     key, repeats_within = arrived.attempt()
     return ChatRequest(
@@ -114,7 +114,7 @@ def _request(arrived: Arrived, call: Call, feature: str, place: Place, kept: dic
         idempotency_key=key,
         caller=Caller(
             history=said.history,
-            recalls=place.recalls,
+            uses_stored_history=place.uses_stored_history,
             notes=said.notes,
             options=call.options,
             digest=arrived.digest,
@@ -124,26 +124,26 @@ def _request(arrived: Arrived, call: Call, feature: str, place: Place, kept: dic
     )
 
 
-async def _place(db: Database, arrived: Arrived, call: Call) -> Place:
+async def _place(db: Database, arrived: IncomingCall, call: Call) -> Place:
     named = arrived.named or call.conversation_id
     if named is None:
         zone = await repository.timezone_of(db, arrived.user_id)
         named = f"openai:{arrived.now.astimezone(zone):%Y-%m-%d}"
     answered = next((text for role, text in call.said.history if role == "assistant"), None)
-    parent = await repository.answer_saying(db, arrived.user_id, named, answered) if answered else None
+    parent = await repository.find_answer_by_text(db, arrived.user_id, named, answered) if answered else None
     return Place(named, parent)
 
 
-async def _response_place(db: Database, arrived: Arrived, call: ResponseCall) -> Place:
+async def _response_place(db: Database, arrived: IncomingCall, call: ResponseCall) -> Place:
     if call.previous is not None:
         previous = await repository.stored_response(db, arrived.user_id, call.previous)
-        return Place(previous.conversation_id, previous.message_id, recalls=True)
+        return Place(previous.conversation_id, previous.message_id, uses_stored_history=True)
     if call.recalled is not None:
         conversation = valid_id(call.recalled, "conversation")
         await repository.require_conversation(db, arrived.user_id, conversation)
-        return Place(conversation, recalls=True)
+        return Place(conversation, uses_stored_history=True)
     place = await _place(db, arrived, call)
     if call.is_stored or arrived.named or call.conversation_id:
         return place
-    # Not to be found again: a conversation of the day's own, which memory leaves out.
+    # Not stored for later: goes to a separate conversation of the day, which memory leaves out.
     return Place(f"{place.conversation_id}:unstored", incognito=True)

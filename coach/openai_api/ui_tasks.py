@@ -14,7 +14,7 @@ from coach.errors import CoachError, InvalidInput
 from coach.identity.rate import RateLimiter
 from coach.models.base import ChatMessage, ChatModel, ModelOptions
 from coach.models.whole import ask_model_once
-from coach.openai_api.messages import Said
+from coach.openai_api.messages import CallMessages
 from coach.values.background import beside
 from coach.values.text import escape
 
@@ -22,17 +22,18 @@ MOST_TOKENS = 1_000
 MOST_TEXT = 128_000
 PATIENCE = 60.0
 PER_MINUTE, BURST = 30, 30
-"""A chat UI asks for a title, tags and follow-ups after an answer: three a turn. What is free must not be endless."""
+"""A chat UI asks for a title, tags and follow-ups after each answer: three a turn. They are free, so they have a rate
+limit."""
 
 
 class UiTasks:
-    """Asks the model what needs nothing of the person's life."""
+    """Calls the model for UI tasks, without the user's data."""
 
     def __init__(self, model: ChatModel, rate: RateLimiter | None = None) -> None:
         self._model = model
         self._rate = rate or RateLimiter(PER_MINUTE, BURST)
 
-    def begin(self, user_id: UUID, said: Said, options: ModelOptions) -> AsyncGenerator[Sequence[Event], None]:
+    def begin(self, user_id: UUID, said: CallMessages, options: ModelOptions) -> AsyncGenerator[Sequence[Event], None]:
         """The answer's events. Closing the reader closes the connection to the model.
 
         :raises RateLimited: says when to come back.
@@ -47,7 +48,7 @@ class UiTasks:
         return _read(self._model, messages, options)
 
 
-def _messages(said: Said) -> list[ChatMessage]:
+def _messages(said: CallMessages) -> list[ChatMessage]:
     """No role of ours: what an application says in a system message is the user's data here as well."""
     notes = [ChatMessage("user", f"<application_note>\n{escape(note)}\n</application_note>") for note in said.notes]
     past = [ChatMessage(role, text) for role, text in reversed(said.history)]

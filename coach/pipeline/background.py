@@ -1,6 +1,5 @@
-"""The worker: embedding, jobs, orphans and the listener as tasks of one process, in a server or on their own.
-
-Nothing that breaks in one of them reaches the others or the server around them: it is logged, counted, started anew.
+"""The worker: embedding, jobs, orphans and the listener are tasks of one process, in a server or alone. If one fails,
+it is logged, counted and started again. The others and the server go on.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from typing import Protocol
 
 import structlog
 
-from coach.database.wake import Wake
+from coach.database.wake import WorkListener
 from coach.errors import DatabaseUnavailable
 from coach.metrics import WORKER_CRASHES
 from coach.pipeline.job_runner import JobRunner
 from coach.pipeline.jobs import jobs_of
-from coach.pipeline.orphans import Orphans
+from coach.pipeline.orphans import OrphanCloser
 from coach.pipeline.worker import Worker
 from coach.services import Services
 
@@ -43,9 +42,9 @@ class Part(Protocol):
 
 
 class Background:
-    """Keeps parts running. A part that died is made anew by its maker, after a pause that grows."""
+    """Keeps parts running. A part that died is created again, after a pause that grows."""
 
-    def __init__(self, wake: Wake, makers: Mapping[str, Callable[[], Part]]) -> None:
+    def __init__(self, wake: WorkListener, makers: Mapping[str, Callable[[], Part]]) -> None:
         self._wake, self._makers = wake, makers
         self._parts: dict[str, Part] = {}
         self._stopping = asyncio.Event()
@@ -64,7 +63,7 @@ class Background:
         self._stopping.set()
         for part in self._parts.values():
             part.stop()
-        self._wake.nudge()
+        self._wake.wake()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
         left = [task for task in self._tasks if not task.done()]
@@ -104,13 +103,13 @@ def background(services: Services) -> Background:
 
     :raises Unavailable: its login may not act for all users.
     """
-    operators = services.act_for_all()
-    wake = Wake(services.urls.listen)
-    # One for the life of the process: each new one would declare its model to be the one that all are served from.
+    operators = services.require_operators()
+    wake = WorkListener(services.urls.listen)
+    # Make one for the life of the process: each new one would declare its model as the target.
     embedding = Worker(operators, services.embedder, build=services.embedders, wait=wake.wait_for_work)
     makers: Mapping[str, Callable[[], Part]] = {
         "embedding": lambda: embedding,
         "jobs": lambda: JobRunner(operators, jobs_of(services)),
-        "orphans": lambda: Orphans(operators),
+        "orphans": lambda: OrphanCloser(operators),
     }
     return Background(wake, makers)

@@ -1,4 +1,4 @@
-"""What people have corrected or deleted of what is remembered: it stands above whatever a row says now."""
+"""Corrections and deletions of memories. They override what a row says now."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 from coach.database.pool import Transaction
 from coach.database.queries import load
 from coach.kinds.base import Snippet
-from coach.pipeline.queue import Claimed
+from coach.pipeline.queue import QueueRow
 
 _sql = load("memory")
 
@@ -28,7 +28,7 @@ class _Correction(Struct, frozen=True):
     content: str | None
 
 
-async def corrections(tx: Transaction, rows: Sequence[tuple[Claimed, str]]) -> Corrections:
+async def corrections(tx: Transaction, rows: Sequence[tuple[QueueRow, str]]) -> Corrections:
     """Those of the claimed rows, each with its domain."""
     if not rows:
         return {}

@@ -1,4 +1,4 @@
-"""Many texts to the embedder at once, and whose fault it is when that fails: the upstream's, or one text's."""
+"""Embeds many texts at once, and decides on a failure whether the provider or one text is at fault."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from coach.retrieval.base import Embedder, Vector
 
 CALL = 500
 PROBE = "A quiet walk before breakfast."
-"""Nothing of anybody's, and harmless to any model: where even this fails, no text is to blame."""
+"""A harmless text that is no user's. If even this fails, no text is at fault."""
 
 Outcome = Vector | EmbedderUnavailable
 
@@ -33,8 +33,8 @@ async def _embed(embedder: Embedder, texts: Sequence[str]) -> list[Outcome]:
         if error.is_refusal or error.retry_after is not None:
             raise
         fault = error
-    # Asked before the search as well as before each verdict: halving 500 texts at a dead upstream would be a thousand
-    # calls, and an upstream that dies in the middle would make poison of whatever text was asked for just then.
+    # Probe before the search and before each verdict. Halving 500 texts at a dead provider would be a thousand calls.
+    # If the provider dies during the search, the text of that moment would be blamed.
     await embedder.embed_query(PROBE)
     if len(texts) == 1:
         return [fault]

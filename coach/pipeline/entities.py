@@ -16,7 +16,7 @@ from coach.kinds.base import Record, Snippet, UserContext
 from coach.kinds.consents import covering
 from coach.kinds.registry import KINDS
 from coach.pipeline.corrections import corrected, corrections
-from coach.pipeline.queue import Claimed
+from coach.pipeline.queue import QueueRow
 
 _sql = load("pipeline")
 
@@ -24,7 +24,7 @@ MESSAGES = "ai_conversation_memory"
 
 
 class QueuedUser(Struct, frozen=True):
-    """Whose rows, and the models that they are kept in: the serving one first, then the one that is to follow it."""
+    """The user of claimed rows, and the models to embed for: the serving one first, then the target."""
 
     user_id: UUID
     context: UserContext
@@ -42,10 +42,10 @@ class Missing(Struct, frozen=True):
     content_hash: str
 
 
-class Plan(Struct, frozen=True):
-    """What becomes of one claimed row. ``outdated``: chunks and models whose vectors go; ``content``: a message's."""
+class RowPlan(Struct, frozen=True):
+    """What to do with one claimed row. ``outdated``: chunks and models whose vectors go; ``content``: a message's."""
 
-    claimed: Claimed
+    claimed: QueueRow
     updated_at: datetime
     outdated: tuple[tuple[int, str], ...] = ()
     content: str | None = None
@@ -55,7 +55,7 @@ class Work(Struct, frozen=True):
     """A batch, read. Each plan finishes its row; ``missing`` are the texts that must be embedded first."""
 
     users: dict[UUID, QueuedUser]
-    plans: list[Plan]
+    plans: list[RowPlan]
     missing: list[Missing]
 
 
@@ -108,8 +108,8 @@ _Known = dict[tuple[UUID, str, UUID], list[KnownText]]
 _Messages = dict[tuple[UUID, UUID], Message]
 
 
-async def read_rows(db: Database, rows: Sequence[Claimed], target: str) -> Work:
-    """What these rows say now. What is edited after this has another version by the time it is to be stored."""
+async def read_rows(db: Database, rows: Sequence[QueueRow], target: str) -> Work:
+    """Read what these rows say now. A row that is edited later has another version when it is stored."""
     async with db.as_operator() as tx:
         users = await _users(tx, rows, target)
         texts = await _snippets(tx, rows, users)
@@ -124,17 +124,17 @@ async def read_rows(db: Database, rows: Sequence[Claimed], target: str) -> Work:
     return work
 
 
-def _plan_message(work: Work, row: Claimed, message: Message | None) -> None:
+def _plan_message(work: Work, row: QueueRow, message: Message | None) -> None:
     user, place = work.users[row.user_id], len(work.plans)
     if message is None or not user.context.consents >= covering(MESSAGES):
-        work.plans.append(Plan(row, row.queued_at))
+        work.plans.append(RowPlan(row, row.queued_at))
         return
-    work.plans.append(Plan(row, row.queued_at, content=message.content))
+    work.plans.append(RowPlan(row, row.queued_at, content=message.content))
     have = (message.own_model, *message.other_models)
     work.missing.extend(Missing(place, model, 0, "", message.text, "") for model in user.models if model not in have)
 
 
-def _plan_entity(work: Work, row: Claimed, texts: _Texts, known: _Known) -> None:
+def _plan_entity(work: Work, row: QueueRow, texts: _Texts, known: _Known) -> None:
     user, place = work.users[row.user_id], len(work.plans)
     snippets, updated_at = texts.get((row.user_id, row.table, row.id), ([], row.queued_at))
     kind = KINDS.get(row.table)
@@ -144,7 +144,7 @@ def _plan_entity(work: Work, row: Claimed, texts: _Texts, known: _Known) -> None
         if kind is not None and kind.owns_chunk(text.chunk)
     }
     wanted = {snippet.chunk for snippet in snippets}
-    work.plans.append(Plan(row, updated_at, tuple(key for key in have if key[0] not in wanted)))
+    work.plans.append(RowPlan(row, updated_at, tuple(key for key in have if key[0] not in wanted)))
     work.missing.extend(
         Missing(place, model, snippet.chunk, snippet.title, snippet.text, snippet.content_hash)
         for snippet in snippets
@@ -153,7 +153,7 @@ def _plan_entity(work: Work, row: Claimed, texts: _Texts, known: _Known) -> None
     )
 
 
-async def _users(tx: Transaction, rows: Sequence[Claimed], target: str) -> dict[UUID, QueuedUser]:
+async def _users(tx: Transaction, rows: Sequence[QueueRow], target: str) -> dict[UUID, QueuedUser]:
     found = await _sql.users_of.rows(tx, UserRow, users=list({row.user_id for row in rows}))
     return {
         user.user_id: QueuedUser(
@@ -165,7 +165,7 @@ async def _users(tx: Transaction, rows: Sequence[Claimed], target: str) -> dict[
     }
 
 
-async def _snippets(tx: Transaction, rows: Sequence[Claimed], users: dict[UUID, QueuedUser]) -> _Texts:
+async def _snippets(tx: Transaction, rows: Sequence[QueueRow], users: dict[UUID, QueuedUser]) -> _Texts:
     texts: _Texts = {}
     for name, kind in KINDS.items():
         allowed = [r for r in rows if r.table == name and kind.is_allowed(users[r.user_id].context.consents)]
@@ -183,7 +183,7 @@ async def _snippets(tx: Transaction, rows: Sequence[Claimed], users: dict[UUID, 
     return texts
 
 
-async def _known(tx: Transaction, rows: Sequence[Claimed]) -> _Known:
+async def _known(tx: Transaction, rows: Sequence[QueueRow]) -> _Known:
     embedded = [row for row in rows if row.table in KINDS]
     known: _Known = {}
     if embedded:
@@ -198,7 +198,7 @@ async def _known(tx: Transaction, rows: Sequence[Claimed]) -> _Known:
     return known
 
 
-async def _messages(tx: Transaction, rows: Sequence[Claimed]) -> _Messages:
+async def _messages(tx: Transaction, rows: Sequence[QueueRow]) -> _Messages:
     claimed = [row for row in rows if row.table == MESSAGES]
     if not claimed:
         return {}

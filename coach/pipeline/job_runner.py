@@ -99,18 +99,18 @@ class JobRunner:
             await job.work(self._db, self._clock())
 
         async def due(_: Schedule) -> None:
-            # The time has been marked as past already; a lost connection must not cost a night.
+            # The schedule has moved on already. A lost connection must not skip a night's run.
             async for attempt in stamina.retry_context(on=DatabaseUnavailable, attempts=None, timeout=None):
                 with attempt:
                     await enqueue(self._db, job.name)
 
-        runner = partial(Careful, declared=job, db=self._db)
+        runner = partial(JobExecutor, declared=job, db=self._db)
         self._pgq.entrypoint(job.name, on_failure="hold", accepts_context=False, executor_factory=runner)(do)
         if job.cron is not None:
             self._pgq.schedule(job.name, job.cron, accepts_context=False)(due)
 
     async def _drop_former_times(self) -> None:
-        """A job whose times were changed must not keep its old row; one that has not changed keeps when it is due."""
+        """Delete the row of a job whose schedule changed. An unchanged job keeps its next time."""
         ours, now = {job.name for job in self._jobs}, set(self._pgq.sm.registry)
         rows = await self._queries.peek_schedule()
         former = {
@@ -123,7 +123,7 @@ class JobRunner:
 
 
 @dataclasses.dataclass
-class Careful(EntrypointExecutor):
+class JobExecutor(EntrypointExecutor):
     """Runs a job; a failure is tried again later, then held. What pgqueuer stores of it is our own words."""
 
     declared: Job = dataclasses.field(kw_only=True)
@@ -133,13 +133,14 @@ class Careful(EntrypointExecutor):
         try:
             await super().execute(job, context)
         except asyncio.CancelledError:
-            # The process stops and could not wait. Left alone, pgqueuer would take the job off the queue as cancelled.
+            # The process stops before the job is done. pgqueuer would remove the job as cancelled, so it is queued
+            # again.
             raise RetryRequested(reason="The worker stopped.") from None
         except Exception as error:  # noqa: BLE001 - whatever broke: it is tried again, then held and shown
             await self._failed(job, error)
         else:
             async with self.db.as_operator() as tx:
-                await _sql.forget_held.run(tx, name=self.declared.name, except_id=job.id)
+                await _sql.delete_held_jobs.run(tx, name=self.declared.name, except_id=job.id)
 
     async def _failed(self, job: QueuedJob, error: Exception) -> None:
         said, attempt = _described(error), job.attempts + 1
@@ -150,7 +151,7 @@ class Careful(EntrypointExecutor):
             pause = min(self.declared.first_pause * 2**job.attempts, LONGEST_PAUSE)
             raise RetryRequested(delay=pause, reason=said) from None
         async with self.db.as_operator() as tx:
-            await _sql.forget_held.run(tx, name=self.declared.name, except_id=job.id)
+            await _sql.delete_held_jobs.run(tx, name=self.declared.name, except_id=job.id)
             await _sql.log_held.run(tx, name=self.declared.name, error=said)
         raise JobFailed(said) from None
 
@@ -176,10 +177,10 @@ async def held(db: Database) -> list[HeldJob]:
 
 
 async def release(db: Database) -> int:
-    """Give every held job its attempts anew; how many."""
+    """Give every held job new attempts; returns how many there were."""
     released = 0
     for job in await queries(db).list_failed_jobs():
-        # One that is queued again already stays held until that has shown whether it works now.
+        # A job that is queued already stays held until that run has ended.
         with suppress(UniqueViolation):
             await queries(db).requeue_jobs([job.id])
             released += 1

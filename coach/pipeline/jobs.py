@@ -7,15 +7,15 @@ from functools import partial
 
 import structlog
 
-from coach.chat.housekeeping import prune_keys, settle_abandoned
+from coach.chat.orphans import prune_keys, settle_orphans
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.nudges.repository import make_nudges
 from coach.pipeline.job_runner import Job, JobFailed
 from coach.realtime.pushes import prune as prune_pushes
 from coach.services import Services
-from coach.sessions.concluding import conclude_left_over
-from coach.sessions.late import judge_left_over
+from coach.sessions.concluding import conclude_overdue_sessions
+from coach.sessions.overdue import judge_overdue_sessions
 
 _sql = load("operations")
 _log = structlog.get_logger(__name__)
@@ -49,10 +49,10 @@ def jobs_of(services: Services) -> tuple[Job, ...]:
     """All of them. A new job is a line here."""
     return (
         # Orphaned turns are closed sooner (orphans.py); here are also those that were refused there.
-        Job("settle_abandoned_turns", settle_abandoned, "* * * * *"),
+        Job("settle_abandoned_turns", settle_orphans, "* * * * *"),
         Job("make_nudges", make_nudges, "*/15 * * * *"),
-        Job("conclude_sessions", conclude_left_over, "* * * * *"),
-        Job("judge_sessions", partial(judge_left_over, model=services.models.default), "* * * * *"),
+        Job("conclude_sessions", conclude_overdue_sessions, "* * * * *"),
+        Job("judge_sessions", partial(judge_overdue_sessions, model=services.models.default), "* * * * *"),
         Job("prune_pushes", prune_pushes, "*/5 * * * *"),
         Job("prune_idempotency_keys", prune_keys, "23 * * * *"),
         Job(REFRESH_VIEWS, refresh_views, "17 3 * * *"),

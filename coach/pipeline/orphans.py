@@ -13,7 +13,7 @@ from datetime import datetime
 
 import structlog
 
-from coach.chat.housekeeping import OrphanedTurn, close_orphans
+from coach.chat.orphans import OrphanedTurn, close_orphans
 from coach.database.pool import Database
 from coach.errors import DatabaseUnavailable
 from coach.values.clock import utc_now
@@ -24,7 +24,7 @@ EVERY = 5.0
 """Seconds between two looks: a turn is closed at most so long after its heartbeat is missed (``ORPHANED_AFTER``)."""
 
 
-class Orphans:
+class OrphanCloser:
     """A part of the worker. ``db`` may become the operator."""
 
     def __init__(self, db: Database, *, clock: Callable[[], datetime] = utc_now, every: float = EVERY) -> None:

@@ -46,7 +46,7 @@ class Progress(Struct, frozen=True):
 
     @property
     def is_moving(self) -> bool:
-        """Whether a worker holds somebody at this moment."""
+        """Whether a worker is filling in a user's vectors now."""
         return any(each.filling for each in self.former)
 
     @property

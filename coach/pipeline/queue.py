@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from msgspec import Struct
 
-from coach.database.operators import giving_way
+from coach.database.operators import yielding_transaction
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import DatabaseBusy
@@ -25,14 +25,14 @@ LEASE = timedelta(seconds=20)
 """A killed worker's rows come back after this; a living one renews it."""
 
 LEVELS = ((0, 2, BATCH), (3, 3, BATCH // 8), (4, 4, BATCH // 64), (5, ATTEMPTS - 1, 1))
-"""Fewest and most attempts of a claim, and how many rows it takes. A row that takes its worker down is charged together
-with all that were claimed beside it; in ever smaller company it is soon alone, and the others go their way: 50 random
+"""Fewest and most attempts of a claim, and how many rows it takes. When a row kills its worker, all rows of the claim
+are charged. Claims get smaller with each attempt, so that row is soon alone and the others are embedded: 50 random
 kills over 1,000 rows buried none of them (tests/integration/pipeline/test_chaos.py)."""
 
-HELD_UP = timedelta(seconds=5)
-"""For so long the rows of somebody are left alone whose own transactions were in the way."""
+LOCKED_PAUSE = timedelta(seconds=5)
+"""Rows that a user's transaction locks are tried again after this time."""
 
-YIELDING = (0.0, 0.1, 0.5)
+RELEASE_PAUSES = (0.0, 0.1, 0.5)
 """Seconds before each try to give back; a row that is being written by then comes back with the end of its lease."""
 
 SCAN = 50_000
@@ -40,7 +40,7 @@ BURIED = "Given up after too many attempts."
 LONGEST_BACKOFF = 30.0
 
 
-class Claimed(Struct, frozen=True):
+class QueueRow(Struct, frozen=True):
     """One row of the queue that is ours until the lease ends."""
 
     user_id: UUID
@@ -56,13 +56,13 @@ class Batch(Struct, frozen=True):
     """What one claim took, and the token that fences it."""
 
     token: UUID
-    rows: Sequence[Claimed]
+    rows: Sequence[QueueRow]
 
     @property
     def users(self) -> list[UUID]:
         return list(dict.fromkeys(row.user_id for row in self.rows))
 
-    def of(self, user_id: UUID) -> list[Claimed]:
+    def of(self, user_id: UUID) -> list[QueueRow]:
         return [row for row in self.rows if row.user_id == user_id]
 
 
@@ -88,8 +88,8 @@ class Queue:
                 yield batch
 
     async def _claim(self, users: Iterable[UUID], low: int, high: int, size: int, now: datetime) -> Batch:
-        """Everybody's fair share first: an import of one must not keep the edit of another waiting."""
-        token, rows = uuid4(), list[Claimed]()
+        """Give each user a fair share, so that one user's import does not delay another's edit."""
+        token, rows = uuid4(), list[QueueRow]()
         waiting = list(dict.fromkeys(users))
         if not waiting:
             return Batch(token, rows)
@@ -100,7 +100,7 @@ class Queue:
                         break
                     rows += await _sql.claim.rows(
                         tx,
-                        Claimed,
+                        QueueRow,
                         user_id=user_id,
                         token=token,
                         now=now,
@@ -114,10 +114,12 @@ class Queue:
     async def _bury(self, users: Iterable[UUID], now: datetime) -> None:
         for user_id in users:
             with suppress(DatabaseBusy):  # the next claim comes by again
-                async with giving_way(self._db) as tx:
-                    await _sql.hold_consents.value(tx, user_id=user_id)
+                async with yielding_transaction(self._db) as tx:
+                    await _sql.lock_consents.value(tx, user_id=user_id)
                     gone = await _sql.bury.rows(tx, tuple, user_id=user_id, now=now, most_attempts=ATTEMPTS)
-                    await _sql.tell.run_each(tx, [_error(user_id, table, since, BURIED, now) for table, since in gone])
+                    await _sql.log_audit.run_each(
+                        tx, [_error(user_id, table, since, BURIED, now) for table, since in gone]
+                    )
 
     async def renew(self, batch: Batch) -> None:
         until = self.clock() + LEASE
@@ -128,21 +130,21 @@ class Queue:
 
     async def release(self, batch: Batch) -> None:
         """Give back what is still ours, uncharged."""
-        for pause in YIELDING:
+        for pause in RELEASE_PAUSES:
             await asyncio.sleep(pause)
             async with self._db.as_operator() as tx:
                 left = await _sql.still_leased.values(tx, users=batch.users, token=batch.token)
                 for user_id in left:
-                    await _sql.let_go.run(tx, user_id=user_id, token=batch.token, not_before="-infinity")
+                    await _sql.release_rows.run(tx, user_id=user_id, token=batch.token, not_before="-infinity")
             if not left:
                 break
 
     async def postpone(self, batch: Batch, user_id: UUID) -> None:
         """The same of one user's, for a while."""
         async with self._db.as_operator() as tx:
-            await _sql.let_go.run(tx, user_id=user_id, token=batch.token, not_before=self.clock() + HELD_UP)
+            await _sql.release_rows.run(tx, user_id=user_id, token=batch.token, not_before=self.clock() + LOCKED_PAUSE)
 
-    async def charge(self, batch: Batch, faults: Sequence[tuple[Claimed, str]]) -> None:
+    async def charge(self, batch: Batch, faults: Sequence[tuple[QueueRow, str]]) -> None:
         """Faults of rows' own: later again, or given up."""
         if not faults:
             return
@@ -150,14 +152,16 @@ class Queue:
         for user_id in dict.fromkeys(row.user_id for row, _ in faults):
             own = [(row, error) for row, error in faults if row.user_id == user_id]
             try:
-                async with giving_way(self._db) as tx:
-                    await _sql.tell.run_each(tx, list(_told(own, now)))  # first: the person comes before their rows
+                async with yielding_transaction(self._db) as tx:
+                    await _sql.log_audit.run_each(
+                        tx, list(_audit_line(own, now))
+                    )  # the user is locked before their rows
                     await _sql.charge.run_each(tx, list(_charged(batch, own, now)))
             except DatabaseBusy:
                 await self.postpone(batch, user_id)
 
 
-def _charged(batch: Batch, faults: Sequence[tuple[Claimed, str]], now: datetime) -> Iterator[dict[str, object]]:
+def _charged(batch: Batch, faults: Sequence[tuple[QueueRow, str]], now: datetime) -> Iterator[dict[str, object]]:
     for row, error in faults:
         yield {
             "user_id": row.user_id, "entity_table": row.table, "entity_id": row.id, "version": row.version,
@@ -165,8 +169,8 @@ def _charged(batch: Batch, faults: Sequence[tuple[Claimed, str]], now: datetime)
         }  # fmt: skip
 
 
-def _told(faults: Sequence[tuple[Claimed, str]], now: datetime) -> Iterator[dict[str, object]]:
-    """The user hears of the first failure and of the last, not of those between."""
+def _audit_line(faults: Sequence[tuple[QueueRow, str]], now: datetime) -> Iterator[dict[str, object]]:
+    """The audit trail has the first and the last failure of a row."""
     for row, error in faults:
         if row.attempts == 1 or row.attempts >= ATTEMPTS:
             yield _error(row.user_id, row.table, row.queued_at, error[:300], now)
@@ -180,7 +184,7 @@ def _error(user_id: UUID, table: str, since: datetime, error: str, now: datetime
 
 
 def not_before(attempts: int, now: datetime) -> datetime | str:
-    """Twice as late each time, with jitter; never again after the last."""
+    """Doubles with each attempt, with jitter; infinity after the last."""
     return "infinity" if attempts >= ATTEMPTS else now + timedelta(seconds=backoff(attempts))
 
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import structlog
 from msgspec import Struct
 
-from coach.database.operators import giving_way
+from coach.database.operators import yielding_transaction
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import EmbedderUnavailable
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 FILL = 250
 WAIT = timedelta(seconds=1)
-"""How long a user is left alone whose missing texts lie in the queue."""
+"""Pause before a user is looked at again whose missing texts are in the queue."""
 
 
 class Text(Struct, frozen=True):
@@ -47,25 +47,25 @@ class Reembedding:
         async with self._db.as_operator() as tx:
             if not self._declared:
                 if await _sql.declare_target.run(tx, model=self._embedder.model):
-                    # What another model has refused to the last, this one may take.
+                    # This model may accept a text that another model refused.
                     await _letters.retry_dead_letters.run(tx, now=utc_now())
                 await _sql.register_all.run(tx)
             target = await _sql.target.value(tx)
         self._declared = True
         if target != self._embedder.model and not self._stood_aside:
-            _log.warning("worker_stands_aside", model=self._embedder.model, target=target)
+            _log.warning("worker_model_is_not_target", model=self._embedder.model, target=target)
         self._stood_aside = target != self._embedder.model
         return not self._stood_aside
 
     async def step(self) -> bool:
-        """Some texts of a user who is served from another model, or their switch; false where nobody is."""
+        """Fill in some texts of a user with another serving model, or switch them. False if there is no such user."""
         target, token, now = self._embedder.model, uuid4(), utc_now()
-        async with giving_way(self._db) as tx:
+        async with yielding_transaction(self._db) as tx:
             row = await _sql.claim_user.one(tx, tuple, target=target, token=token, now=now, until=now + LEASE)
             if row is None:
                 return False
             user_id, serving = row
-            await _sql.drop_other_facts.run(tx, user_id=user_id, serving=serving, target=target)
+            await _sql.drop_other_snippets.run(tx, user_id=user_id, serving=serving, target=target)
             await _sql.drop_other_messages.run(tx, user_id=user_id, serving=serving, target=target)
         if serving != target:
             texts = await self._unfilled(user_id, serving)
@@ -80,7 +80,7 @@ class Reembedding:
         target = self._embedder.model
         async with self._db.as_operator() as tx:
             where = {"user_id": user_id, "serving": serving, "target": target, "limit": FILL}
-            facts = await _sql.unfilled_facts.rows(tx, Text, **where)
+            facts = await _sql.unfilled_snippets.rows(tx, Text, **where)
             return facts + await _sql.unfilled_messages.rows(tx, Text, **where)
 
     async def _fill(self, user_id: UUID, serving: str, texts: list[Text]) -> None:
@@ -89,16 +89,16 @@ class Reembedding:
         outcomes = await embed(
             self._embedder, [f"{text.spoken}: {text.text}" if text.spoken else text.text for text in texts]
         )
-        async with giving_way(self._db) as tx:
+        async with yielding_transaction(self._db) as tx:
             # What is queued or stored here, a withdrawal waits for.
-            await _people.hold_consents.value(tx, user_id=user_id)
-            if await _sql.hold_serving.value(tx, user_id=user_id) != serving:
+            await _people.lock_consents.value(tx, user_id=user_id)
+            if await _sql.share_serving_model.value(tx, user_id=user_id) != serving:
                 return
             for text, outcome in sorted(zip(texts, outcomes, strict=True), key=_in_lock_order):
                 if isinstance(outcome, EmbedderUnavailable):
                     await _reject(tx, user_id, text, serving)
                     continue
-                fill = _sql.fill_message if text.is_message else _sql.fill_fact
+                fill = _sql.fill_message if text.is_message else _sql.fill_snippet
                 await fill.run(
                     tx,
                     user_id=user_id,
@@ -114,9 +114,10 @@ class Reembedding:
             await _sql.leave_user.run(tx, user_id=user_id, token=token)
 
     async def _switch(self, user_id: UUID) -> None:
-        """All or nothing, and only where nothing is missing: who stores a vector holds the row that is locked here."""
+        """Switch the user if no vector is missing, all or nothing. Every transaction that stores a vector locks this
+        row."""
         target = self._embedder.model
-        async with giving_way(self._db) as tx:
+        async with yielding_transaction(self._db) as tx:
             serving = await _sql.lock_serving.value(tx, user_id=user_id)
             if serving is None:
                 return
@@ -126,9 +127,9 @@ class Reembedding:
                     return
                 await _sql.switch_messages.run(tx, user_id=user_id, target=target)
                 await _sql.drop_refused.run(tx, user_id=user_id, target=target)
-            await _sql.drop_other_facts.run(tx, user_id=user_id, serving=target, target=target)
+            await _sql.drop_other_snippets.run(tx, user_id=user_id, serving=target, target=target)
             await _sql.drop_other_messages.run(tx, user_id=user_id, serving=target, target=target)
-            await _sql.drop_seconds.run(tx, user_id=user_id, target=target)
+            await _sql.drop_target_vectors.run(tx, user_id=user_id, target=target)
             await _sql.serve.run(tx, user_id=user_id, target=target, now=utc_now())
 
 
@@ -142,5 +143,5 @@ async def _reject(tx: Transaction, user_id: UUID, text: Text, serving: str) -> N
     if text.is_message:
         await _sql.reject_message.run(tx, user_id=user_id, id=text.id, now=utc_now())
         return
-    await _sql.reject_fact.run(tx, user_id=user_id, id=text.id, serving=serving, now=utc_now())
-    await _sql.forget_fact.run(tx, user_id=user_id, id=text.id, serving=serving)
+    await _sql.reject_snippet.run(tx, user_id=user_id, id=text.id, serving=serving, now=utc_now())
+    await _sql.drop_ownerless_snippet.run(tx, user_id=user_id, id=text.id, serving=serving)

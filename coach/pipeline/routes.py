@@ -1,4 +1,4 @@
-"""The pipeline over HTTP: a user's own, and under /admin everybody's."""
+"""The pipeline over HTTP: a user's own rows, and under /admin those of all users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from coach.values.clock import utc_now
 
 
 class Retried(Struct):
-    """How many dead letters and held jobs have their attempts anew."""
+    """How many dead letters and held jobs got new attempts."""
 
     rows: int
     jobs: int
@@ -59,7 +59,7 @@ async def pipeline(operators: NamedDependency[Database]) -> Pipeline:
 
 @post("/pipeline/retry", status_code=200, summary="Try again what was given up", **declares())
 async def retry(operators: NamedDependency[Database]) -> Retried:
-    """Dead letters and held jobs get their attempts anew."""
+    """Gives dead letters and held jobs new attempts."""
     return Retried(await status.retry_dead_letters(operators, utc_now()), await release(operators))
 
 

@@ -19,7 +19,8 @@ LETTERS = 100
 
 
 class MyPipeline(Struct):
-    """What of one's own waits to be embedded, what was given up, and how long the oldest that waits has waited."""
+    """How many rows of the user wait to be embedded, how many are dead letters, and the age of the oldest waiting
+    one."""
 
     waiting: int
     failed: int
@@ -150,7 +151,7 @@ async def queue_rows(db: Database) -> QueueRows:
 
 
 async def retry_dead_letters(db: Database, now: datetime) -> int:
-    """Give every dead letter its attempts anew, and tell the workers; how many."""
+    """Give every dead letter new attempts and notify the workers; returns how many there were."""
     from coach.database.wake import notify_work
 
     async with db.as_operator() as tx:

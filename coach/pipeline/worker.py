@@ -1,6 +1,5 @@
-"""The worker: takes what is due, embeds it in large batches, stores it; and goes on whatever happens to one of them.
-
-Correct without any notification, with any number of workers, killed at any moment: all that it knows is in the queue.
+"""The worker claims due rows, embeds them in large batches and stores the vectors. A failed batch does not stop it. It
+needs no notification, any number may run, and it may be killed at any moment: all state is in the queue.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from coach.errors import DatabaseBusy, DatabaseUnavailable, EmbedderUnavailable
 from coach.metrics import EMBEDDED, EMBEDDER_PAUSES
 from coach.pipeline.embedding import embed
 from coach.pipeline.entities import Missing, Work, read_rows
-from coach.pipeline.queue import ATTEMPTS, LEASE, Batch, Claimed, Queue, backoff
+from coach.pipeline.queue import ATTEMPTS, LEASE, Batch, Queue, QueueRow, backoff
 from coach.pipeline.reembed import Reembedding
-from coach.pipeline.storing import Embedded, Ready, store
-from coach.realtime.pushes import announce
+from coach.pipeline.storing import Embedded, EmbeddedRow, store
+from coach.realtime.pushes import notify_pushes
 from coach.retrieval.base import Embedder, Vector
 from coach.values.background import beside
 
@@ -88,7 +87,7 @@ class Worker:
             if self._paused_for() > 0 or not await self.work():
                 await self._idle()
         except (DatabaseUnavailable, psycopg.Error) as error:
-            # Whatever it held comes back with the end of its lease.
+            # Its rows become due again when the lease ends.
             _log.warning("pipeline_waits_for_database", error=type(error).__name__)
             await asyncio.sleep(backoff(2))
 
@@ -153,7 +152,7 @@ class Worker:
         return self._embedders[model]
 
     async def _store(self, batch: Batch, work: Work, vectors: dict[int, Vector | EmbedderUnavailable]) -> None:
-        """Of a row with a refused text the others are stored all the same, and it is charged."""
+        """If one text of a row is refused, the others are stored and the row is charged."""
         texts: dict[int, list[Embedded]] = {}
         faults: dict[int, str] = {}
         for place, missing in enumerate(work.missing):
@@ -162,22 +161,22 @@ class Worker:
                 faults[missing.plan] = str(outcome)
                 if work.plans[missing.plan].claimed.attempts < ATTEMPTS:
                     continue
-                outcome = None  # given up: what it said before must not be found for ever
+                outcome = None  # a dead letter: its old text must not be found for ever
             texts.setdefault(missing.plan, []).append(Embedded(missing, outcome))
         charged = {work.plans[plan].claimed: fault for plan, fault in faults.items()}
         for user_id in batch.users:
             ready = [
-                Ready(plan, texts.get(place, ()), place not in faults)
+                EmbeddedRow(plan, texts.get(place, ()), place not in faults)
                 for place, plan in enumerate(work.plans)
                 if plan.claimed.user_id == user_id
             ]
             charged |= dict(await self._store_for(batch, work, ready))
         async with self._db.as_operator() as tx:
-            await announce(tx, batch.users)
+            await notify_pushes(tx, batch.users)
         await self._queue.charge(batch, list(charged.items()))
         EMBEDDED.labels("failed").inc(len(charged))
 
-    async def _store_for(self, batch: Batch, work: Work, ready: Sequence[Ready]) -> list[tuple[Claimed, str]]:
+    async def _store_for(self, batch: Batch, work: Work, ready: Sequence[EmbeddedRow]) -> list[tuple[QueueRow, str]]:
         """All of a user's at once, or one by one where the database refuses one of them; returns who was refused."""
         if not ready:
             return []
@@ -206,7 +205,7 @@ class Worker:
             raise
         except Exception as error:  # noqa: BLE001 - one row that cannot be read must not end the pipeline for all
             frames = traceback.format_tb(error.__traceback__)
-            _log.error("batch_broke", rows=len(batch.rows), error=type(error).__name__, frames=frames)
+            _log.error("batch_failed", rows=len(batch.rows), error=type(error).__name__, frames=frames)
             fault = f"It could not be read ({type(error).__name__})."
             await self._queue.charge(batch, [(row, fault) for row in batch.rows])
         else:
@@ -219,7 +218,7 @@ class Worker:
                 await self._queue.renew(batch)
 
     def _pause(self, error: EmbedderUnavailable) -> None:
-        """For everybody: nobody's row is to blame, and asking on would only make it worse."""
+        """Pause for all users: no row is at fault, and more calls would make it worse."""
         self._failures += 1
         EMBEDDER_PAUSES.inc()
         seconds = max(error.retry_after or 0.0, backoff(self._failures))

@@ -71,7 +71,7 @@ async def ready(services: AllServices) -> Readiness:
     A long queue makes no server unready: it would be taken out of service for what its worker has not done.
     """
     try:
-        async with asyncio.timeout(PATIENCE), services.db.bare() as tx:
+        async with asyncio.timeout(PATIENCE), services.db.as_login_role() as tx:
             rows = await (await tx.execute(APPLIED)).fetchall()
     except (TimeoutError, psycopg.Error, DatabaseUnavailable) as error:
         log.warning("not_ready", reason=type(error).__name__)

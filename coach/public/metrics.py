@@ -43,7 +43,8 @@ async def metrics(request: Request[Any, Any, Any], services: AllServices) -> Res
 
 
 def _admit(request: Request[Any, Any, Any], settings: Settings) -> None:
-    """A proxy on this machine comes from loopback too; what it passes on says so, and needs the token."""
+    """A request from a proxy on this machine comes from loopback too. Its forwarding headers show that, and it needs
+    the token."""
     if settings.metrics_token is not None and "authorization" in request.headers:
         if not secrets.compare_digest(bearer(request).encode(), settings.metrics_token.get_secret_value().encode()):
             raise Unauthenticated("This is not the metrics token.")

@@ -28,11 +28,11 @@ from coach.errors import (
     Unavailable,
 )
 from coach.http.declared import declares
-from coach.identity.guards import Door
+from coach.identity.guards import Authenticator
 from coach.identity.principal import Principal
 from coach.realtime.connection import REFUSED, TRY_LATER, Connection
 from coach.realtime.hub import Hub
-from coach.realtime.origin import is_welcome
+from coach.realtime.origin import is_allowed_origin
 from coach.realtime.socket import ChatSocket, SessionHooks
 from coach.realtime.tickets import Ticket, Tickets
 from coach.telemetry import begin_request
@@ -61,7 +61,7 @@ async def ws_ticket(request: Request[Principal, Any, Any], tickets: NamedDepende
 class Sockets:
     """Accepts sockets: who opens one, from where, and what it may ask."""
 
-    door: Door
+    authenticator: Authenticator
     hub: Hub
     turns: Turns
     tickets: Tickets
@@ -83,7 +83,9 @@ class Sockets:
         began = perf_counter()
         begin_request(None)
         await receive()
-        if not is_welcome(list(scope["headers"]), scope["scheme"], frozenset(map(str.encode, self.allowed_origins))):
+        if not is_allowed_origin(
+            list(scope["headers"]), scope["scheme"], frozenset(map(str.encode, self.allowed_origins))
+        ):
             await send({"type": "websocket.close", "code": REFUSED, "reason": ""})
             log.info("socket_refused", path=scope["path"], reason="origin")
             return
@@ -99,13 +101,13 @@ class Sockets:
         log.info("socket", path=scope["path"], code=code, ms=round((perf_counter() - began) * 1000))
 
     async def _serve(self, socket: Connection, receive: Receive) -> int:
-        return await ChatSocket(self.door, self.hub, self.turns, self.sessions, socket, receive).serve()
+        return await ChatSocket(self.authenticator, self.hub, self.turns, self.sessions, socket, receive).serve()
 
     async def _admit(self, scope: WebSocketScope) -> tuple[UUID, datetime] | Refusal:
-        """Who opens the socket and until when, or why it is closed."""
+        """The user and the expiry of a socket, or the reason to close it."""
         try:
             principal = await self._read_principal(scope)
-            return await self.door.admit_user(principal), principal.expires_at
+            return await self.authenticator.admit_user(principal), principal.expires_at
         except (Unavailable, RateLimited) as error:
             return Refusal(TRY_LATER, _reason(error))
         except CoachError as error:
@@ -120,7 +122,7 @@ class Sockets:
             raise Unauthenticated(
                 "Open it with ?ticket= from POST /api/ws-ticket, or the subprotocols coach.v1 and a JWT."
             )
-        return await self.door.verifier.verify(offered[0])
+        return await self.authenticator.verifier.verify(offered[0])
 
 
 def _reason(error: CoachError) -> str:

@@ -22,7 +22,7 @@ DONE, GOING_AWAY, REFUSED, TRY_LATER = 1000, 1001, 1008, 1013
 MAX_PUSHES = 64
 """Pushes that wait for a reader. What is in flight of a turn needs no bound here: it stays in the turn's own log."""
 
-STALLED = 20.0
+STALLED_AFTER = 20.0
 """Seconds that a send may wait for its reader before the socket is dropped."""
 
 PING_EVERY = (15.0, 20.0)
@@ -71,7 +71,7 @@ class Connection:
     async def send(self, frame: bytes) -> None:
         """One frame; waits while the reader is behind.
 
-        :raises SocketGone: nobody reads any more.
+        :raises SocketGone: the other side has left.
         """
         if self._waiting == 0:
             self._moved_at = monotonic()
@@ -85,7 +85,7 @@ class Connection:
             self._moved_at = monotonic()
 
     def push(self, frame: bytes) -> bool:
-        """A frame nobody asked for, at once or as soon as the reader has caught up; false where too many wait."""
+        """Send a push at once, or when the reader has caught up. False if too many wait."""
         if self.code is not None:
             return True
         if self._pushes is None:
@@ -121,9 +121,9 @@ class Connection:
             task.cancel()
 
     def is_stalled(self, now: float) -> bool:
-        return self._waiting > 0 and now - self._moved_at > STALLED
+        return self._waiting > 0 and now - self._moved_at > STALLED_AFTER
 
-    def may_go_on(self) -> bool:
+    def allows_frame(self) -> bool:
         """Count one frame of the client's; false where they come too fast."""
         now = monotonic()
         self._allowance = min(FRAMES_AT_ONCE, self._allowance + (now - self._allowed_at) * FRAMES_A_SECOND)
@@ -132,7 +132,7 @@ class Connection:
         return self._allowance >= 0
 
     async def close(self, code: int, reason: str) -> None:
-        """Say why, and let go of all that is being told here."""
+        """Send the close frame, and stop all readers of this socket."""
         if self.code is not None:
             return
         self.code = code

@@ -15,17 +15,17 @@ from coach.errors import InvalidInput
 from coach.http.bodies import read
 
 PUSH = "$push"
-"""The request id of what nobody asked for; stock clients pass over it."""
+"""The request id of pushes; stock clients ignore it."""
 
 MAX_REQUEST_ID = 128
-LARGEST = 16_384
+MAX_CHUNK_CHARACTERS = 16_384
 """Characters of one chunk of text."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class Extras(Struct):
-    """What a client adds to a request. ``session`` is read by whoever keeps coaching sessions."""
+    """What a client adds to a request. ``SessionHooks`` reads ``session``."""
 
     feature: str | None = None
     model: str | None = None
@@ -88,7 +88,7 @@ def read_frame(data: bytes) -> Frame:
 
 
 def request_id_of(data: bytes) -> str:
-    """Whom to tell that a frame was wrong: its request where that can be read, else nobody in particular."""
+    """The request id for the error of a malformed frame: its own if that can be read, else ``$push``."""
     try:
         named = _named.decode(data).requestId
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -151,8 +151,10 @@ class Reply:
 
 
 def merged(batch: Sequence[Event]) -> Iterable[Event]:
-    """Pieces of text that wait together, as one: a frame costs more than the word in it. Up to ``LARGEST``, since a
-    frame is written as a whole, however little of it the reader takes."""
+    """Pieces of text that wait together, as one: a frame costs more than the word in it.
+
+    Up to ``MAX_CHUNK_CHARACTERS``: a frame is written as a whole, however little of it the reader takes.
+    """
     text: list[str] = []
     for event in batch:
         if isinstance(event, TextDelta):
@@ -166,8 +168,8 @@ def merged(batch: Sequence[Event]) -> Iterable[Event]:
 
 def _pieces(text: list[str]) -> Iterable[TextDelta]:
     whole = text[0] if len(text) == 1 else "".join(text)
-    for start in range(0, len(whole), LARGEST):
-        yield TextDelta(whole[start : start + LARGEST])
+    for start in range(0, len(whole), MAX_CHUNK_CHARACTERS):
+        yield TextDelta(whole[start : start + MAX_CHUNK_CHARACTERS])
 
 
 def push_frame(frame: Mapping[str, Any]) -> bytes:

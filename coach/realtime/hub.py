@@ -17,18 +17,18 @@ from coach.realtime.frames import push_frame
 from coach.values.background import BackgroundTasks
 
 MAX_SOCKETS = 20
-"""Of one person, in one server process: some devices with some tabs each."""
+"""Of one user, in one server process: some devices with some tabs each."""
 
 TICK = 1.0
 LAST_WORDS = 1.0
 """Seconds for readers to get the ends of their turns once all turns have ended."""
 
 SKEW = timedelta(seconds=1)
-"""By which the clocks of database and server may differ: what was pushed before a socket opened is not told to it."""
+"""How far the clocks of database and server may differ. A socket gets no push from before it opened."""
 
 
-class Crowded(Exception):
-    """One person has too many sockets open here."""
+class TooManySockets(Exception):
+    """The user has too many sockets open here."""
 
 
 class Hub:
@@ -44,13 +44,10 @@ class Hub:
 
     @contextmanager
     def joined(self, socket: Connection) -> Iterator[None]:
-        """Among the open ones while inside.
-
-        :raises Crowded: there are too many of this person's already.
-        """
+        """Register the socket while inside. :raises TooManySockets: the user has too many sockets here."""
         own = self._sockets[socket.user_id]
         if len(own) >= MAX_SOCKETS:
-            raise Crowded
+            raise TooManySockets
         own.add(socket)
         SOCKETS.inc()
         self.occupied.set()
@@ -72,9 +69,8 @@ class Hub:
         return user_id in self._sockets
 
     def push(self, user_id: UUID, frame: dict[str, Any], created_at: datetime | None = None) -> None:
-        """Tell every open socket that the person has in this process; ``{"type": …}`` and what belongs to it.
-
-        ``created_at`` leaves out those that were opened later. ``Pushes.push`` reaches those of other processes too.
+        """Push to the user's open sockets in this process: ``{"type": …}`` and its fields. ``created_at`` leaves out
+        sockets that opened later. ``Pushes.push`` reaches other processes too.
         """
         data = push_frame(frame)
         for socket in list(self._sockets.get(user_id, ())):
@@ -87,19 +83,19 @@ class Hub:
         """Begin to close one, without waiting for it."""
         self._closing.start(socket.close(code, reason))
 
-    def rested(self, socket: Connection) -> None:
+    def request_ended(self, socket: Connection) -> None:
         """A request has ended. While the server goes away, so does a socket with nothing left to tell."""
         if self.is_draining and not socket.replies:
             self.close(socket, GOING_AWAY, "The server is restarting; connect again.")
 
     def drain(self) -> None:
-        """Send away who waits for nothing, now, and the others after their turns."""
+        """Close idle sockets now, and the others after their turns."""
         self.is_draining = True
         for socket in self._all():
-            self.rested(socket)
+            self.request_ended(socket)
 
     async def aclose(self) -> None:
-        """Send away everybody. Turns have ended by now: their readers get a moment for the last parts."""
+        """Close all sockets. Turns have ended by now; their readers get a moment for the last parts."""
         self.drain()
         telling = [task for socket in self._all() for task in socket.replies.values()]
         if telling:
@@ -115,9 +111,9 @@ class Hub:
             now, wall = monotonic(), self._clock()
             for socket in self._all():
                 if socket.code is None:
-                    self._look_after(socket, now, wall)
+                    self._check_socket(socket, now, wall)
 
-    def _look_after(self, socket: Connection, now: float, wall: datetime) -> None:
+    def _check_socket(self, socket: Connection, now: float, wall: datetime) -> None:
         if wall >= socket.expires_at:
             self.close(socket, REFUSED, "The token has expired; sign in again.")
         elif socket.is_stalled(now):

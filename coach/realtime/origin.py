@@ -1,4 +1,4 @@
-"""Which pages may open a socket. A browser sends no preflight before one, so this is the only door."""
+"""Which pages may open a socket. A browser sends no preflight before one, so this is the only check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _OWN = {"ws": (b"http", b"https"), "wss": (b"https",)}
 """By our scheme. A proxy that ends TLS may not say so: then we are ws to a page of https."""
 
 
-def is_welcome(headers: Headers, scheme: str, allowed: Collection[bytes]) -> bool:
+def is_allowed_origin(headers: Headers, scheme: str, allowed: Collection[bytes]) -> bool:
     """Whether the handshake comes from no page at all, from one of this server's own, or from an allowed origin.
 
     Compared byte by byte with what a browser would send (RFC 6454, section 6.2: lower case, no default port, nothing

@@ -1,7 +1,7 @@
-"""What reaches every open socket of a person, on every server process.
+"""Pushes to all open sockets of a user, on all server processes.
 
-A push is a row, kept for minutes, and a notification that names the person and nothing else. Who hears it and has a
-socket of theirs reads the row, under their row level security. Behind that stands a poll, for whoever cannot listen.
+A push is a row, kept for minutes, and a notification that only names the user. A process that has a socket of that user
+reads the row, under the user's row level security. A poll serves processes that cannot listen.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ POLL = 5.0
 """Seconds between two looks of a process that was not notified."""
 
 OVERLAP = timedelta(seconds=30)
-"""How far back each look goes: a transaction commits later than it says it was written."""
+"""How far back each poll looks: a row's time is earlier than its commit."""
 
 KEPT = timedelta(minutes=5)
 NOBODY = ""
-"""The origin of a push that no server process has told its own sockets yet."""
+"""The origin of a push that no server process has sent to its own sockets."""
 
 Frame = Mapping[str, Any]
 
@@ -53,19 +53,19 @@ class _Push(Struct, frozen=True):
 
 
 async def store_pushes(tx: Transaction, user_id: UUID, frames: Iterable[Frame], origin: str = NOBODY) -> None:
-    """Inside of the transaction that the frames tell about. ``announce`` them once it has committed."""
+    """Store frames in the transaction that they report. Call ``announce`` after it has committed."""
     for frame in frames:
         await _sql.store_push.run(tx, user_id=user_id, origin=origin, frame=Jsonb(dict(frame)))
 
 
-async def announce(tx: Transaction, user_ids: Iterable[UUID]) -> None:
-    """Tell every process that these people have pushes, when ``tx`` commits. A short one: commits that notify wait for
-    each other in the whole cluster."""
+async def notify_pushes(tx: Transaction, user_ids: Iterable[UUID]) -> None:
+    """Notify every process of these users' pushes when ``tx`` commits. Use a short transaction: commits that notify
+    wait for each other in the whole cluster."""
     await _sql.announce_pushes.run(tx, channel=CHANNEL, user_ids=list(user_ids))
 
 
 async def prune(db: Database, now: datetime) -> None:
-    """The job: what has been told, and tickets that nobody used."""
+    """The job: deletes old pushes and unused tickets."""
     async with db.as_operator() as tx:
         await _sql.prune_pushes.run(tx, before=now - KEPT)
         await _sql.prune_tickets.run(tx, before=now)
@@ -77,9 +77,7 @@ class Pushes:
     def __init__(self, db: Database, hub: Hub, listen_url: str, clock: Callable[[], datetime]) -> None:
         self._db, self._hub, self._clock = db, hub, clock
         self._origin = uuid4().hex
-        self._listener = Listener(
-            listen_url, CHANNEL, name="coach pushes", heard=self._heard, connected=self._look_at_all
-        )
+        self._listener = Listener(listen_url, CHANNEL, name="coach pushes", heard=self._heard, connected=self._poll_all)
         self._due: set[UUID] = set()
         self._all_due = False
         self._called = asyncio.Event()
@@ -88,17 +86,16 @@ class Pushes:
         self._bringing = BackgroundTasks("pushes_not_brought")
 
     async def push(self, user_id: UUID, frame: Frame) -> None:
-        """Tell all of a person's open sockets: ``{"type": …}`` and what belongs to it, JSON values only.
-
-        :raises DatabaseUnavailable: those of other processes will not hear it.
+        """Push to all open sockets of a user: ``{"type": …}`` and its fields, JSON values only. :raises
+        DatabaseUnavailable: sockets of other processes do not get it.
         """
         self._hub.push(user_id, dict(frame))
         async with self._db.as_user(user_id) as tx:
             await store_pushes(tx, user_id, [frame], self._origin)
-            await announce(tx, [user_id])
+            await notify_pushes(tx, [user_id])
 
     def push_soon(self, user_id: UUID, frame: Frame) -> None:
-        """``push`` for whoever cannot wait; a push that is lost is only told."""
+        """Push without waiting. A lost push is only logged."""
         self._sending.start(self.push(user_id, frame), kind=str(frame.get("type")))
 
     def quota_taken(self, user_id: UUID, quota: Quota) -> None:
@@ -120,23 +117,23 @@ class Pushes:
         self._bringing.start(self._run())
 
     async def _run(self) -> None:
-        """Nothing is listened to before somebody opens the first socket here."""
+        """The process listens only after the first socket opened here."""
         await self._hub.occupied.wait()
         async with beside(self._listener.run(), "pushes_not_heard"):
             while True:
                 await self._wait()
-                if users := self._whom_to_look_at():
-                    await self._bring(users)
+                if users := self._users_to_poll():
+                    await self._deliver(users)
 
     async def aclose(self) -> None:
         """What was to be pushed soon is, within a second or never."""
         await self._sending.aclose(grace=1)
         await self._bringing.aclose()
 
-    async def _bring(self, users: Sequence[UUID]) -> None:
+    async def _deliver(self, users: Sequence[UUID]) -> None:
         now = self._clock()
         try:
-            rows: list[_Push] = await self._db.once_for_several(
+            rows: list[_Push] = await self._db.run_for_each_user(
                 _sql.pushes_since.statement(_Push, user_ids=list(users), since=now - OVERLAP, origin=self._origin)
             )
         except (CoachError, psycopg.Error) as error:
@@ -156,7 +153,7 @@ class Pushes:
             self._all_due = True
         self._called.clear()
 
-    def _whom_to_look_at(self) -> list[UUID]:
+    def _users_to_poll(self) -> list[UUID]:
         users = self._hub.users() if self._all_due else [user_id for user_id in self._due if self._hub.has(user_id)]
         self._due.clear()
         self._all_due = False
@@ -166,11 +163,11 @@ class Pushes:
         try:
             user_id = UUID(payload)
         except ValueError:
-            return  # whoever may connect may notify; the poll finds what is there
+            return  # any login may notify, so a payload proves nothing; the poll finds real rows
         if self._hub.has(user_id):
             self._due.add(user_id)
             self._called.set()
 
-    def _look_at_all(self) -> None:
+    def _poll_all(self) -> None:
         self._all_due = True
         self._called.set()

@@ -27,7 +27,7 @@ from coach.errors import (
     Unavailable,
 )
 from coach.http.problems import problem, problem_of
-from coach.identity.guards import Door
+from coach.identity.guards import Authenticator
 from coach.realtime.connection import DONE, GOING_AWAY, TRY_LATER, Connection, SocketGone
 from coach.realtime.frames import (
     AbortFrame,
@@ -39,7 +39,7 @@ from coach.realtime.frames import (
     request_id_of,
     session_of,
 )
-from coach.realtime.hub import Crowded, Hub
+from coach.realtime.hub import Hub, TooManySockets
 from coach.telemetry import begin_request
 from coach.values.ids import is_id, valid_id
 
@@ -51,8 +51,8 @@ MAX_IN_FLIGHT = 16
 Begin = Callable[[], Awaitable[Reader | None]]
 
 
-class SessionAsk(Struct, frozen=True):
-    """What came with ``body.session``: ``said`` is that object, ``request`` the message beside it, if there was one."""
+class SessionRequest(Struct, frozen=True):
+    """A frame with ``body.session``: ``said`` is that object, ``request`` the message, if there is one."""
 
     conversation_id: str
     said: dict[str, Any]
@@ -62,10 +62,9 @@ class SessionAsk(Struct, frozen=True):
 class SessionHooks(Protocol):
     """Who keeps coaching sessions."""
 
-    async def begin(self, user_id: UUID, ask: SessionAsk) -> Reader | None:
-        """Do as asked; the turn that answers, or None where there is nothing to say.
-
-        :raises CoachError: told as a problem, before anything has begun.
+    async def begin(self, user_id: UUID, ask: SessionRequest) -> Reader | None:
+        """Carry out the command; returns the turn that answers, or None if there is no answer. :raises CoachError: sent
+        as a problem before anything has begun.
         """
 
 
@@ -73,9 +72,15 @@ class ChatSocket:
     """Reads one socket's frames and begins what they ask for."""
 
     def __init__(  # noqa: PLR0917 - one argument a part
-        self, door: Door, hub: Hub, turns: Turns, sessions: SessionHooks, socket: Connection, receive: Receive
+        self,
+        authenticator: Authenticator,
+        hub: Hub,
+        turns: Turns,
+        sessions: SessionHooks,
+        socket: Connection,
+        receive: Receive,
     ) -> None:
-        self._door, self._hub, self._turns, self._sessions = door, hub, turns, sessions
+        self._door, self._hub, self._turns, self._sessions = authenticator, hub, turns, sessions
         self._socket, self._receive, self._user_id = socket, receive, socket.user_id
 
     async def serve(self) -> int:
@@ -85,7 +90,7 @@ class ChatSocket:
                 if self._hub.is_draining:
                     await self._socket.close(GOING_AWAY, "The server is restarting; connect again.")
                 return await self._read()
-        except Crowded:
+        except TooManySockets:
             await self._socket.close(TRY_LATER, "Too many sockets are open; close one.")
         return TRY_LATER
 
@@ -94,7 +99,7 @@ class ChatSocket:
             message: Any = await self._receive()
             if message["type"] == "websocket.disconnect":
                 return self._socket.code or message.get("code", DONE)
-            if not self._socket.may_go_on():
+            if not self._socket.allows_frame():
                 await self._socket.close(TRY_LATER, "Frames come too fast.")
                 continue
             with suppress(SocketGone):
@@ -118,7 +123,7 @@ class ChatSocket:
                 self._socket.detach(frame.requestId)
 
     def _may_begin(self, request_id: str) -> None:
-        """As many requests as over HTTP, and no more of them at once than anybody reads.
+        """Apply the rate limit of HTTP, and the limit of open requests.
 
         :raises RateLimited: or another refusal.
         """
@@ -132,7 +137,7 @@ class ChatSocket:
 
     def _answer(self, frame: SendFrame | ResumeFrame, begin: Begin) -> None:
         work = self._tell(Reply(frame.requestId), begin, frame.header("x-request-id"))
-        self._socket.answer(frame.requestId, work, lambda: self._hub.rested(self._socket))
+        self._socket.answer(frame.requestId, work, lambda: self._hub.request_ended(self._socket))
 
     async def _tell(self, reply: Reply, begin: Begin, request_id: str | None) -> None:
         """One request, from its beginning to its last frame."""
@@ -146,7 +151,7 @@ class ChatSocket:
             except Exception as error:  # noqa: BLE001 - whatever broke, this request ends and the others go on
                 # Without the message: a database error may quote the row, and logs hold no content.
                 frames = format_tb(error.__traceback__)
-                log.error("request_broke", error=type(error).__name__, frames=frames)  # noqa: TRY400
+                log.error("socket_request_failed", error=type(error).__name__, frames=frames)  # noqa: TRY400
                 broken = problem("internal-error", "Something went wrong here; the request id finds it in the log.")
                 await self._socket.send(reply.error(msgspec.json.encode(broken)))
                 return
@@ -175,9 +180,9 @@ class ChatSocket:
             return await self._turns.begin(self._user_id, asked(frame))
         request = asked(frame) if frame.messages else None
         if request is not None:
-            return await self._sessions.begin(self._user_id, SessionAsk(request.conversation_id, session, request))
+            return await self._sessions.begin(self._user_id, SessionRequest(request.conversation_id, session, request))
         conversation_id = uuid4().hex if frame.id is None else valid_id(frame.id, "id")
-        return await self._sessions.begin(self._user_id, SessionAsk(conversation_id, session, None))
+        return await self._sessions.begin(self._user_id, SessionRequest(conversation_id, session, None))
 
     async def _resume(self, frame: ResumeFrame) -> Reader | None:
         if not is_id(frame.id):

@@ -1,4 +1,4 @@
-"""Tickets: what a browser, which cannot send headers with a socket, opens one with. One use, one minute."""
+"""Tickets open a socket for a browser, which cannot send headers with it. One use, within one minute."""
 
 from __future__ import annotations
 
@@ -34,17 +34,16 @@ class Ticket(Struct, frozen=True):
 class Tickets:
     """Issues and takes tickets. They stand in the database, hashed, so that any server process takes any of them.
 
-    A ticket begins with whose it is, so that the row is read under that person's row level security; the rest is 192
-    random bits.
+    A ticket begins with its user, so that the row is read under that user's row level security. The rest is 192 random
+    bits.
     """
 
     def __init__(self, db: Database, clock: Callable[[], datetime]) -> None:
         self._db, self._clock = db, clock
 
     async def issue(self, principal: Principal) -> Ticket:
-        """A ticket for whoever was let in. What it opens lasts no longer than their token.
-
-        :raises Unauthenticated: they are no user.
+        """A ticket for a signed-in user. Its socket lasts no longer than their token. :raises Unauthenticated: the
+        token names no user.
         """
         if principal.user_id is None:
             raise Unauthenticated
@@ -62,7 +61,7 @@ class Tickets:
         return Ticket(base64.urlsafe_b64encode(raw).rstrip(b"=").decode(), expires_at)
 
     async def redeem(self, ticket: str) -> Principal:
-        """Whose ticket it is; nobody gets in with it again.
+        """The user of a ticket, which cannot be used again.
 
         :raises Unauthenticated: it was used, has expired, or never was one.
         """

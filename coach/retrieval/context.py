@@ -16,9 +16,9 @@ from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import EmbedderUnavailable
 from coach.retrieval.base import Context, Domain, Embedder, Receipt, Vector, Withheld
+from coach.retrieval.live_facts import Facts, Person, facts_of_rows, live_facts_statement
 from coach.retrieval.relevance import is_relevant
 from coach.retrieval.search import Found, Searcher
-from coach.retrieval.state import Facts, Person, asking_facts, facts_in
 
 _sql = load("retrieval")
 _log = structlog.get_logger(__name__)
@@ -45,8 +45,8 @@ class _Read(NamedTuple):
     facts: Facts
 
 
-class Looked(Struct, frozen=True):
-    """What was found for a question, best first, before it is known which messages the prompt shows anyway.
+class Retrieved(Struct, frozen=True):
+    """What was retrieved for a question, best first, before messages that the prompt shows are left out.
 
     ``model`` is that of the vectors that were compared.
     """
@@ -65,14 +65,14 @@ class Looked(Struct, frozen=True):
         sources = [row.source for row in found] if is_ranking or is_relevant(found, self.model) else []
         receipt = Receipt(
             used=(*(source.source_id for source in sources), *(["state"] if state else [])),
-            withheld=tuple(withheld(self.facts.person, self.question)),
+            withheld=tuple(withheld_sources(self.facts.person, self.question)),
             stale=self.facts.stale - len(self.facts.waiting.intersection(shown)),
             retrieval_ms=self.took_ms,
         )
         return Context(tuple(sources), state, receipt)
 
     def is_enough(self, limit: int, shown: Collection[UUID]) -> bool:
-        """False where what is shown has taken the places of what was not looked at."""
+        """False if shown messages took the places of sources that were not read."""
         return not self.has_more or len(self._besides(shown)) >= limit
 
     def _besides(self, shown: Collection[UUID]) -> list[Found]:
@@ -83,12 +83,12 @@ class Retriever:
     """Reads, in one transaction of the user's, everything that a turn is answered from."""
 
     def __init__(self, embedder: Embedder, build: Callable[[str], Embedder | None] = lambda model: None) -> None:
-        """``build`` finds the embedder of a user who is still served from another model, or None."""
+        """``build`` returns the embedder of another serving model, or None."""
         self._embedder, self._build = embedder, build
         self._searcher = Searcher(embedder)
 
     async def question(self, text: str, *, may_embed: bool) -> Question:
-        """``text`` with its vector, where it may reach the embedder and the embedder answers."""
+        """``text``, with its vector if it may reach the embedder and the embedder answers."""
         if not may_embed:
             return Question(text, unembedded="incognito")
         try:
@@ -98,9 +98,9 @@ class Retriever:
             return Question(text)
 
     async def consented_question(self, db: Database, user_id: UUID, text: str) -> Question:
-        """The same for callers who do not know the user's consents yet.
+        """The same, reading the user's consents first.
 
-        :raises DatabaseUnavailable: what nobody can read nobody has consented to.
+        :raises DatabaseUnavailable: the consents cannot be read; nothing is embedded then.
         """
         (((has_consented,),),) = await db.once(user_id, _sql.has_consented.statement(user_id=user_id))
         return await self.question(text, may_embed=has_consented)
@@ -123,7 +123,7 @@ class Retriever:
         once more. ``exclude`` names messages that the prompt shows anyway. A ranking is for somebody who searches: it
         has the same question asked before, which answers nothing, and what is below the relevance gate.
         """
-        looked = await self.look(
+        retrieved = await self.retrieve(
             db,
             user_id,
             question,
@@ -133,9 +133,9 @@ class Retriever:
             now=now,
             is_ranking=is_ranking,
         )
-        return looked.context(limit, exclude, is_ranking=is_ranking)
+        return retrieved.context(limit, exclude, is_ranking=is_ranking)
 
-    async def look(
+    async def retrieve(
         self,
         db: Database,
         user_id: UUID,
@@ -146,19 +146,19 @@ class Retriever:
         exclude: Collection[UUID] = (),
         now: datetime | None = None,
         is_ranking: bool = False,
-    ) -> Looked:
-        """The same for callers who do not know yet what the prompt shows: ask for as many more as it may be."""
+    ) -> Retrieved:
+        """The same before it is known which messages the prompt shows: ask for as many more sources."""
         started = perf_counter()
         how = _How(limit, domains, exclude, now or datetime.now(UTC), is_ranking)
         model = self._embedder.model
-        # Once more where another model serves: in peace never, and after a switch that came in between.
+        # Search again if another model serves this user, which only happens during a change of model.
         while isinstance(read := await self._read(db, user_id, model, question, how), str):
             model, question = read, await self._embedded_by(read, question)
         took = round((perf_counter() - started) * 1000)
-        return Looked(question, model, read.found, read.facts, took, len(read.found) == limit)
+        return Retrieved(question, model, read.found, read.facts, took, len(read.found) == limit)
 
     async def _read(self, db: Database, user_id: UUID, model: str, question: Question, how: _How) -> str | _Read:
-        """What one snapshot holds; or, where the user is served from another model than ``model``, its name.
+        """What one snapshot holds; or the name of the serving model, if that is not ``model``.
 
         The whole transaction is one round trip, beginning and end included.
         """
@@ -171,17 +171,16 @@ class Retriever:
             domains=how.domains,
             exclude=how.exclude,
             model=model,
-            has_echoes=how.is_ranking,
+            includes_same_question=how.is_ranking,
         )
-        found, told = await db.once(user_id, search, asking_facts(user_id, how.now), is_snapshot=True)
-        facts = facts_in(told)
+        found, told = await db.once(user_id, search, live_facts_statement(user_id, how.now), is_snapshot=True)
+        facts = facts_of_rows(told)
         serving = facts.person.serving_model or self._embedder.model
         return serving if serving != model else _Read(found, facts)
 
     async def _embedded_by(self, model: str, question: Question) -> Question:
-        """Without a vector where that model cannot be asked any more: until the switch the words decide alone.
-
-        What has no vector gets none here either: it may be one that must not reach an embedder.
+        """Without a vector if the serving model is no longer available: until the switch only words count. A question
+        without a vector stays without one, since it may not be allowed to reach an embedder.
         """
         embedder = None if question.vector is None else self._build(model)
         try:
@@ -191,8 +190,8 @@ class Retriever:
         return replace(question, vector=vector)
 
 
-def withheld(person: Person, question: Question) -> Iterator[Withheld]:
-    """What was kept out, by the name of the consent that does it; and a fault that narrowed the search."""
+def withheld_sources(person: Person, question: Question) -> Iterator[Withheld]:
+    """What was withheld, with the name of the consent, and faults that narrowed the search."""
     if not person.record_rag_snippets:
         yield Withheld("memory", "record_rag_snippets")
         yield Withheld("life_data", "record_rag_snippets")

@@ -119,7 +119,7 @@ class OpenAIEmbedder:
 def worth_retrying(error: Exception) -> bool:
     """Time-outs, broken connections, 408, 409, 429 and 5xx; asking again does not help with the rest.
 
-    Nor where the provider says for how long it wants to be left alone: that is for whoever asked.
+    It does not help either if the provider names a time to wait: that is for the caller.
     """
     import openai
 
@@ -131,7 +131,7 @@ def worth_retrying(error: Exception) -> bool:
 
 
 def wanted_pause(retry_after: str | None, status: int) -> float | None:
-    """How long a provider wants to be left alone, in seconds; of its dates and riddles a guess remains."""
+    """How long a provider asks us to wait, in seconds; a guess if the header cannot be read."""
     if status not in (429, 503) or (status == 503 and retry_after is None):
         return None
     try:

@@ -74,15 +74,15 @@ class Searcher:
         domains: Collection[Domain] | None = None,
         exclude: Collection[UUID] = (),
         model: str | None = None,
-        has_echoes: bool = True,
+        includes_same_question: bool = True,
     ) -> Statement:
         """For the ``limit`` best sources, best first; none where ``record_rag_snippets`` is withdrawn.
 
         ``vector`` is the question's, of ``model`` or else of this searcher's embedder; without one the words decide
-        alone. ``exclude`` names rows of memory to leave out, such as the question itself; without ``has_echoes`` the
-        same question asked before is left out as well. Its rows are ``Found``.
+        alone. ``exclude`` names rows of memory to leave out, such as the question itself. Without
+        ``includes_same_question`` the same question asked before is left out as well. Its rows are ``Found``.
         """
-        readable_question = readable(question)
+        readable_question = without_surrogates(question)
         return _sql.combined_context.statement(
             Found,
             user_id=user_id,
@@ -92,10 +92,10 @@ class Searcher:
             domains=None if domains is None else list(domains),
             limit=limit,
             exclude=list(exclude),
-            echo=None if has_echoes else readable_question,
+            echo=None if includes_same_question else readable_question,
         )
 
 
-def readable(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """What PostgreSQL takes as text: without NUL, and without the halves of characters."""
     return text.replace("\0", " ").encode("utf-8", "replace").decode()

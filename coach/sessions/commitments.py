@@ -1,4 +1,4 @@
-"""Commitments: what a session proposed, and what their owner makes of it. Accepted, each becomes one task."""
+"""Commitments: a session proposes them, and the user accepts or rejects them. An accepted one becomes one task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec.structs import asdict, replace
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import Conflict, InvalidInput, NotFound
-from coach.sessions.repository import identified
+from coach.sessions.repository import session_id_of
 from coach.sessions.schemas import Commitment, CommitmentChange, CommitmentStatus
 
 _sql = load("sessions")
@@ -28,7 +28,7 @@ class _Current(Struct, frozen=True):
 
 async def change(db: Database, user_id: UUID, id_: str, wanted: CommitmentChange, now: datetime) -> Commitment:
     """:raises NotFound: absent, or another user's. :raises Conflict: it has been decided on. :raises InvalidInput:"""
-    commitment_id = identified(id_, "commitment")
+    commitment_id = session_id_of(id_, "commitment")
     async with db.as_user(user_id) as tx:
         current = await _locked(tx, user_id, commitment_id)
         if current.status != "proposed":
@@ -42,7 +42,7 @@ async def accept(db: Database, user_id: UUID, id_: str, wanted: CommitmentChange
 
     :raises NotFound: absent, or another user's. :raises Conflict: it was rejected. :raises InvalidInput:
     """
-    commitment_id = identified(id_, "commitment")
+    commitment_id = session_id_of(id_, "commitment")
     async with db.as_user(user_id) as tx:
         current = await _locked(tx, user_id, commitment_id)
         if current.status == "rejected":
@@ -67,7 +67,7 @@ async def accept(db: Database, user_id: UUID, id_: str, wanted: CommitmentChange
 
 async def reject(db: Database, user_id: UUID, id_: str, now: datetime) -> Commitment:
     """:raises NotFound: absent, or another user's. :raises Conflict: it was accepted."""
-    commitment_id = identified(id_, "commitment")
+    commitment_id = session_id_of(id_, "commitment")
     async with db.as_user(user_id) as tx:
         current = await _locked(tx, user_id, commitment_id)
         if current.status not in ("proposed", "rejected"):

@@ -18,7 +18,7 @@ from coach.database.queries import load
 from coach.database.wake import notify_work
 from coach.models.base import ChatMessage
 from coach.models.offline import offline_reply
-from coach.sessions.judging import Conclusion, Said, ask_what_came, read_conclusion
+from coach.sessions.judge_prompts import Conclusion, Said, read_conclusion, render_conclusion_request
 from coach.stages.stages import Kind
 
 _sql = load("sessions")
@@ -30,12 +30,12 @@ DEPTH = 200
 PROJECTS = 100
 
 OVERDUE = timedelta(minutes=2)
-"""By then the server that ended a session has summed it up, or is gone."""
+"""After this time the server that ended a session has summed it up, or has died."""
 
 AT_A_TIME = 200
 
 
-class Ended(Struct, frozen=True):
+class EndedSession(Struct, frozen=True):
     """A session that waits for its summary."""
 
     id: UUID
@@ -47,7 +47,7 @@ class Ended(Struct, frozen=True):
 
     @property
     def question(self) -> ChatMessage:
-        return ask_what_came(self.kind, self.today, self.names, self.said)
+        return render_conclusion_request(self.kind, self.today, self.names, self.said)
 
     def read(self, answer: str) -> Conclusion | None:
         return read_conclusion(answer, self.today, self.projects)
@@ -59,7 +59,7 @@ class Ended(Struct, frozen=True):
 
 
 class StoredSession(Struct, frozen=True):
-    """One row of the query ``standing_of``."""
+    """One row of the query ``read_session_state``."""
 
     conversation_id: UUID | None
     kind: Kind
@@ -88,30 +88,30 @@ class _LeftOver(Struct, frozen=True):
 
 
 async def read_session(tx: Transaction, user_id: UUID, session_id: UUID) -> StoredSession | None:
-    return await _sql.standing_of.one(tx, StoredSession, user_id=user_id, id=session_id)
+    return await _sql.read_session_state.one(tx, StoredSession, user_id=user_id, id=session_id)
 
 
-async def read_ended(tx: Transaction, user_id: UUID, session_id: UUID) -> Ended | None:
-    """None where it is gone, still runs, or has its summary."""
+async def read_ended(tx: Transaction, user_id: UUID, session_id: UUID) -> EndedSession | None:
+    """None if the session was deleted, still runs, or has its summary."""
     session = await read_session(tx, user_id, session_id)
     if session is None or session.ended_at is None or session.summary is not None:
         return None
-    said = await said_since(tx, user_id, session_id, session.started_at)
+    said = await read_messages_since(tx, user_id, session_id, session.started_at)
     open_projects = await _sql.open_projects.rows(tx, tuple, user_id=user_id, limit=PROJECTS)
     projects = {name.strip().casefold(): id_ for id_, name in reversed(open_projects)}
     today = session.ended_at.astimezone(ZoneInfo(session.timezone)).date()
-    return Ended(session_id, session.kind, today, said, projects, [name for _, name in open_projects])
+    return EndedSession(session_id, session.kind, today, said, projects, [name for _, name in open_projects])
 
 
-async def said_since(tx: Transaction, user_id: UUID, session_id: UUID, since: datetime) -> Said:
+async def read_messages_since(tx: Transaction, user_id: UUID, session_id: UUID, since: datetime) -> Said:
     """What the conversation shows of it, oldest first."""
-    said = await _sql.session_said.rows(tx, tuple, user_id=user_id, id=session_id, since=since, depth=DEPTH)
+    said = await _sql.read_session_messages.rows(tx, tuple, user_id=user_id, id=session_id, since=since, depth=DEPTH)
     return said[::-1]
 
 
-async def store(tx: Transaction, user_id: UUID, ended: Ended, conclusion: Conclusion, now: datetime) -> bool:
+async def store(tx: Transaction, user_id: UUID, ended: EndedSession, conclusion: Conclusion, now: datetime) -> bool:
     """Summary, memory and proposals together; false where another process was faster."""
-    await _sql.hold_conversation_of_session.value(tx, user_id=user_id, id=ended.id)
+    await _sql.lock_conversation_of_session.value(tx, user_id=user_id, id=ended.id)
     message_id = uuid4()
     stored = await _sql.store_summary.one(
         tx, _Summarized, user_id=user_id, id=ended.id, summary=conclusion.summary, message_id=message_id
@@ -143,12 +143,12 @@ async def store(tx: Transaction, user_id: UUID, ended: Ended, conclusion: Conclu
     ]
     if proposals:
         await _sql.propose.run_each(tx, proposals)
-    await _sql.hasten_summary.run(tx, user_id=user_id, id=message_id, now=now)
+    await _sql.make_summary_due.run(tx, user_id=user_id, id=message_id, now=now)
     await notify_work(tx)
     return True
 
 
-async def conclude_left_over(db: Database, now: datetime) -> None:
+async def conclude_overdue_sessions(db: Database, now: datetime) -> None:
     """The job: sessions whose server stopped before it had summed them up.
 
     :raises NotAllDone: for some it failed; for the others it is done.

@@ -1,4 +1,4 @@
-"""Asks the model about sessions, and takes the steps it says. What it says may be anything: then the stage stays."""
+"""Asks the model to judge sessions, and takes the steps. If the answer is not readable, the stage stays."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from coach.errors import ModelUnavailable
 from coach.models.base import ChatMessage, ChatModel, ModelOptions
 from coach.models.whole import ask_model_once
 from coach.sessions import concluding
-from coach.sessions.judging import ask_whether_done, is_done
-from coach.stages.stages import Standing, after, stage_of
+from coach.sessions.judge_prompts import is_done, render_judgement_request
+from coach.stages.stages import SessionState, stage_after, stage_of
 from coach.stages.steps import step
 
 _sql = load("sessions")
@@ -27,10 +27,10 @@ PATIENCE = 45.0
 AT_ONCE = 4
 
 Transactions = Callable[[UUID], AbstractAsyncContextManager[Transaction]]
-"""A transaction in which this person's rows can be read and written."""
+"""A transaction in which this user's rows can be read and written."""
 
 Shown = Callable[[UUID, UUID], Awaitable[None]]
-"""Hears whose session has changed, and which."""
+"""Called with the user and the session that has changed."""
 
 
 class Judge:
@@ -40,7 +40,7 @@ class Judge:
         self._begin, self._model, self._clock, self._shown = begin, model, clock, shown
         self._free = asyncio.Semaphore(AT_ONCE)
 
-    async def judge(self, user_id: UUID, standing: Standing) -> None:
+    async def judge(self, user_id: UUID, standing: SessionState) -> None:
         """One step on where the model says so.
 
         That it was asked is noted once it has answered or failed to: a judgement that a stopped process takes along is
@@ -56,9 +56,9 @@ class Judge:
             session = await concluding.read_session(tx, user_id, standing.session_id)
             if session is None or session.ended_at is not None or session.stage != standing.stage:
                 return
-            said = await concluding.said_since(tx, user_id, standing.session_id, session.stage_began)
+            said = await concluding.read_messages_since(tx, user_id, standing.session_id, session.stage_began)
         try:
-            is_over = is_done(await self._ask(ask_whether_done(stage, said), 200))
+            is_over = is_done(await self._ask(render_judgement_request(stage, said), 200))
         except ModelUnavailable:
             await self._note(user_id, standing, read_at)
             raise
@@ -83,8 +83,8 @@ class Judge:
         if is_ours:
             await self._shown(user_id, session_id)
 
-    async def _step(self, user_id: UUID, standing: Standing) -> None:
-        next_stage = after(standing.kind, standing.stage)
+    async def _step(self, user_id: UUID, standing: SessionState) -> None:
+        next_stage = stage_after(standing.kind, standing.stage)
         async with self._begin(user_id) as tx:
             moved = await step(tx, user_id, standing, next_stage, "judged", None, self._clock())
         if moved:
@@ -92,7 +92,7 @@ class Judge:
             if next_stage is None:
                 await self.conclude(user_id, standing.session_id)
 
-    async def _note(self, user_id: UUID, standing: Standing, read_at: datetime) -> None:
+    async def _note(self, user_id: UUID, standing: SessionState, read_at: datetime) -> None:
         async with self._begin(user_id) as tx:
             await _sql.judged.run(tx, user_id=user_id, id=standing.session_id, stage=standing.stage, read_at=read_at)
 

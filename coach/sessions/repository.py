@@ -1,4 +1,4 @@
-"""Coaching sessions as their owner reads them."""
+"""Coaching sessions as their user reads them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def listed(  # noqa: PLR0917 - the list's parameters
 
 async def one(db: Database, user_id: UUID, id_: str) -> SessionDetail:
     """:raises NotFound: absent, or another user's."""
-    session_id = identified(id_, "session")
+    session_id = session_id_of(id_, "session")
     async with db.as_user(user_id, is_snapshot=True) as tx:
         return await read(tx, user_id, session_id)
 
@@ -82,7 +82,7 @@ async def read(tx: Transaction, user_id: UUID, session_id: UUID) -> SessionDetai
     return SessionDetail(**row.shown(), steps=msgspec.convert(row.steps, list[Step]), commitments=commitments)
 
 
-def identified(id_: str, what: str) -> UUID:
+def session_id_of(id_: str, what: str) -> UUID:
     """:raises NotFound: no id at all."""
     try:
         return UUID(id_)

@@ -22,7 +22,7 @@ class Session(Struct):
     """``status`` is ``active``, then ``ending`` until the summary is made, then ``ended``.
 
     ``stages`` are those of its kind, in order; ``stage`` is where it stands, or stood when it ended. ``proposed``
-    counts the commitments that nobody has decided on.
+    counts the commitments without a decision.
     """
 
     id: UUID
@@ -38,7 +38,8 @@ class Session(Struct):
 
 
 class Step(Struct):
-    """``cause``: ``started``, ``advanced`` and ``ended`` are the person's wish, ``judged`` is the model's judgement."""
+    """``cause``: ``started``, ``advanced`` and ``ended`` are the user's commands, ``judged`` is the model's
+    judgement."""
 
     stage: str
     cause: Cause

@@ -1,4 +1,4 @@
-"""What a session does beside its turns: the model judges its stage and sums it up. Never in a turn's way."""
+"""Judgements and summaries of sessions, made by the model beside the turns. No turn waits for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import NotFound
 from coach.models.base import ChatModel
-from coach.realtime.socket import SessionAsk
+from coach.realtime.socket import SessionRequest
 from coach.sessions.judge import Judge
 from coach.sessions.repository import read
 from coach.sessions.schemas import SessionDetail, SessionPush
@@ -38,7 +38,7 @@ class Sessions:
     def __init__(self, db: Database, model: ChatModel, clock: Callable[[], datetime], push: Push) -> None:
         self._db, self._clock, self._push = db, clock, push
         self._judge = Judge(db.as_user, model, clock, self._show)
-        self._tasks = BackgroundTasks("session_left_as_it_is")
+        self._tasks = BackgroundTasks("session_follow_up_failed")
 
     async def apply(self, user_id: UUID, conversation_key: str, command: SessionCommand) -> SessionDetail:
         """Do as a command says that came without a message.
@@ -46,17 +46,17 @@ class Sessions:
         :raises NotFound: there is no such conversation. :raises Conflict: nothing to advance or end, or another kind.
         """
         async with self._db.as_user(user_id) as tx:
-            conversation = await _sql.hold_conversation.value(tx, user_id=user_id, client_id=conversation_key)
+            conversation = await _sql.lock_conversation.value(tx, user_id=user_id, client_id=conversation_key)
             if conversation is None:
                 raise NotFound("There is no such conversation; a session begins with a message.")
             standing = await apply(tx, user_id, conversation, command, None, self._clock())
             detail = await read(tx, user_id, standing.session_id)
-        self._tell(user_id, detail)
+        self._push_session(user_id, detail)
         if standing.is_over:
             self._tasks.start(self._judge.conclude(user_id, standing.session_id))
         return detail
 
-    def stepped(self, turn: Opened) -> None:
+    def session_moved(self, turn: Opened) -> None:
         """A turn's command has changed its session. Returns at once."""
         if turn.session is not None:
             self._tasks.start(self._show(turn.user_id, turn.session.session_id))
@@ -72,15 +72,15 @@ class Sessions:
             self._tasks.start(self._judge.judge(turn.user_id, standing))
 
     async def aclose(self) -> None:
-        """Nobody waits for a judgement."""
+        """No turn waits for a judgement."""
         await self._tasks.aclose()
 
     async def _show(self, user_id: UUID, session_id: UUID) -> None:
         async with self._db.as_user(user_id, is_snapshot=True) as tx:
             detail = await read(tx, user_id, session_id)
-        self._tell(user_id, detail)
+        self._push_session(user_id, detail)
 
-    def _tell(self, user_id: UUID, detail: SessionDetail) -> None:
+    def _push_session(self, user_id: UUID, detail: SessionDetail) -> None:
         self._push(user_id, msgspec.to_builtins(SessionPush(detail)))
 
 
@@ -90,7 +90,7 @@ class SocketSessions:
     def __init__(self, sessions: Sessions, turns: Turns) -> None:
         self._sessions, self._turns = sessions, turns
 
-    async def begin(self, user_id: UUID, ask: SessionAsk) -> Reader | None:
+    async def begin(self, user_id: UUID, ask: SessionRequest) -> Reader | None:
         """:raises CoachError: before anything has begun."""
         command = read_command(ask.said, "body.session")
         if command is None:

@@ -18,11 +18,11 @@ CommandType = Literal["start", "advance", "end"]
 Cause = Literal["started", "advanced", "judged", "ended"]
 
 CLOSING = "session_closing"
-"""The prompt of the turn that ends a session by its person's wish."""
+"""The prompt of the turn in which the user ends a session."""
 
 
 class Stage(Struct, frozen=True):
-    """``done_when`` is what the model is asked after each turn; a stage without it ends by its person's wish alone."""
+    """``done_when`` is what the model judges after each turn. A stage without it ends only by the user's command."""
 
     name: str
     done_when: str | None = None
@@ -54,14 +54,14 @@ JUDGED: tuple[Kind, ...] = tuple(kind for kind in KINDS if any(stage.done_when f
 
 
 class SessionCommand(Struct, frozen=True):
-    """What a request wants of a session: ``body.session`` on the wire. ``kind`` belongs to ``start``."""
+    """A command to a session: ``body.session`` on the wire. ``kind`` belongs to ``start``."""
 
     type: CommandType
     kind: Kind | None = None
 
 
-class Standing(Struct, frozen=True):
-    """Where a conversation's session stands in a turn. ``has_changed``: this turn's command brought it there."""
+class SessionState(Struct, frozen=True):
+    """The state of a conversation's session in a turn. ``has_changed``: this turn's command changed it."""
 
     session_id: UUID
     kind: Kind
@@ -92,7 +92,7 @@ def stage_of(kind: Kind, name: str) -> Stage:
     return next((stage for stage in STAGES[kind] if stage.name == name), STAGES[kind][0])
 
 
-def after(kind: Kind, stage: str) -> str | None:
+def stage_after(kind: Kind, stage: str) -> str | None:
     """The next stage; None after the last one."""
     names = names_of(kind)
     at = names.index(stage) + 1 if stage in names else 1

@@ -12,34 +12,36 @@ from psycopg.types.json import Jsonb
 from coach.database.pool import Transaction
 from coach.database.queries import load
 from coach.errors import Conflict
-from coach.stages.stages import STAGES, Cause, Kind, SessionCommand, Standing, after
+from coach.stages.stages import STAGES, Cause, Kind, SessionCommand, SessionState, stage_after
 
 _sql = load("sessions")
 
 
 async def apply(  # noqa: PLR0917 - one argument a part
     tx: Transaction, user_id: UUID, conversation_id: UUID, command: SessionCommand, key: str | None, now: datetime
-) -> Standing:
+) -> SessionState:
     """Do as a command says, under the conversation's lock. ``key`` is the message it came with: each acts once.
 
     :raises Conflict: no session runs here, or one of another kind.
     """
     if key is not None and (done := await _done_before(tx, user_id, conversation_id, key)):
         return done
-    active = await _sql.active_session.one(tx, Standing, user_id=user_id, conversation_id=conversation_id)
+    active = await _sql.active_session.one(tx, SessionState, user_id=user_id, conversation_id=conversation_id)
     if command.type == "start" and command.kind is not None:
         return await _start(tx, user_id, conversation_id, command.kind, active, key, now)
     if active is None:
         raise Conflict("No coaching session is running in this conversation.")
-    next_stage = after(active.kind, active.stage) if command.type == "advance" else None
+    next_stage = stage_after(active.kind, active.stage) if command.type == "advance" else None
     cause: Cause = "ended" if command.type == "end" else "advanced"
     await step(tx, user_id, active, next_stage, cause, key, now)
     return replace(active, stage=next_stage or active.stage, is_over=next_stage is None, has_changed=True)
 
 
-async def _done_before(tx: Transaction, user_id: UUID, conversation_id: UUID, key: str) -> Standing | None:
+async def _done_before(tx: Transaction, user_id: UUID, conversation_id: UUID, key: str) -> SessionState | None:
     step = Jsonb([{"message": key}])
-    return await _sql.stepped_by.one(tx, Standing, user_id=user_id, conversation_id=conversation_id, step=step)
+    return await _sql.read_step_of_message.one(
+        tx, SessionState, user_id=user_id, conversation_id=conversation_id, step=step
+    )
 
 
 async def _start(  # noqa: PLR0917 - a row's worth
@@ -47,11 +49,11 @@ async def _start(  # noqa: PLR0917 - a row's worth
     user_id: UUID,
     conversation_id: UUID,
     kind: Kind,
-    active: Standing | None,
+    active: SessionState | None,
     key: str | None,
     now: datetime,
-) -> Standing:
-    """A new one, or the one that runs: whoever lost the connection may say start again."""
+) -> SessionState:
+    """Start a session, or continue the running one: a client that lost the connection may send start again."""
     if active is not None:
         if active.kind != kind:
             raise Conflict(f"A session of kind {active.kind} is running in this conversation; end it first.")
@@ -61,19 +63,19 @@ async def _start(  # noqa: PLR0917 - a row's worth
     await _sql.start_session.run(
         tx, user_id=user_id, id=id_, conversation_id=conversation_id, kind=kind, stage=stage, step=taken, now=now
     )
-    return Standing(id_, kind, stage, has_changed=True)
+    return SessionState(id_, kind, stage, has_changed=True)
 
 
 async def step(  # noqa: PLR0917 - as above
     tx: Transaction,
     user_id: UUID,
-    standing: Standing,
+    standing: SessionState,
     next_stage: str | None,
     cause: Cause,
     key: str | None,
     now: datetime,
 ) -> bool:
-    """From where it stands to the next stage, or to its end; false where it stands there no more."""
+    """Move to the next stage or to the end. False if the session has left the stage already."""
     where = {"user_id": user_id, "id": standing.session_id, "stage_before": standing.stage}
     taken = Jsonb([_step(next_stage or "end", cause, key, now)])
     if next_stage is None:

@@ -16,7 +16,7 @@ from coach.settings import load_settings
 
 @dataclass(frozen=True)
 class Scratch:
-    """``owner`` may act as anybody."""
+    """``owner`` may act as any role."""
 
     services: Services
     owner: Database

@@ -1,4 +1,4 @@
-"""What the provider stub can be told to do with a request: answer, or fail in one of the ways that providers fail."""
+"""The steps of the provider stub: it answers a request, or fails as providers fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks beside the one that runs: held on to, closed with a grace, and a failure that nobody awaits is logged.
+"""Background tasks: they are kept referenced, closed with a grace period, and a failure that is not awaited is logged.
 
 The event loop keeps weak references only, and Python 3.11 can drop a cancellation: ``asyncio.wait_for`` swallows one
 that meets its result. So what is ended here is cancelled again until it has ended.

@@ -1,4 +1,4 @@
-"""Text of a user's, made fit for the place where it will stand."""
+"""Makes a user's text safe and short enough for its place."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 -- after: tables
--- May whoever calls act for this user? The user, or a role that bypasses row level security anyway. Asked of the role
--- setting and not of current_user, which inside a definer function is the function's owner.
-create function coach.acts_for(p_user_id uuid) returns boolean
+-- Whether the caller may act for this user: the user, or a role that bypasses row level security. It reads the role
+-- setting, since current_user inside a definer function is the function's owner.
+create function coach.may_act_for(p_user_id uuid) returns boolean
 language sql stable
 set search_path = ''
 as $$
@@ -14,13 +14,13 @@ as $$
         )
 $$;
 
--- The same for a transaction that locks rows before it writes any, or that works for somebody whose claims it has not.
-create function coach.hold_person(p_user_id uuid) returns void
+-- The same for a transaction that locks rows before it writes, or that has no claims of the user.
+create function coach.lock_user(p_user_id uuid) returns void
 language plpgsql security definer
 set search_path = ''
 as $$
 begin
-    if coach.acts_for(p_user_id) then
+    if coach.may_act_for(p_user_id) then
         perform from auth.users where id = p_user_id for key share;
     end if;
 end
@@ -29,10 +29,10 @@ $$;
 do $$
 begin
     if coach.on_citus() then
-        create or replace function coach.hold_person(p_user_id uuid) returns void
+        create or replace function coach.lock_user(p_user_id uuid) returns void
         language sql
         as 'select';
     end if;
 end
 $$;
-grant execute on function coach.acts_for(uuid), coach.hold_person(uuid) to authenticated, service_role;
+grant execute on function coach.may_act_for(uuid), coach.lock_user(uuid) to authenticated, service_role;

@@ -19,8 +19,8 @@ as $$
     where attrelid = p_table and attname = p_column
 $$;
 
--- Rows whose owner is nobody leave the table, whole, before anything could cascade from them.
-create function coach.move_ownerless(p_table regclass, p_name name, p_owner name) returns void
+-- Rows without a user are moved out, whole, before anything could cascade from them.
+create function coach.move_rows_without_user(p_table regclass, p_name name, p_owner name) returns void
 language plpgsql
 as $$
 declare
@@ -37,7 +37,7 @@ begin
         execute format('alter table %s drop constraint %I', old.child, old.conname);
     end loop;
     execute format(
-        'insert into coach.ownerless_rows (table_name, content)
+        'insert into coach.rows_without_user (table_name, content)
         select %1$L, to_jsonb(t) from %2$s t where not exists (select from auth.users u where u.id = t.%3$I)',
         p_name, p_table, p_owner
     );
@@ -54,9 +54,9 @@ begin
     );
     insert into coach.system_log (webhook_type, table_name, row_id, old_value)
     select 'adoption_ownerless', p_name, content ->> 'id', content
-    from coach.ownerless_rows
+    from coach.rows_without_user
     where table_name = p_name;
-    perform coach.report(format('public.%s: %s rows without an owner moved to coach.ownerless_rows', p_name, moved));
+    perform coach.report(format('public.%s: %s rows without an owner moved to coach.rows_without_user', p_name, moved));
 end
 $$;
 
@@ -224,7 +224,7 @@ begin
     perform coach.report(format('public.%s: was there, %s rows', p_name, rows));
     -- A deferred key with events of its own would keep the table from being altered.
     set constraints all immediate;
-    perform coach.move_ownerless(target, p_name, p_owner);
+    perform coach.move_rows_without_user(target, p_name, p_owner);
     perform coach.adopt_columns(target, draft);
     perform coach.adopt_constraints(target, draft);
     perform coach.adopt_owner(target, p_owner);

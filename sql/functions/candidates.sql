@@ -31,7 +31,7 @@ $$;
 
 -- The candidates of a user with few rows: all of them. One pass over both tables takes half of what choosing, and
 -- reading the chosen again, does up to some 2,000 rows (docs/decisions/0004-retrieval.md).
-create function coach.every_row(
+create function coach.all_candidates(
     p_user_id uuid, p_question text, p_vector halfvec, p_model text, p_domains text[], p_exclude uuid[], p_echo text
 )
 returns setof coach.candidate
@@ -90,7 +90,7 @@ end
 $$;
 
 -- The candidates of a user with many rows: the nearest of each table and those with the weightiest words.
-create function coach.chosen_rows(
+create function coach.nearest_candidates(
     p_user_id uuid,
     p_question text,
     p_vector halfvec,
@@ -171,8 +171,8 @@ $$;
 
 grant execute
     on function
-        coach.chosen_rows(uuid, text, halfvec, text, text[], uuid[], text, integer),
-        coach.every_row(uuid, text, halfvec, text, text[], uuid[], text),
+        coach.nearest_candidates(uuid, text, halfvec, text, text[], uuid[], text, integer),
+        coach.all_candidates(uuid, text, halfvec, text, text[], uuid[], text),
         coach.has_few_rows(uuid),
         coach.is_source(text, text, text, boolean, text, text)
     to authenticated, service_role;

@@ -110,7 +110,7 @@ begin
     if given is null then
         raise exception '% is not a consent', coalesce(p_consent, 'null') using errcode = 'invalid_parameter_value';
     end if;
-    return case when coach.acts_for(p_user_id) then given end;
+    return case when coach.may_act_for(p_user_id) then given end;
 end
 $$;
 revoke all on function public.user_has_consented(uuid, text) from public, anon, authenticated;
@@ -133,15 +133,15 @@ begin
 end
 $$;
 
--- What a person consents to, held until the end of the transaction: whoever stores a vector takes this first, and a
--- withdrawal waits for that and then purges it. Who has chosen nothing has no row that could be waited for; their profile
--- stands in for it, which a first choice locks as well (coach.follow_consent).
-create function coach.hold_consents(p_user_id uuid) returns setof coach.consent_set
+-- Locks a user's consents until the end of the transaction. Every transaction that stores a vector takes this first, so
+-- a withdrawal waits for it and then purges its vectors. A user without a row of preferences has their profile locked
+-- instead, which a first choice locks as well (coach.apply_consent_change).
+create function coach.lock_consents(p_user_id uuid) returns setof coach.consent_set
 language plpgsql rows 1
 set search_path = ''
 as $$
 begin
-    perform coach.hold_person(p_user_id);
+    perform coach.lock_user(p_user_id);
     perform from public.user_analytics_preferences where user_id = p_user_id for share;
     if not found then
         perform from public.user_profiles where id = p_user_id for share;
@@ -169,10 +169,10 @@ begin
 end
 $$;
 
--- A change of consents touches rows of many tables: nothing else of this person's is under way meanwhile. A transaction
--- that has written or locked something already has its share, and two that want more than that wait for each other: it
--- keeps to the share, and its order is its own.
-create function coach.hold_alone() returns trigger
+-- A change of consents touches rows of many tables, so no other transaction of this user may run meanwhile. A
+-- transaction that has written before has a share of the lock already. Two of those that want the whole lock would
+-- deadlock, so such a transaction keeps its share.
+create function coach.lock_user_exclusively() returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$
@@ -189,12 +189,12 @@ $$;
 do $$
 begin
     if not coach.on_citus() then
-        drop trigger if exists coach_hold_person on public.user_analytics_preferences;
-        create trigger coach_hold_person
+        drop trigger if exists coach_lock_user on public.user_analytics_preferences;
+        create trigger coach_lock_user
             before insert or update or delete on public.user_analytics_preferences
             for each statement
             when (pg_trigger_depth() = 0)
-            execute function coach.hold_alone();
+            execute function coach.lock_user_exclusively();
     end if;
 end
 $$;
@@ -203,5 +203,5 @@ grant execute
     on function
         coach.consents_of(uuid), coach.given_consents(coach.consent_set), coach.require_consent(uuid, text, text)
     to authenticated, service_role;
-grant execute on function coach.hold_consents(uuid) to coach_session, service_role;
+grant execute on function coach.lock_consents(uuid) to coach_session, service_role;
 grant execute on function coach.change_preferences(uuid, jsonb) to coach_session;

@@ -20,7 +20,7 @@ declare
     pairs tsquery;
     holds text;
 begin
-    if not coach.acts_for(p_user_id) then
+    if not coach.may_act_for(p_user_id) then
         return;
     end if;
     if p_prefixes <> '{}' then

@@ -1,7 +1,8 @@
 -- after: kinds
--- The last door: whatever stores a snippet, of a forgotten row none gets in, and of a corrected one no other wording.
--- Whoever corrects holds the person's row of embedding_models meanwhile, which all who store vectors hold a share of.
-create function coach.keep_corrected() returns trigger
+-- The last check for every statement that stores a snippet: a deleted memory gets none, a corrected one keeps its
+-- wording. A correction locks the user's row of embedding_models, of which every transaction that stores vectors has a
+-- share.
+create function coach.apply_correction() returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$
@@ -19,12 +20,12 @@ begin
     return new;
 end
 $$;
-create trigger coach_keep_corrected
+create trigger coach_apply_correction
     before insert or update on public.user_metadata_embeddings
-    for each row execute function coach.keep_corrected();
+    for each row execute function coach.apply_correction();
 
 -- A forgotten row is not even read again, unless others carry its name.
-create function coach.leave_forgotten() returns trigger
+create function coach.skip_deleted_memory() returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$
@@ -43,8 +44,8 @@ begin
 end
 $$;
 
-create trigger coach_leave_forgotten
+create trigger coach_skip_deleted_memory
     before insert on public.embedding_queue
     for each row
     when (not new.expands and new.entity_table not in ('ai_conversation_memory', 'user_profiles'))
-    execute function coach.leave_forgotten();
+    execute function coach.skip_deleted_memory();

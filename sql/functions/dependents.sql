@@ -1,4 +1,4 @@
--- What a migration did to what was there. The runner passes INFO on to whoever migrates.
+-- Reports what a migration did to existing rows. The runner prints INFO.
 create function coach.report(p_text text) returns void
 language plpgsql
 as $$

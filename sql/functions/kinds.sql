@@ -190,7 +190,7 @@ create function coach.domain_of(p_queue_name text) returns text
 language sql stable
 return (select kind from coach.entity_kinds where queue_name = p_queue_name);
 
-create function coach.queued_as(p_kind text, p_chunk integer) returns text
+create function coach.queue_name_of(p_kind text, p_chunk integer) returns text
 language sql stable
 return (select queue_name from coach.entity_kinds where kind = p_kind and chunk_sign in (0, sign(p_chunk)));
 
@@ -207,6 +207,6 @@ grant execute
     on function
         coach.has_content(coach.entity_kinds),
         coach.queue_carriers(uuid, text, uuid, timestamptz),
-        coach.queued_as(text, integer)
+        coach.queue_name_of(text, integer)
     to service_role;
 grant execute on function coach.domain_of(text) to authenticated, service_role;

@@ -137,7 +137,7 @@ begin
         from public.embedding_queue
         where user_id = p_user_id and entity_table <> 'ai_conversation_memory';
         if stale > 0 then
-            found_changed := coach.changed_lately(p_user_id, p_changed);
+            found_changed := coach.waiting_rows(p_user_id, p_changed);
         end if;
         -- The newest by name: a turn does not count those that it shows.
         select count(*), jsonb_agg(id) filter (where place <= 100)
@@ -170,7 +170,7 @@ $$;
 
 -- What changed but waits to be embedded, as it stands now, newest first: its name in the queue, its id, when it changed and
 -- its columns, of which coach/kinds makes a line. Nothing of what was deleted or hidden.
-create function coach.changed_lately(p_user_id uuid, p_limit integer) returns jsonb
+create function coach.waiting_rows(p_user_id uuid, p_limit integer) returns jsonb
 language sql stable
 as $$
     select jsonb_agg(jsonb_build_array(q.entity_table, e.id, e.updated_at, e.columns) order by q.created_at desc)
@@ -187,5 +187,5 @@ $$;
 grant execute
     on function
         coach.live_facts(uuid, timestamptz, timestamptz, integer, integer, integer),
-        coach.changed_lately(uuid, integer)
+        coach.waiting_rows(uuid, integer)
     to coach_session;

@@ -149,10 +149,10 @@ as $$
 declare
     serving text;
 begin
-    perform coach.hold_person(p_user_id);
+    perform coach.lock_user(p_user_id);
     perform from public.user_analytics_preferences where user_id = p_user_id for share;
     if not found then
-        perform coach.hold_consents(p_user_id);
+        perform coach.lock_consents(p_user_id);
     end if;
     if not coach.may_embed(p_user_id, 'ai_conversation_memory') then
         return false;
@@ -163,7 +163,7 @@ begin
     where user_id = p_user_id
     for share;
     if not found then
-        -- Whoever is remembered for the first time. Vectors that something else has written say which model serves.
+        -- Registers a user at their first vector. If another program wrote vectors before, their model serves.
         insert into public.embedding_models (user_id, serving_model)
         select
             p_user_id,

@@ -24,7 +24,7 @@ begin
 end
 $$;
 
--- Unique whatever the case: Ann must not pass for ann. A definer, since nobody writes coach.usernames otherwise.
+-- Unique regardless of case: Ann must not pass for ann. A definer function, since no other role writes coach.usernames.
 create function coach.register_username() returns trigger
 language plpgsql security definer
 set search_path = ''

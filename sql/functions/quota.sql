@@ -26,7 +26,7 @@ as $$
                 0
             ) as taken
     ) month
-    where coach.acts_for(p_user_id)
+    where coach.may_act_for(p_user_id)
 $$;
 
 create function public.get_user_ai_usage_current_month(p_user_id uuid)
@@ -76,7 +76,7 @@ as $$
             '{}'
         )
     from feature
-    having coach.acts_for(p_user_id)
+    having coach.may_act_for(p_user_id)
 $$;
 revoke all
     on function public.check_ai_quota_available(uuid, integer), public.get_user_ai_usage_current_month(uuid)

@@ -1,4 +1,5 @@
--- The pushes of those with open sockets here. As whoever calls, one user after another: row level security holds.
+-- The pushes of the users with open sockets here. It runs with the caller's rights, one user after another, so row
+-- level security holds.
 create function coach.pushes_since(p_user_ids uuid[], p_since timestamptz, p_origin text)
 returns table (user_id uuid, id uuid, frame jsonb, created_at timestamptz)
 language plpgsql

@@ -50,12 +50,12 @@ begin
     return query
     with candidate as materialized (
         select c.*
-        from coach.every_row(p_user_id, query_text, query_embedding, query_model, domains, exclude, echo) c
+        from coach.all_candidates(p_user_id, query_text, query_embedding, query_model, domains, exclude, echo) c
         where has_few
         union all
         -- At least 200 of each table: what standardising and neighbours need, not only the ten best.
         select c.*
-        from coach.chosen_rows(
+        from coach.nearest_candidates(
             p_user_id, query_text, query_embedding, query_model, domains, exclude, echo, greatest(match_count, 50)
         ) c
         where not has_few

@@ -1,5 +1,5 @@
--- The summary is a memory, and whoever corrects or forgets that has corrected or forgotten this.
-create function coach.follow_summary() returns trigger
+-- The summary is a memory: to correct or delete that memory changes the summary.
+create function coach.copy_changed_summary() returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$
@@ -10,8 +10,8 @@ begin
     return null;
 end
 $$;
-create trigger coach_follow_summary
+create trigger coach_copy_changed_summary
     after update of message_content on public.ai_conversation_memory
     for each row
     when (old.context_window ? 'session' and new.message_content is distinct from old.message_content)
-    execute function coach.follow_summary();
+    execute function coach.copy_changed_summary();

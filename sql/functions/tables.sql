@@ -37,27 +37,26 @@ begin
     execute format('create policy coach_only_own on %s as restrictive using (%s) with check (%s)', p_table, own, own);
     execute format('revoke all on table %s from public, anon, authenticated, coach_session', p_table);
     execute format('grant select, insert, update, delete on table %s to service_role', p_table);
-    perform coach.hold_writers(p_table);
+    perform coach.lock_writing_users(p_table);
 end
 $$;
 
--- The person before their rows: who writes rows of somebody's first takes a share of that somebody's row of auth.users,
--- which is what every foreign key to it takes at the end of a statement anyway. A deletion of the account takes that row
--- whole and then the others; in the opposite order an edit that holds a task and then queues it, and a deletion that waits
--- for the task, wait for each other, and PostgreSQL fails one of them.
--- Within triggers and cascades the statement that set them off has done so already. Not on Citus, whose triggers run on
--- the shards.
-create function coach.hold_writers(p_table regclass) returns void
+-- Locks the user before the rows. Every statement that writes a user's rows first takes a share of that user's row of
+-- auth.users. Every foreign key takes the same share at the end of the statement. A deletion of the account locks that
+-- row first and then the others. Without this order an edit locks a task and then needs the share, a deletion has the
+-- user's row and waits for the task, and PostgreSQL fails one of them. A statement within a trigger or a cascade needs
+-- no lock of its own: the outer statement has it. Not on Citus, whose triggers run on the shards.
+create function coach.lock_writing_users(p_table regclass) returns void
 language plpgsql
 as $$
 begin
     if not coach.on_citus() then
         execute format(
-            'create or replace trigger coach_hold_person
+            'create or replace trigger coach_lock_user
             before insert or update or delete on %s
             for each statement
             when (pg_trigger_depth() = 0)
-            execute function coach.hold_writer()',
+            execute function coach.lock_writing_user()',
             p_table
         );
     end if;

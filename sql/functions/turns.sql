@@ -115,7 +115,7 @@ declare
     warned_before integer;
     has_month boolean;
 begin
-    perform coach.hold_person(p_user_id);
+    perform coach.lock_user(p_user_id);
     select used, warned
     into taken, warned_before
     from public.ai_quota_months
@@ -178,8 +178,8 @@ end
 $$;
 
 -- Text so far and heartbeat of running turns of several users, each written as that user: row level security sees one
--- after the other. A row that somebody else holds is left for the next time, so that this waits for nobody and nobody
--- for it in a circle. Returns the turns that are to stop: somebody asked for it, or their row is gone.
+-- after the other. A locked row is left for the next time, so that this statement waits for no lock. Returns the turns
+-- that must stop: a stop was requested, or their row was deleted.
 create function coach.checkpoint(
     p_user_ids uuid[],
     p_message_ids uuid[],

@@ -1,7 +1,7 @@
 -- after: messages, consents
 -- Withdrawing purges in the same transaction; giving again queues everything that it kept out. No row means the defaults,
 -- so old on insert and new on delete read as such. What a kind needs stands in coach.entity_kinds.
-create function coach.follow_consent() returns trigger
+create function coach.apply_consent_change() returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$
@@ -15,7 +15,7 @@ declare
     queued bigint := 0;
 begin
     if tg_op = 'INSERT' then
-        -- Who stores a vector right now held no row of preferences, since there was none (coach.hold_consents).
+        -- Who stores a vector right now held no row of preferences, since there was none (coach.lock_consents).
         perform from public.user_profiles where id = owner for no key update;
     end if;
     -- What is covered by a consent for everything goes whole, also what no kind knows.
@@ -114,6 +114,6 @@ as $$
     )
 $$;
 
-create trigger coach_follow_consent
+create trigger coach_apply_consent_change
     after insert or update or delete on public.user_analytics_preferences
-    for each row execute function coach.follow_consent();
+    for each row execute function coach.apply_consent_change();

@@ -33,7 +33,7 @@ declare
     matches coach.word_match[];
     total bigint;
 begin
-    if cardinality(words) = 0 or not coach.acts_for(p_user_id) then
+    if cardinality(words) = 0 or not coach.may_act_for(p_user_id) then
         return;
     end if;
     total := (select count(*) from public.ai_conversation_memory m where m.user_id = p_user_id)

@@ -58,15 +58,15 @@ alter table coach.system_log force row level security;
 grant select, insert, update, delete on coach.system_log to service_role;
 
 -- Rows that an adopted table held without an owner, whole.
-create table coach.ownerless_rows (
+create table coach.rows_without_user (
     id uuid primary key default gen_random_uuid(),
     table_name text not null,
     content jsonb not null,
     moved_at timestamptz not null default now()
 );
-alter table coach.ownerless_rows enable row level security;
-alter table coach.ownerless_rows force row level security;
-grant select, delete on coach.ownerless_rows to service_role;
+alter table coach.rows_without_user enable row level security;
+alter table coach.rows_without_user force row level security;
+grant select, delete on coach.rows_without_user to service_role;
 
 -- Setting aside what stands on something that must be replaced (views on a column of another type, functions whose
 -- result changes), and putting it back. What cannot be put back stays in the table, as the statements that made it.
@@ -80,8 +80,8 @@ alter table coach.set_aside force row level security;
 grant select, delete on coach.set_aside to service_role;
 
 -- A definer, so that a browser's write holds its own account. Every users' table has a trigger that calls it
--- (coach.hold_writers), so it stays here.
-create function coach.hold_writer() returns trigger
+-- (coach.lock_writing_users), so it stays here.
+create function coach.lock_writing_user() returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$

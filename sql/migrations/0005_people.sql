@@ -47,7 +47,7 @@ create table coach.user_analytics_preferences (
     user_id uuid primary key references auth.users (id) on delete cascade,
     data_retention_days integer not null default 365 check (data_retention_days between 90 and 365),
     anonymize_after_days integer not null default 90 check (anonymize_after_days between 30 and 365),
-    -- Local times between which nobody is nudged; equal: at no time.
+    -- Quiet hours in local time; equal times mean none.
     quiet_from time not null default '21:00',
     quiet_until time not null default '08:00',
     created_at timestamptz not null default now(),

@@ -116,13 +116,13 @@ create table coach.turn_checkpoints (
     owner text,
     -- Receipt and sources of a turn that still runs, for readers in other processes.
     context jsonb,
-    -- When somebody on another server process last read a turn that is kept alive by its readers.
-    followed_at timestamptz,
+    -- When a reader in another server process last polled a turn that needs a reader.
+    remote_reader_at timestamptz,
     primary key (user_id, message_id)
 ) with (fillfactor = 50);
 select coach.settle('turn_checkpoints');
 select coach.link('public.turn_checkpoints', 'message_id', 'public.ai_conversation_memory');
 
--- A checkpoint is written beside everything else and waits for nobody: no person is held for it, and it locks nothing more.
-drop trigger if exists coach_hold_person on public.turn_checkpoints;
+-- A checkpoint takes no lock of the user and no other lock, so it waits for nothing.
+drop trigger if exists coach_lock_user on public.turn_checkpoints;
 create index if not exists turn_checkpoints_heartbeat_idx on public.turn_checkpoints (heartbeat);

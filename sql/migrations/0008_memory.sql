@@ -36,9 +36,10 @@ create index if not exists user_metadata_embeddings_search_idx
 create index if not exists user_metadata_embeddings_updated_idx
     on public.user_metadata_embeddings (user_id, updated_at, id);
 
--- Every index of this table begins with the person. While they are taken to have one row each, all indexes look equally
--- good to a statement about one row, also those that go on with a column it does not ask for: deleting ten thousand tasks
--- then reads ten thousand vectors for each. Whoever is here has hundreds. Counts from the next analyze on.
+-- Every index of this table begins with user_id. If the planner assumes one row a user, all indexes look equally good
+-- for a statement about one row, even one whose next column the statement does not name. Deleting ten thousand tasks
+-- then reads ten thousand vectors for each. So this says that a user has hundreds of rows. It counts from the next
+-- analyze on.
 do $$
 begin
     if not coach.on_citus() then
@@ -64,8 +65,8 @@ alter table public.message_embeddings
     alter code set storage plain,
     set (toast_tuple_target = 8160, autovacuum_vacuum_insert_scale_factor = 0.01);
 
--- What a person said about a memory of theirs that is made from a row: another wording, or nothing at all (null). It is
--- made anew whenever the row changes or the model does; this stands above each of those.
+-- A user's correction of a memory that is made from a row: another wording, or null for deleted. The snippet is made
+-- again whenever the row or the model changes; this overrides it.
 create table coach.memory_corrections (
     user_id uuid not null references auth.users (id) on delete cascade,
     domain_tag text not null,

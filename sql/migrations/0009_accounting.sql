@@ -45,7 +45,7 @@ create table coach.ai_quota_months (
 );
 select coach.settle('ai_quota_months');
 
--- What housekeeping looks for: months that hold a reservation.
+-- For the repair of reservations: months that hold one.
 create index if not exists ai_quota_months_reserved_idx on public.ai_quota_months (month) where reserved > 0;
 grant select on public.ai_interactions, public.ai_quota_months to authenticated;
 grant select, insert, update on public.ai_interactions, public.ai_quota_months to coach_session;

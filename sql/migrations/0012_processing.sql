@@ -48,11 +48,10 @@ create index if not exists webhook_logs_embedded_idx
 grant select on public.webhook_logs to authenticated;
 grant select, insert on public.webhook_logs to coach_session;
 
--- Every change of life data, and every message without a vector, leaves a row here: docs/pipeline.md. One per entity,
--- however often it is edited. A claim leases it; the token fences completion.
--- The order everywhere is the person, preferences, embedding_models, messages, queue, vectors: whoever stores vectors holds
--- the queue row, so who purges deletes the queue row first, waits there, and then sees the vectors that were stored
--- meanwhile.
+-- Every change of life data, and every message without a vector, adds a row here: docs/pipeline.md. There is one row
+-- for each entity, however often it is edited. A claim leases it; the token fences completion. The lock order is user,
+-- preferences, embedding_models, messages, queue, vectors. A transaction that stores vectors holds the queue row. So a
+-- purge deletes the queue row first, waits there, and then sees the vectors that were stored meanwhile.
 create table coach.embedding_queue (
     user_id uuid not null references auth.users (id) on delete cascade,
     entity_table text not null,
@@ -64,7 +63,7 @@ create table coach.embedding_queue (
     leased_until timestamptz not null default '-infinity',
     last_error text,
     created_at timestamptz not null default now(),
-    -- Set by a rename or a move: the worker queues what carries the old name in its snippet.
+    -- Set by a rename or a move: the worker queues the rows whose snippets hold the old name.
     expands boolean not null default false,
     primary key (user_id, entity_table, entity_id)
 );
@@ -93,8 +92,8 @@ create index if not exists embedding_models_target_idx
     where target_model is not null;
 grant select, insert, update on public.embedding_models to coach_session;
 
--- The model that all are to be served from: that of the worker which started last. One that was configured otherwise stands
--- aside, or two would switch the same people back and forth during a deployment.
+-- The target model of all users: that of the worker which started last. A worker with another model stands aside, or
+-- two would switch the same users back and forth during a deployment.
 create table coach.embedding_target (
     is_only boolean primary key default true check (is_only),
     model text not null,
@@ -153,7 +152,7 @@ create index if not exists exports_requested_at_idx on public.exports (user_id, 
 grant select on public.exports to authenticated;
 grant select, insert, update, delete on public.exports to coach_session;
 
--- Outlives its user, so it names nobody: a keyed hash of the user's id, when, and how many rows went.
+-- Outlives its user, so it holds only a keyed hash of the user's id, the time, and the number of deleted rows.
 create table coach.erasure_receipts (
     id uuid primary key default gen_random_uuid(),
     subject_hash text not null,
@@ -168,7 +167,7 @@ grant select, insert, update on coach.erasure_receipts to service_role;
 -- What sockets need beyond the turns. Unlogged, since a crash of the database may take it: none of it lives for longer
 -- than minutes.
 
--- Proofs of identity for the opening of one socket, each for one use. Only their digest is kept.
+-- Tickets for opening one socket, each for one use. Only the digest is stored.
 create unlogged table coach.socket_tickets (
     user_id uuid not null references auth.users (id) on delete cascade,
     digest bytea not null,
@@ -179,8 +178,8 @@ create unlogged table coach.socket_tickets (
 select coach.settle('socket_tickets');
 grant select, insert, delete on public.socket_tickets to coach_session;
 
--- What is to reach every open socket of a person, on whichever server process. Notifications name the person only; who
--- was not notified finds the rows by looking. Origin: the process that has told its own sockets already.
+-- Pushes to all open sockets of a user, on all server processes. A notification only names the user; a process without
+-- notifications polls. Origin: the process that has served its own sockets already.
 create unlogged table coach.pushes (
     user_id uuid not null references auth.users (id) on delete cascade,
     id uuid not null default gen_random_uuid(),

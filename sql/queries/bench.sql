@@ -105,7 +105,7 @@ alter table tasks disable trigger coach_embed_added;
 alter table tasks enable trigger coach_embed_added;
 
 -- name: waiting()$
--- Everybody's rows that a worker would take now.
+-- Due rows of all users.
 select count(*)
 from embedding_queue
 where not_before <= now();

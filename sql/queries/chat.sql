@@ -1,4 +1,4 @@
--- name: monthly_limit_of(user_id, default_limit)$
+-- name: read_monthly_limit(user_id, default_limit)$
 -- For showing the quota. Primary keys.
 select coalesce(l.monthly_limit, :default_limit::integer)
 from (select :user_id::uuid as user_id) u
@@ -41,15 +41,15 @@ from ai_quota_months
 where user_id = :user_id and month = :month;
 
 -- name: lock_quota_month(user_id, month)$
--- Housekeeping begins here, as a turn's end does: quota month, conversation, messages, interaction is the lock order.
+-- The first lock of a repair and of a turn's end. The order is quota month, conversation, messages, interaction.
 select used, warned
-from coach.hold_person(:user_id)
+from coach.lock_user(:user_id)
 cross join ai_quota_months
 where user_id = :user_id and month = :month
 for update of ai_quota_months;
 
--- name: return_unit(user_id, month)!
--- Gives a reservation back.
+-- name: refund_unit(user_id, month)!
+-- Refunds a reservation.
 update ai_quota_months
 set reserved = greatest(reserved - 1, 0)
 where user_id = :user_id and month = :month;
@@ -112,7 +112,7 @@ from ai_conversation_memory
 where user_id = :user_id and conversation_id = :conversation_id and status = 'streaming';
 
 -- name: checkpoint(user_ids, message_ids, contents, contexts, now)$
--- Twice a second, all turns that run in a process. Returns those that somebody asked to stop, or that have no row.
+-- Twice a second, for all running turns of a process. Returns the turns that must stop or that have no row.
 select coach.checkpoint(
     :user_ids::uuid[], :message_ids::uuid[], :contents::text[], :contexts::jsonb[], :now::timestamptz
 );
@@ -136,7 +136,7 @@ from idempotency_keys
 where user_id = :user_id and key = :key and created_at > :since;
 
 -- name: orphan(user_id, message_id, dead_since)^
--- A turn whose process died: its text so far, for whoever closes it. Primary keys, index (user_id, message_id).
+-- An orphan and its text so far. Primary keys, index (user_id, message_id).
 select
     c.content as text,
     c.context,
@@ -222,8 +222,8 @@ select coach.end_turn(
     :warnings::text[], :now
 );
 
--- name: hasten_messages(user_id, ids)!
--- Left to the worker: due now instead of half a minute after they were said.
+-- name: make_messages_due(user_id, ids)!
+-- Leaves messages to the worker: due now instead of half a minute later.
 update embedding_queue
 set not_before = now()
 where user_id = :user_id

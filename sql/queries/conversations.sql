@@ -56,13 +56,13 @@ where c.user_id = :user_id and c.client_id = :client_id;
 -- name: conversation_to_change(user_id, client_id)$
 -- Locked before its messages, as everywhere.
 select id
-from coach.hold_person(:user_id)
+from coach.lock_user(:user_id)
 cross join conversations
 where user_id = :user_id and client_id = :client_id
 for update of conversations;
 
 -- name: change_conversation(user_id, id, title, archived, current_message_id)!
--- A title that somebody gave is theirs: the model does not touch it any more.
+-- The model never replaces a title that a user gave.
 update conversations
 set title = coalesce(:title, title),
     title_origin = case when :title::text is null then title_origin else 'given' end,
@@ -87,10 +87,10 @@ where user_id = :user_id and conversation_id = :conversation_id and status = 'st
 delete from conversations
 where user_id = :user_id and id = :id;
 
--- name: where_shown(user_id, sources)
--- Answers that keep a copy of what is being forgotten among their sources. Reads all of a person's answers: rare.
+-- name: answers_with_source(user_id, sources)
+-- Answers with a copy of a deleted source. Reads all answers of a user, which is rare.
 select id
-from coach.hold_person(:user_id)
+from coach.lock_user(:user_id)
 cross join ai_conversation_memory
 where user_id = :user_id
     and message_role = 'assistant'
@@ -116,8 +116,8 @@ set context_window = jsonb_set(
 )
 where user_id = :user_id and id = any (:ids::uuid[]);
 
--- name: newest_below(user_id, id)$
--- Down from a message along the newest of what follows each. Index (user_id, parent_id) at each step.
+-- name: newest_leaf_below(user_id, id)$
+-- Down from a message, to the newest child each time. Index (user_id, parent_id) at each step.
 with recursive below as (
     select m.id, 0 as step
     from ai_conversation_memory m
@@ -203,7 +203,8 @@ set feedback = :feedback
 where user_id = :user_id and id = :id;
 
 -- name: claim_title(user_id, id, now, tried_before)^
--- Of several processes one: the row says when it was last tried. With the first question and its answer. Primary key.
+-- Claims the title for one process: the row says when it was last tried. Returns the first question and answer. Primary
+-- key.
 with claimed as (
     update conversations
     set title_tried_at = :now
@@ -222,7 +223,7 @@ order by a.created_at, a.id
 limit 1;
 
 -- name: store_title(user_id, id, title)!
--- Not over a name that was given meanwhile.
+-- Does not replace a title that a user gave meanwhile.
 update conversations
 set title = :title, title_origin = 'model'
 where user_id = :user_id and id = :id and title_origin = 'question';

@@ -32,7 +32,7 @@ on conflict (user_id) do nothing;
 select
     track_pillar_metrics as metrics, analytics_consent and track_flow_states as flow, record_rag_snippets as memory,
     store_task_context as task_context, store_behavioral_embeddings as journal_memory
-from coach.hold_consents(:user_id);
+from coach.lock_consents(:user_id);
 
 -- name: write_pillars(user_id, rows)!
 insert into pillars (

@@ -21,7 +21,7 @@ insert into ai_conversation_memory (
 values (:user_id, :id, :conversation_id, :client_id, :role, :author, :content, :said_at, :said_at, :context)
 on conflict do nothing;
 
--- name: hang_under_named(user_id, conversation_id)!
+-- name: set_named_parents(user_id, conversation_id)!
 -- Messages that name their parent, once it is there. Only under an earlier one: so no circle can arise.
 update ai_conversation_memory m
 set parent_id = p.id
@@ -36,8 +36,8 @@ where m.user_id = :user_id
     and p.client_id = m.context_window ->> 'parent'
     and p.conversation_date < m.conversation_date;
 
--- name: hang_in_a_row(user_id, conversation_id)!
--- The others stand each after the one before it in time, also where that one came later.
+-- name: set_parents_in_order(user_id, conversation_id)!
+-- Each other message gets the one before it in time as its parent, even if that one was imported later.
 with chain as (
     select id, parent_id, lag(id) over (order by conversation_date, id) as before
     from ai_conversation_memory
@@ -51,13 +51,13 @@ set parent_id = chain.before
 from chain
 where m.user_id = :user_id and m.id = chain.id and m.parent_id is distinct from chain.before;
 
--- name: embed_now(user_id, ids, now)!
--- Nobody embeds these but the worker, so that it need not wait the half minute that a turn has for its own.
+-- name: make_imported_due(user_id, ids, now)!
+-- Only the worker embeds these, so they need not wait the half minute that a turn has for its own messages.
 update embedding_queue
 set not_before = :now
 where user_id = :user_id and entity_table = 'ai_conversation_memory' and entity_id = any (:ids::uuid[]);
 
--- name: show_latest(user_id, conversation_id, leaf)!
+-- name: set_current_message(user_id, conversation_id, leaf)!
 -- The message that the export shows, else the newest; a conversation that went on here stays where it is.
 update conversations c
 set current_message_id = coalesce(

@@ -1,4 +1,4 @@
--- name: remembered_facts(user_id, model, source, before, before_id, limit)
+-- name: list_remembered_snippets(user_id, model, source, before, before_id, limit)
 -- GET /api/memory: what was made of rows, one item an entity, newest first. Walks the index (user_id, updated_at, id); the
 -- first chunk stands for its entity, by the unique index. During a change of model both have the same text.
 select
@@ -39,7 +39,7 @@ where e.user_id = :user_id
 order by e.updated_at desc, e.id desc
 limit :limit::integer;
 
--- name: remembered_turns(user_id, before, before_id, limit)
+-- name: list_remembered_messages(user_id, before, before_id, limit)
 -- GET /api/memory: messages that a search may bring, as search_combined_context chooses them. Index (user_id,
 -- conversation_date, id).
 select
@@ -73,15 +73,15 @@ select serving_model
 from embedding_models
 where user_id = :user_id;
 
--- name: hold_consent(user_id)$
+-- name: lock_consents(user_id)$
 -- First of all locks, so that nothing is stored after a withdrawal.
 select record_rag_snippets
-from coach.hold_consents(:user_id);
+from coach.lock_consents(:user_id);
 
--- name: hold_models(user_id)$
--- Whoever stores vectors holds a share of this row: after this nobody is in the middle of it.
+-- name: lock_models_exclusively(user_id)$
+-- Every transaction that stores vectors has a share lock of this row. After this lock none is in progress.
 select serving_model
-from coach.hold_person(:user_id)
+from coach.lock_user(:user_id)
 cross join embedding_models
 where user_id = :user_id
 for update of embedding_models;
@@ -108,30 +108,30 @@ values (:user_id, :domain_tag, :entity_id, :content, :now)
 on conflict (user_id, domain_tag, entity_id) do update
 set content = excluded.content, updated_at = excluded.updated_at;
 
--- name: unqueue_fact(user_id, tables, entity_id)!
--- What was queued of it before it was forgotten; one that others wait for stays.
+-- name: unqueue_entity(user_id, tables, entity_id)!
+-- Its queue rows from before the deletion. A row that must queue its children stays.
 delete from embedding_queue
 where user_id = :user_id and entity_table = any (:tables::text[]) and entity_id = :entity_id and not expands;
 
--- name: queue_fact(user_id, entity_table, entity_id, now)!
+-- name: queue_entity(user_id, entity_table, entity_id, now)!
 -- The worker makes what is missing of it, for each model.
 insert into embedding_queue as q (user_id, entity_table, entity_id, not_before)
 values (:user_id, :entity_table, :entity_id, :now)
 on conflict (user_id, entity_table, entity_id) do update
 set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null;
 
--- name: drop_fact(user_id, domain_tag, entity_id)!
+-- name: drop_snippets(user_id, domain_tag, entity_id)!
 delete from user_metadata_embeddings
 where user_id = :user_id and domain_tag = :domain_tag and (entity_id = :entity_id or id = :entity_id);
 
--- name: add_fact(user_id, domain_tag, entity_id, chunk, title, text, embedding, model, content_hash, now)!
+-- name: store_corrected_snippet(user_id, domain_tag, entity_id, chunk, title, text, embedding, model, content_hash, now)!
 insert into user_metadata_embeddings (
     user_id, domain_tag, entity_id, chunk, title, text_snippet, embedding, embedding_model, content_hash, updated_at
 )
 values (:user_id, :domain_tag, :entity_id, :chunk, :title, :text, :embedding, :model, :content_hash, :now);
 
--- name: turn_to_change(user_id, id)^
--- Locked: what was said, by whom, and whether in confidence. Primary key.
+-- name: lock_message(user_id, id)^
+-- Locks a message. Returns its text, role and whether its conversation is incognito. Primary key.
 select
     m.message_content as content,
     m.author_name as author,
@@ -140,7 +140,7 @@ select
         from conversations c
         where c.user_id = m.user_id and c.id = m.conversation_id and c.incognito
     ) as is_incognito
-from coach.hold_person(:user_id)
+from coach.lock_user(:user_id)
 cross join ai_conversation_memory m
 where m.user_id = :user_id
     and m.id = :id
@@ -149,17 +149,17 @@ where m.user_id = :user_id
     and m.status <> 'streaming'
 for update of m;
 
--- name: hold_conversation_of(user_id, id)$
+-- name: lock_conversation_of_message(user_id, id)$
 -- Before its messages, as everywhere. Primary keys.
 select c.id
-from coach.hold_person(:user_id)
+from coach.lock_user(:user_id)
 cross join ai_conversation_memory m
 join conversations c on c.user_id = m.user_id and c.id = m.conversation_id
 where m.user_id = :user_id and m.id = :id
 for update of c;
 
 -- name: rename_after(user_id, id, title, old_title)!
--- A name that was made of a first message goes with its words; one that somebody gave stays.
+-- A title that was made from the first message is replaced. A title that a user gave stays.
 update conversations c
 set title = :title, title_origin = 'question', title_tried_at = null
 from ai_conversation_memory m
@@ -171,32 +171,32 @@ where m.user_id = :user_id
     and c.id = m.conversation_id
     and (c.title_origin <> 'given' or c.title = :old_title);
 
--- name: forget_turn(user_id, id, now)!
+-- name: make_tombstone(user_id, id, now)!
 -- The tombstone keeps its place in the conversation; triggers take its vectors and its queue row.
 update ai_conversation_memory
 set message_content = '', author_name = null, deleted = true, context_window = '{}', feedback = null, updated_at = :now
 where user_id = :user_id and id = :id;
 
--- name: correct_turn(user_id, id, content, now)!
+-- name: correct_message(user_id, id, content, now)!
 update ai_conversation_memory
 set message_content = :content,
     context_window = context_window || '{"corrected": true}'::jsonb,
     updated_at = :now
 where user_id = :user_id and id = :id;
 
--- name: store_turn_vector(user_id, id, content, embedding, model)!
+-- name: store_message_vector(user_id, id, content, embedding, model)!
 update ai_conversation_memory
 set message_embedding = :embedding, embedding_model = :model
 where user_id = :user_id and id = :id and message_content = :content and not deleted;
 
--- name: hasten_turn(user_id, id, now)!
+-- name: make_message_due(user_id, id, now)!
 -- No turn embeds this one, so that the worker need not leave it half a minute.
 update embedding_queue
 set not_before = :now
 where user_id = :user_id and entity_table = 'ai_conversation_memory' and entity_id = :id;
 
--- name: one_turn(user_id, id)^
--- As remembered_turns has it. Primary keys.
+-- name: read_remembered_message(user_id, id)^
+-- As list_remembered_messages has it. Primary keys.
 select
     'conversation' as source, m.id, coalesce(c.title, '') as title,
     coalesce(m.author_name || ': ', '') || m.message_content as content, m.conversation_date as updated_at,
@@ -207,7 +207,7 @@ left join conversations c on c.user_id = m.user_id and c.id = m.conversation_id
 where m.user_id = :user_id and m.id = :id;
 
 -- name: corrections(users, domains, ids)
--- What people said about what is being made anew, as the worker. Primary key.
+-- Corrections of the rows that the worker embeds again. Primary key.
 select k.user_id, k.domain_tag as domain, k.entity_id as id, k.content
 from unnest(:users::uuid[], :domains::text[], :ids::uuid[]) r (user_id, domain_tag, entity_id)
 join memory_corrections k

@@ -1,5 +1,5 @@
 -- name: users_to_nudge(after, limit)
--- One page of everybody, by id. Primary key.
+-- One page of all users, by id. Primary key.
 select id
 from user_profiles
 where id > coalesce(:after::uuid, '00000000-0000-0000-0000-000000000000') and is_active
@@ -35,7 +35,7 @@ open_to as (
             when p.quiet_from <= p.quiet_until then p.clock >= p.quiet_from and p.clock < p.quiet_until
             else p.clock >= p.quiet_from or p.clock < p.quiet_until
         end
-        -- An entry without an exit, for four hours; or a whole session that is told beforehand.
+        -- An entry without an exit, for four hours; or a session whose duration is known.
         and not coalesce(
             (
                 select e.action_type = 'flow_entry' and e.timestamp > :now::timestamptz - interval '4 hours'
@@ -166,7 +166,7 @@ on conflict (user_id, kind, subject) do nothing
 returning user_id, id, kind, body, details, created_at, expires_at;
 
 -- name: nudges(user_id, now, before, before_id, limit)
--- GET /api/nudges: what still stands, newest first, while its person consents. Index (user_id, created_at).
+-- GET /api/nudges: valid nudges, newest first, while the user consents. Index (user_id, created_at).
 select n.id, n.kind, n.body, n.details, n.created_at, n.expires_at
 from nudges n
 cross join lateral coach.consents_of(n.user_id) c
@@ -182,7 +182,7 @@ order by n.created_at desc, n.id desc
 limit :limit::integer;
 
 -- name: dismiss(user_id, id, now)$
--- The row stays, so that the same is not told again.
+-- The row stays, so that the same nudge is not made again.
 update nudges
 set dismissed_at = coalesce(dismissed_at, :now)
 where user_id = :user_id and id = :id

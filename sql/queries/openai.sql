@@ -1,10 +1,10 @@
 -- name: timezone_of(user_id)$
--- Which day it is for whom; for the name of the conversation of the day. Primary key.
+-- The user's time zone, for the name of the conversation of the day. Primary key.
 select timezone
 from user_profiles
 where id = :user_id;
 
--- name: answer_saying(user_id, client_id, content)$
+-- name: find_answer_by_text(user_id, client_id, content)$
 -- Where in a conversation the caller's history ends: the newest answer with this text. Index on (user_id,
 -- conversation_id, created_at), then the rows of one conversation.
 select a.client_id

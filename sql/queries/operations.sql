@@ -20,7 +20,7 @@ where j.status = 'failed'
 order by j.updated desc
 limit 100;
 
--- name: forget_held(name, except_id)!
+-- name: delete_held_jobs(name, except_id)!
 -- Of a periodic job one failure at most is held, and none once it has worked again.
 delete from coach_jobs.pgqueuer
 where entrypoint = :name and dedupe_key = :name and status = 'failed' and id <> :except_id;
@@ -35,7 +35,8 @@ delete from coach_jobs.pgqueuer_log
 where created < :before;
 
 -- name: prune_keys(before)!
--- One a turn of /v1, and of whoever sends a key. Index (created_at); the same edge as the query "idempotent".
+-- One for each turn of /v1 and each request with a key. Index (created_at); the same limit as in the query
+-- "idempotent".
 delete from idempotency_keys
 where created_at <= :before;
 
@@ -56,7 +57,7 @@ join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.message_id
 where c.heartbeat < :dead_since and m.status = 'streaming'
 limit 1000;
 
--- name: lost_reservations(before)
+-- name: list_lost_reservations(before)
 -- Reserved, but no turn runs for it: its conversation was deleted, or it never got further. Partial index on reserved.
 select i.user_id, i.id, i.quota_month
 from ai_interactions i

@@ -36,8 +36,8 @@ returning
     q.user_id, q.entity_table as table, q.entity_id as id, q.version, q.attempts, q.expands, q.created_at as queued_at;
 
 -- name: renew(user_id, token, until)*!
--- Like all that follow but the storing: a row that somebody writes at the moment is left alone, and comes back with the
--- end of its lease. To wait for it would keep those of others, and two that wait for each other fail one of them.
+-- This and the following statements, except storing, skip a row that a user is writing. It becomes due when its lease
+-- ends. Waiting for it would delay other users' rows and could deadlock.
 with free as (
     select entity_table, entity_id
     from embedding_queue
@@ -55,7 +55,7 @@ select distinct user_id
 from embedding_queue
 where user_id = any (:users::uuid[]) and lease_token = :token;
 
--- name: let_go(user_id, token, not_before)!
+-- name: release_rows(user_id, token, not_before)!
 -- Given back as if never claimed: edited meanwhile, a stop, an upstream that is away, a consent that changed. An edit has
 -- set attempts to 0. Due again at once, or not before.
 with free as (
@@ -89,7 +89,7 @@ from free
 where q.user_id = :user_id and q.entity_table = free.entity_table and q.entity_id = free.entity_id;
 
 -- name: bury(user_id, now, most_attempts)
--- At claim time: rows that took every worker down which claimed them have nobody left to charge them.
+-- At a claim: rows that killed every worker that claimed them. No other statement charges those.
 with free as (
     select entity_table, entity_id
     from embedding_queue
@@ -110,8 +110,8 @@ where q.user_id = :user_id and q.entity_table = free.entity_table and q.entity_i
 returning q.entity_table, q.created_at;
 
 -- name: hold(user_id, token, tables, ids, versions)
--- What may be finished: ours still, not edited since, and not by somebody's open transaction. Locked, so that edits,
--- deletes and purges wait for the commit.
+-- Rows that may be finished: still claimed, not edited since, not locked by an open transaction. Locked here, so that
+-- edits, deletes and purges wait for the commit.
 select q.entity_table, q.entity_id
 from unnest(:tables::text[], :ids::uuid[], :versions::bigint[]) k (entity_table, entity_id, version)
 join embedding_queue q
@@ -137,13 +137,13 @@ cross join lateral coach.consents_of(u.user_id) c
 left join user_profiles p on p.id = u.user_id
 left join embedding_models e on e.user_id = u.user_id;
 
--- name: hold_consents(user_id)$
+-- name: lock_consents(user_id)$
 -- The same once more under a share lock, in the transaction that stores: nothing is written after a withdrawal.
 select coach.given_consents(c) as consents
-from coach.hold_consents(:user_id) c;
+from coach.lock_consents(:user_id) c;
 
 -- name: register(user_id, model)!
--- Whoever is embedded for the first time. Vectors that something else has written say which model serves.
+-- Registers a user at their first vector. If another program wrote vectors before, their model serves.
 insert into embedding_models (user_id, serving_model)
 select
     :user_id,
@@ -160,7 +160,7 @@ select
 where exists (select from auth.users u where u.id = :user_id)
 on conflict do nothing;
 
--- name: hold_model(user_id)$
+-- name: lock_serving_model(user_id)$
 -- Under a share lock: the switch to another model waits until what is being stored is there.
 select serving_model
 from embedding_models
@@ -232,8 +232,8 @@ update ai_conversation_memory
 set message_embedding = :embedding, embedding_model = :model
 where user_id = :user_id and id = :id and message_content = :content and not deleted;
 
--- name: store_second(user_id, id, content, embedding, model)*!
--- The vector of the model that is being filled in.
+-- name: store_target_vector(user_id, id, content, embedding, model)*!
+-- The vector of the target model.
 insert into message_embeddings (user_id, message_id, embedding_model, embedding)
 select :user_id, m.id, :model, :embedding
 from ai_conversation_memory m
@@ -241,7 +241,7 @@ where m.user_id = :user_id and m.id = :id and m.message_content = :content and n
 on conflict (user_id, message_id, embedding_model) do update
 set embedding = excluded.embedding;
 
--- name: tell(user_id, kind, table_name, since, status, error, rows, now)*!
+-- name: log_audit(user_id, kind, table_name, since, status, error, rows, now)*!
 -- The audit trail: one line a user, table and batch, however many rows that was.
 insert into webhook_logs (
     user_id, webhook_type, table_name, triggered_at, status, error_message, row_count, processed_at

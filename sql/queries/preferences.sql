@@ -12,5 +12,5 @@ from coach.consents_of(:user_id) c
 left join user_analytics_preferences p on p.user_id = :user_id;
 
 -- name: change_preferences(user_id, changes)$
--- PATCH /api/me/preferences. The trigger coach_follow_consent purges and queues. Unique (user_id).
+-- PATCH /api/me/preferences. The trigger coach_apply_consent_change purges and queues. Unique (user_id).
 select coach.change_preferences(:user_id, :changes);

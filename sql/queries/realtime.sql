@@ -15,7 +15,7 @@ where user_id = :user_id and digest = :digest and expires_at > :now
 returning token_expires_at;
 
 -- name: store_push(user_id, origin, frame)!
--- Where something is to be told to a person. Nobody is told whose account has gone.
+-- Stores a push for a user, unless the account was deleted.
 insert into pushes (user_id, origin, frame)
 select :user_id, :origin, :frame
 where exists (select from user_profiles p where p.id = :user_id);
@@ -26,7 +26,7 @@ select pg_notify(:channel, user_id::text)
 from unnest(:user_ids) user_id;
 
 -- name: pushes_since(user_ids, since, origin)
--- For a server process: what others have for the people with sockets there. Index pushes_recent_idx.
+-- For a server process: pushes of other processes for the users with sockets here. Index pushes_recent_idx.
 select user_id, id, frame, created_at
 from coach.pushes_since(:user_ids, :since, :origin);
 

@@ -11,7 +11,7 @@ where t.model <> excluded.model;
 select model from coach.embedding_target;
 
 -- name: register_all()!
--- At a worker's start: whoever has vectors that another than the worker wrote. One index-only pass.
+-- At a worker's start: registers users whose vectors another program wrote. One index-only pass.
 insert into embedding_models (user_id, serving_model)
 select distinct on (e.user_id) e.user_id, e.embedding_model
 from (
@@ -27,7 +27,7 @@ order by e.user_id, e.embedding_model
 on conflict do nothing;
 
 -- name: claim_user(target, token, now, until)^
--- Somebody who is served from another model, or for whom another target was begun. Both partial scans are empty in peace.
+-- A user with another serving model or another target. Both partial scans are empty unless a change is running.
 update embedding_models m
 set fill_token = :token, leased_until = :until, target_model = :target
 where m.user_id = (
@@ -46,12 +46,12 @@ set leased_until = '-infinity'
 where user_id = :user_id and fill_token = :token;
 
 -- name: leave_waiting(user_id, until)!
--- What is missing lies in the queue, or has just been added: somebody else's turn meanwhile.
+-- The missing texts are in the queue, or were just added. Other users come first.
 update embedding_models
 set leased_until = :until
 where user_id = :user_id;
 
--- name: drop_other_facts(user_id, serving, target)!
+-- name: drop_other_snippets(user_id, serving, target)!
 -- What an earlier change left behind.
 delete from user_metadata_embeddings
 where user_id = :user_id and embedding_model not in (:serving, :target);
@@ -60,11 +60,11 @@ where user_id = :user_id and embedding_model not in (:serving, :target);
 delete from message_embeddings
 where user_id = :user_id and embedding_model not in (:serving, :target);
 
--- name: drop_seconds(user_id, target)!
+-- name: drop_target_vectors(user_id, target)!
 delete from message_embeddings
 where user_id = :user_id and embedding_model = :target;
 
--- name: unfilled_facts(user_id, serving, target, limit)
+-- name: unfilled_snippets(user_id, serving, target, limit)
 -- Index user_metadata_embeddings_code_idx, the unique one and the queue's key. What is queued is the worker's, who embeds
 -- it with both models.
 select s.id, s.text_snippet as text, false as is_message
@@ -84,7 +84,7 @@ where s.user_id = :user_id
         select
         from embedding_queue q
         where q.user_id = s.user_id
-            and q.entity_table = coach.queued_as(s.domain_tag, s.chunk)
+            and q.entity_table = coach.queue_name_of(s.domain_tag, s.chunk)
             and q.entity_id = s.entity_id
     )
 limit :limit::integer;
@@ -110,7 +110,7 @@ where m.user_id = :user_id
 limit :limit::integer;
 
 -- name: is_unfilled(user_id, serving, target)$
--- Dead letters hold nobody up: the target has refused them as often as anything is tried.
+-- Dead letters delay no switch: the target model has refused them in all attempts.
 select exists (
     select
     from user_metadata_embeddings s
@@ -129,7 +129,7 @@ select exists (
             select
             from embedding_queue q
             where q.user_id = s.user_id
-                and q.entity_table = coach.queued_as(s.domain_tag, s.chunk)
+                and q.entity_table = coach.queue_name_of(s.domain_tag, s.chunk)
                 and q.entity_id = s.entity_id
                 and q.not_before = 'infinity'
         )
@@ -154,7 +154,7 @@ select exists (
         )
 );
 
--- name: hold_serving(user_id)$
+-- name: share_serving_model(user_id)$
 select serving_model
 from embedding_models
 where user_id = :user_id
@@ -162,12 +162,12 @@ for share;
 
 -- name: lock_serving(user_id)$
 select serving_model
-from coach.hold_person(:user_id)
+from coach.lock_user(:user_id)
 cross join embedding_models
 where user_id = :user_id
 for update of embedding_models;
 
--- name: fill_fact(user_id, id, text, serving, target, embedding)!
+-- name: fill_snippet(user_id, id, text, serving, target, embedding)!
 -- The serving row is locked: an edit or a delete of it waits, and then sees its copy.
 with origin as (
     select domain_tag, entity_id, chunk, title, text_snippet, content_hash, updated_at
@@ -199,17 +199,17 @@ select :user_id, id, :target, :embedding
 from origin
 on conflict do nothing;
 
--- name: reject_fact(user_id, id, serving, now)!
+-- name: reject_snippet(user_id, id, serving, now)!
 -- A text that the target refuses: its row becomes the worker's, who tries as often as anything is tried. Its serving
 -- vector stays until the switch.
 insert into embedding_queue (user_id, entity_table, entity_id, not_before)
-select user_id, coach.queued_as(domain_tag, chunk), entity_id, :now
+select user_id, coach.queue_name_of(domain_tag, chunk), entity_id, :now
 from user_metadata_embeddings
 where user_id = :user_id and id = :id and embedding_model = :serving and entity_id is not null
 on conflict do nothing;
 
--- name: forget_fact(user_id, id, serving)!
--- What belongs to no row can be tried by nobody; kept, it would hold up the switch for ever.
+-- name: drop_ownerless_snippet(user_id, id, serving)!
+-- A text without a row cannot be tried. If it stayed, it would delay the switch for ever.
 delete from user_metadata_embeddings
 where user_id = :user_id and id = :id and embedding_model = :serving and entity_id is null;
 

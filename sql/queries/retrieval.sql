@@ -46,4 +46,4 @@ where user_id = :user_id and id = :conversation_id;
 -- name: consent_to_remember(user_id)$
 -- Held until the vectors are stored, so that none is written after a withdrawal.
 select record_rag_snippets
-from coach.hold_consents(:user_id);
+from coach.lock_consents(:user_id);

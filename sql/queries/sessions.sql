@@ -1,12 +1,12 @@
 -- name: active_session(user_id, conversation_id)^
 -- The session that a conversation is in. Partial unique index; locked, the conversation before it.
 select id as session_id, kind, stage
-from coach.hold_person(:user_id)
+from coach.lock_user(:user_id)
 cross join coaching_sessions
 where user_id = :user_id and conversation_id = :conversation_id and ended_at is null
 for update of coaching_sessions;
 
--- name: stepped_by(user_id, conversation_id, step)^
+-- name: read_step_of_message(user_id, conversation_id, step)^
 -- The session in which a message has brought a command along already. Index (user_id, conversation_id).
 select id as session_id, kind, stage, ended_at is not null as is_over
 from coaching_sessions
@@ -19,7 +19,7 @@ insert into coaching_sessions (user_id, id, conversation_id, kind, stage, steps,
 values (:user_id, :id, :conversation_id, :kind, :stage, :step, :now);
 
 -- name: advance_session(user_id, id, stage_before, stage, step)$
--- Only from the stage that was judged: whoever comes second changes nothing.
+-- Only from the stage that was judged, so that a second step changes nothing.
 update coaching_sessions
 set stage = :stage, steps = steps || :step
 where user_id = :user_id and id = :id and stage = :stage_before and ended_at is null
@@ -55,7 +55,7 @@ where s.ended_at is null
 order by s.started_at desc
 limit :limit::integer;
 
--- name: session_said(user_id, id, since, depth)
+-- name: read_session_messages(user_id, id, since, depth)
 -- The branch that a conversation shows, newest first, as far back as the given time. Primary key at each step.
 with recursive branch as (
     select m.id, m.parent_id, m.message_role, m.message_content, m.deleted, m.status, m.created_at, 1 as step
@@ -78,7 +78,7 @@ where created_at >= :since
     and status in ('complete', 'interrupted')
 order by step;
 
--- name: standing_of(user_id, id)^
+-- name: read_session_state(user_id, id)^
 -- Primary key.
 select
     s.conversation_id, s.kind, s.stage, s.steps, s.started_at, s.ended_at, s.summary,
@@ -95,17 +95,17 @@ where user_id = :user_id and not archived and status <> 'Completed'
 order by updated_at desc, id
 limit :limit::integer;
 
--- name: hold_conversation_of_session(user_id, id)$
+-- name: lock_conversation_of_session(user_id, id)$
 -- Before the session and its messages, as everywhere.
 select c.id
-from coach.hold_person(:user_id)
+from coach.lock_user(:user_id)
 cross join coaching_sessions s
 join conversations c on c.user_id = s.user_id and c.id = s.conversation_id
 where s.user_id = :user_id and s.id = :id
 for no key update of c;
 
 -- name: store_summary(user_id, id, summary, message_id)^
--- Once, whoever comes first. The message is remembered below the last one that the conversation shows.
+-- Takes effect once. The message becomes a child of the last one that the conversation shows.
 update coaching_sessions s
 set summary = :summary, summary_message_id = :message_id
 from conversations c
@@ -128,7 +128,7 @@ values (
     :context, 'complete', :now, :now
 );
 
--- name: hasten_summary(user_id, id, now)!
+-- name: make_summary_due(user_id, id, now)!
 -- No turn embeds this one, so that the worker need not leave it half a minute.
 update embedding_queue
 set not_before = :now
@@ -139,7 +139,7 @@ insert into commitments (user_id, session_id, title, due_date, project_id, posit
 values (:user_id, :session_id, :title, :due_date, :project_id, :position, :now, :now);
 
 -- name: unfinished_sessions(before, limit)
--- Of all users: ended, and whoever was to sum them up did not. Partial index on ended_at.
+-- Of all users: ended sessions without a summary. Partial index on ended_at.
 select user_id, id
 from coaching_sessions
 where summary is null and ended_at < :before and conversation_id is not null
@@ -208,7 +208,7 @@ where k.user_id = :user_id and k.id = :id;
 -- name: commitment_to_change(user_id, id)^
 -- Locked: of two who accept it at once, the second finds the task of the first.
 select status, title, due_date, project_id
-from coach.hold_person(:user_id)
+from coach.lock_user(:user_id)
 cross join commitments
 where user_id = :user_id and id = :id
 for update of commitments;
@@ -216,7 +216,7 @@ for update of commitments;
 -- name: own_project(user_id, id)$
 -- Primary key; held, so that it is not deleted before its task is there.
 select id
-from coach.hold_person(:user_id)
+from coach.lock_user(:user_id)
 cross join projects
 where user_id = :user_id and id = :id
 for key share of projects;
@@ -230,14 +230,14 @@ where user_id = :user_id and id = :id;
 insert into tasks (user_id, id, name, due_date, project_id, created_at, updated_at)
 values (:user_id, :id, :title, :due_date, :project_id, :now, :now);
 
--- name: hold_conversation(user_id, client_id)$
+-- name: lock_conversation(user_id, client_id)$
 -- Unique (user_id, client_id). Before its session, as everywhere.
 select id
-from coach.hold_person(:user_id)
+from coach.lock_user(:user_id)
 cross join conversations
 where user_id = :user_id and client_id = :client_id
 for no key update of conversations;
 
 -- name: hold(user_id)$
--- The person before their rows.
-select coach.hold_person(:user_id);
+-- Locks the user before their rows.
+select coach.lock_user(:user_id);

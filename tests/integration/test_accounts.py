@@ -27,7 +27,7 @@ async def profiles(owner, user_id):
     return await found.fetchall()
 
 
-async def test_a_name_is_the_same_person_each_time(owner):
+async def test_a_name_is_the_same_user_each_time(owner):
     first = await ensure_user(owner, "Ann Smith")
 
     assert await ensure_user(owner, "  ann smith ") == first
@@ -49,7 +49,7 @@ async def test_another_accounts_username_is_not_taken_over(owner, new_user):
         await ensure_user(owner, "carla")
 
 
-async def test_the_worker_may_make_people_too(worker_url):
+async def test_the_worker_may_make_users_too(worker_url):
     from coach.database.pool import Database
 
     db = Database(worker_url)

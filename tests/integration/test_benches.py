@@ -25,7 +25,7 @@ async def test_edits_are_followed_through_a_real_server_until_stored_and_found()
     assert json.loads(encode(result))["found"]["p95"] == result.found.p95
 
 
-async def test_a_goal_that_is_missed_is_told() -> None:
+async def test_a_missed_goal_is_reported() -> None:
     slow = edits.Spread(1.9, 2.1, 3.0)
     result = edits.Result(edits=500, stored=edits.Spread(1.0, 1.5, 2.0), found=slow, stale=0)
 
@@ -115,7 +115,7 @@ def heard(*deltas: tuple[float, str]) -> follow.Heard:
     return follow.Heard([at for at, _ in deltas], parts)
 
 
-def test_a_reader_that_is_told_something_else_misses_the_goal() -> None:
+def test_a_reader_with_other_parts_misses_the_goal() -> None:
     met = follow.Result(turns=2, same=2, deltas=100, p50=300.0, p95=800.0, longest=900.0)
 
     assert "met" in follow.table(met)

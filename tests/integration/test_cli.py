@@ -185,7 +185,7 @@ def test_a_wrong_setting_stops_the_server_with_one_line_that_names_it(
     assert "Example" in line
 
 
-def test_a_misspelt_setting_is_told_at_the_start_and_by_the_doctor(coach: Run, ours: dict[str, str]) -> None:
+def test_the_start_and_the_doctor_report_a_misspelt_setting(coach: Run, ours: dict[str, str]) -> None:
     environment = ours | {"COACH_MONTHLY_LIMT": "5", "COACH_POOL_SIZE": "0"}
     lines = coach("serve", "--port", "0", **environment).stderr.splitlines()
     assert lines[0] == "coach: COACH_MONTHLY_LIMT is not a setting; did you mean COACH_MONTHLY_LIMIT?"
@@ -248,7 +248,7 @@ def test_an_unusable_name_is_refused(coach: Run, ours: dict[str, str], name: str
     assert "name: must be 1 to 64 printable characters." in said(coach("token", "--create", name, **ours))
 
 
-def test_where_another_issues_tokens_none_is_made(coach: Run, worker_url: str) -> None:
+def test_no_token_is_made_if_another_system_issues_them(coach: Run, worker_url: str) -> None:
     done = coach("token", "--create", "ann", COACH_DATABASE_URL=worker_url, COACH_JWKS_URL="https://id.example/keys")
     assert said(done).startswith("coach: COACH_JWT_SECRET: tokens here are issued by the owner of COACH_JWKS_URL")
 
@@ -264,7 +264,7 @@ def test_with_the_servers_login_alone_the_workers_is_asked_for(
     assert coach("token", "--create", "ann", **both).returncode == 0
 
 
-def test_a_database_by_url_wants_a_way_to_tell_people_apart(coach: Run, worker_url: str) -> None:
+def test_a_database_by_url_needs_a_way_to_check_tokens(coach: Run, worker_url: str) -> None:
     for command in (("serve", "--port", "0"), ("token", "--create", "ann")):
         assert said(coach(*command, COACH_DATABASE_URL=worker_url)).startswith("coach: COACH_JWT_SECRET: needed beside")
 
@@ -327,7 +327,7 @@ def test_chat_without_a_server_says_how_to_start_one(coach: Run, ours: dict[str,
         assert line == f"coach: No coach answers at {url}; start one with: coach demo"
 
 
-def test_an_unknown_option_is_told_without_a_traceback(coach: Run) -> None:
+def test_an_unknown_option_is_reported_without_a_traceback(coach: Run) -> None:
     for arguments in (("--nonsense",), ("serve", "--port", "70000"), ("token",), ("nonsense",)):
         done = coach(*arguments)
         assert done.returncode == 2

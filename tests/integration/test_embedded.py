@@ -240,7 +240,7 @@ def test_what_a_crash_left_in_postmaster_pid_is_seen_through(home, place, whose)
         other.wait()
 
 
-def test_the_environment_of_another_postgresql_does_not_confuse_it(home):
+def test_the_environment_of_another_postgresql_is_ignored(home):
     user = User(home, PGPORT="6000", PGDATA="/nowhere", PGHOST="db.example", LC_ALL="xx_XX.UTF-8", LANG="xx")
     assert answers(server_at(home))
     user.leave()
@@ -275,7 +275,7 @@ def test_bytes_are_counted_not_letters(place):
         server_at(place / ("ü" * (ROOM - len(str(place)) - 1))).start()
 
 
-def test_only_the_owner_gets_at_data_socket_and_locks(home):
+def test_only_the_owner_can_open_data_socket_and_locks(home):
     with server_at(home) as server:
         data = server.data.stat()
         assert stat.S_IMODE(data.st_mode) == 0o700
@@ -302,7 +302,7 @@ def test_directories_it_makes_are_its_owners_whatever_the_umask(place):
     assert {stat.S_IMODE(path.stat().st_mode) for path in (place / "deep", place / "deep" / "new")} == {expected}
 
 
-def test_what_people_wrote_is_not_in_its_log(home):
+def test_its_log_holds_no_user_text(home):
     with server_at(home) as server, psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         connection.execute("create table diary (words text primary key)")
         connection.execute("insert into diary values ('a secret')")
@@ -347,7 +347,7 @@ def test_data_of_another_release_are_left_alone(home):
         assert answers(server)
 
 
-def test_a_broken_configuration_gives_its_reason_and_blocks_nobody(home, place):
+def test_a_broken_configuration_gives_its_reason_and_no_later_start_waits(home, place):
     broken = EmbeddedServer(home, options=QUICK | {"max_connections": "many"})
     with pytest.raises(DatabaseUnavailable, match="max_connections"):
         broken.start()

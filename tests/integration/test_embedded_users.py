@@ -75,7 +75,7 @@ def test_where_one_may_not_write_is_said_in_one_line(place: Path) -> None:
     assert len(said.splitlines()) == 1
 
 
-def test_a_home_of_which_only_the_database_is_somebody_elses_is_refused(place: Path) -> None:
+def test_a_home_whose_database_has_another_owner_is_refused(place: Path) -> None:
     """Such as root's, in a place that everyone may enter; without root a directory we cannot write stands for it."""
     (place / "home").mkdir(mode=0o555)
     (place / "home" / "start.lock").touch(mode=0o400 if not AS_ROOT else 0o600)

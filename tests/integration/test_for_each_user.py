@@ -38,7 +38,7 @@ async def test_one_users_trouble_is_not_everybodys(
     assert outcome == Outcome("renaming", {fine: 1}, [busy], [bad])
     found = await names(owner)
     assert (found[bad], found[busy], found[fine]) == ("Bad", "My own", "Renamed")
-    assert {line["event"] for line in lines} == {"user_not_done", "users_are_busy"}
+    assert {line["event"] for line in lines} == {"user_step_failed", "users_busy"}
     with pytest.raises(NotAllDone, match=r"\(renaming: 1\)"):
         require_all(outcome, Outcome("resting"))
 

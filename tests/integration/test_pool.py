@@ -30,13 +30,13 @@ async def test_after_the_server_cut_every_connection_the_next_transaction_works(
 
 async def test_a_connection_cut_inside_a_transaction_is_the_callers_to_see(db: Database, owner: Any) -> None:
     async def cut() -> None:
-        async with db.bare() as tx:
+        async with db.as_login_role() as tx:
             await owner.execute("select pg_terminate_backend(%s)", (tx.info.backend_pid,))
             await tx.execute("select 1")
 
     with pytest.raises(DatabaseUnavailable):
         await cut()
-    async with db.bare() as tx:
+    async with db.as_login_role() as tx:
         await tx.execute("select 1")
 
 
@@ -83,7 +83,7 @@ async def test_a_transaction_leaves_nothing_on_the_session(database_url: str, ne
     await db.open()
     async with db.as_user(await new_user()) as tx:
         await tx.execute("select 1")
-    async with db.bare() as tx:
+    async with db.as_login_role() as tx:
         row = await (
             await tx.execute("select current_user::text, current_setting('request.jwt.claims', true)")
         ).fetchone()

@@ -35,7 +35,7 @@ def query(text: str = AREA, *parameters: str) -> Query:
 
 @pytest.mark.parametrize("row", [Area, Pair])
 async def test_a_row_becomes_an_object_by_the_names_of_its_columns(db: Database, row: type[Any]) -> None:
-    async with db.bare() as tx:
+    async with db.as_login_role() as tx:
         assert await query().one(tx, row, wanted=True) == row(importance=9, name="Running")
         assert await query().rows(tx, row, wanted=True) == [row(importance=9, name="Running")]
         assert await query().one(tx, row, wanted=False) is None
@@ -50,7 +50,7 @@ async def test_a_statement_that_travels_with_others_brings_its_own_rows(db: Data
 async def test_a_value_is_the_only_column(db: Database) -> None:
     now = datetime.now(UTC)
     count = query("select n from generate_series(1, %(most)s::integer) n", "most")
-    async with db.bare() as tx:
+    async with db.as_login_role() as tx:
         assert await query("select %(now)s::timestamptz as now", "now").value(tx, now=now) == now
         assert await count.values(tx, most=3) == [1, 2, 3]
         assert await count.value(tx, most=0) is None
@@ -65,7 +65,7 @@ async def test_changed_rows_are_counted(db: Database, owner: Any) -> None:
 
 @pytest.mark.parametrize("wrong", [{}, {"wanted": True, "want": True}, {"want": True}])
 async def test_a_call_with_other_parameters_names_the_query(db: Database, wrong: dict[str, Any]) -> None:
-    async with db.bare() as tx:
+    async with db.as_login_role() as tx:
         for call in (query().one(tx, Area, **wrong), query().value(tx, **wrong), query().run_each(tx, [wrong])):
             with pytest.raises(WrongParameters, match=r"^made_up.area: missing .*unknown"):
                 await call

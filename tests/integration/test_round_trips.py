@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import CheckViolation, UniqueViolation
 
 from coach.database.pool import Database
-from coach.database.round_trips import Statement, together
+from coach.database.round_trips import Statement, send_together
 
 PILLAR = "insert into pillars (user_id, id, name) values (%s, %s, %s) returning name"
 HEALTH = UUID(int=1)
@@ -95,14 +95,16 @@ async def test_a_whole_transaction_is_one_write_and_is_committed(
     assert await names(owner, user) == ["Health"]
 
 
-async def test_a_transaction_that_is_looked_into_is_a_write_a_step(
+async def test_a_transaction_with_reads_between_takes_one_write_a_step(
     watched: Database, wire: Wire, new_user: Any
 ) -> None:
     user = await new_user()
     before = wire.writes
 
     async with watched.as_user(user) as tx:
-        await together(tx, Statement(PILLAR, (user, HEALTH, "Health")), Statement("select 1"), Statement("select 2"))
+        await send_together(
+            tx, Statement(PILLAR, (user, HEALTH, "Health")), Statement("select 1"), Statement("select 2")
+        )
 
     assert wire.writes - before == 3  # begin, the three, commit
 
@@ -126,11 +128,11 @@ async def one_of(db: Database, user: UUID, *statements: Statement) -> None:
 
 async def in_steps(db: Database, user: UUID, *statements: Statement) -> None:
     async with db.as_user(user) as tx:
-        await together(tx, *statements)
+        await send_together(tx, *statements)
 
 
 @pytest.mark.parametrize("way", [one_of, in_steps])
-async def test_the_first_mistake_is_told_nothing_is_kept_and_the_connection_serves_on(
+async def test_the_first_error_is_raised_and_the_transaction_rolls_back(
     watched: Database, owner: Any, new_user: Any, way: Callable[..., Any]
 ) -> None:
     user = await new_user()
@@ -181,16 +183,16 @@ async def test_answers_beyond_what_the_socket_holds_come_through(watched: Databa
     assert [len(text) for ((text,),) in answers] == [len(long)] * 3
 
 
-async def test_a_transaction_of_one_user_in_one_write_sees_nothing_of_another(watched: Database, new_user: Any) -> None:
+async def test_a_transaction_in_one_write_sees_only_its_users_rows(watched: Database, new_user: Any) -> None:
     ann, bob = await new_user(), await new_user()
     await watched.once(ann, Statement(PILLAR, (ann, HEALTH, "Health")))
 
     assert await watched.once(bob, Statement("select count(*) from pillars")) == [[(0,)]]
-    async with watched.bare() as tx:
+    async with watched.as_login_role() as tx:
         assert await (await tx.execute("select current_setting('role')")).fetchone() == ("none",)
 
 
-async def test_a_broken_rule_is_told_as_it_is(watched: Database, new_user: Any) -> None:
+async def test_a_violated_constraint_keeps_its_own_error(watched: Database, new_user: Any) -> None:
     user = await new_user()
     with pytest.raises(CheckViolation):
         await watched.once(

@@ -188,7 +188,7 @@ class Answer:
 
 
 @dataclass
-class Person:
+class ApiUser:
     """Somebody with an account, at the server's door."""
 
     user_id: UUID
@@ -231,16 +231,16 @@ def parts_of(stream: str) -> list[dict[str, Any]]:
 @pytest.fixture
 async def person(
     client: httpx.AsyncClient, new_user: Callable[[], Awaitable[UUID]], token_for: Callable[..., str]
-) -> Callable[[], Awaitable[Person]]:
+) -> Callable[[], Awaitable[ApiUser]]:
     """``await person()``: somebody new."""
 
-    async def make() -> Person:
+    async def make() -> ApiUser:
         user_id = await new_user()
-        return Person(user_id, client, token_for(user_id))
+        return ApiUser(user_id, client, token_for(user_id))
 
     return make
 
 
 @pytest.fixture
-async def ann(person: Callable[[], Awaitable[Person]]) -> Person:
+async def ann(person: Callable[[], Awaitable[ApiUser]]) -> ApiUser:
     return await person()

@@ -103,7 +103,7 @@ async def test_a_known_message_with_another_text_is_a_conflict(ann):
     assert answer.problem["type"] == "/problems/conflict"
 
 
-async def test_two_people_may_use_the_same_conversation_id(person):
+async def test_two_users_may_use_the_same_conversation_id(person):
     ann, ben = await person(), await person()
     await ann.asks("My secret is blue.", id="same", message_id="m1")
 
@@ -236,7 +236,7 @@ async def test_nothing_runs_means_nothing_to_resume_and_nothing_to_stop(ann, cli
     assert (await client.post("/api/chat/never-seen/stop", headers=ann.headers)).status_code == 204
 
 
-async def test_an_answer_that_ended_just_now_is_replayed_to_its_owner_only(person):
+async def test_an_answer_that_just_ended_is_replayed_to_its_user_only(person):
     ann, ben = await person(), await person()
     answer = await ann.asks("Hello", id="mine")
 

@@ -125,7 +125,7 @@ def test_the_printed_curl_line_gets_a_grounded_answer_and_ctrl_c_leaves_nothing(
     assert "Traceback" not in demo.printed
 
 
-def test_a_later_start_is_quick_and_is_the_same_persons(home):
+def test_a_later_start_is_quick_and_has_the_same_user(home):
     first = Demo(home)
     question = {"messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "What is overdue?"}]}]}
     headers = {"authorization": f"Bearer {first.token}"}
@@ -151,7 +151,7 @@ def inherited(**handlers: signal.Handlers) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGHUP])
-def test_however_it_is_told_to_end_the_database_ends_with_it(home, which):
+def test_the_database_stops_with_every_signal_that_ends_the_demo(home, which):
     with inherited(SIGHUP=signal.SIG_DFL):
         demo = Demo(home)
     assert demo.ends(which) in (0, 130)
@@ -200,7 +200,7 @@ def test_two_demos_of_one_home_share_the_database_until_both_are_gone(home):
     assert databases_of(home) == []
 
 
-def test_more_people_come_with_lives_of_their_own(place):
+def test_more_demo_users_have_lives_of_their_own(place):
     home = place / "many"
     demo = Demo(home, "--users", "3")
     with psycopg.connect(EmbeddedServer(home).url()) as connection:

@@ -11,7 +11,7 @@ USERS_ROUTES = ["/api/me/quota", "/api/search?q=knee", "/api/chat/c/stream"]
 
 
 @pytest.mark.parametrize("path", USERS_ROUTES)
-async def test_without_a_token_nobody_gets_in(client, path):
+async def test_a_request_without_a_token_is_refused(client, path):
     response = await client.get(path)
 
     assert response.status_code == 401
@@ -56,7 +56,7 @@ async def test_the_scheme_may_be_written_in_any_case(ann, client):
     assert response.status_code == 200
 
 
-async def test_a_token_in_the_address_is_not_looked_at(ann, client):
+async def test_a_token_in_the_address_is_ignored(ann, client):
     response = await client.get(f"/api/me/quota?token={ann.token}&access_token={ann.token}")
 
     assert response.status_code == 401
@@ -228,6 +228,6 @@ async def test_the_quota_counts_what_was_asked(ann):
     assert after["resets_at"].endswith("-01T00:00:00Z")
 
 
-async def test_answers_about_people_are_kept_by_no_cache_and_each_header_stands_once(ann, client):
+async def test_answers_with_user_data_are_not_cached_and_headers_are_not_repeated(ann, client):
     assert (await ann.gets("/api/me/quota")).headers.get_list("cache-control") == ["no-store"]
     assert (await client.get("/static/app.js")).headers.get_list("cache-control") == ["no-cache"]

@@ -12,7 +12,7 @@ import httpx
 from psycopg import AsyncConnection
 
 from coach.resources import PROMPTS
-from tests.live.conftest import Person, StartServer
+from tests.live.conftest import ApiUser, StartServer
 
 PROMPT = """---
 description: Says it in seventeen syllables.
@@ -41,7 +41,7 @@ async def test_a_made_up_feature_is_one_prompt_file(
     server = start_server(PYTHONPATH=str(tmp_path))
 
     async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
-        ann = Person(user, client, token_for(user))
+        ann = ApiUser(user, client, token_for(user))
         answer = await ann.asks("Write about the knee.", feature="haiku_writing")
         completion = await client.post(
             "/v1/chat/completions",

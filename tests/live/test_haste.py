@@ -14,7 +14,7 @@ def coach_url(coach_settings):
         yield url
 
 
-async def test_one_that_asks_too_fast_is_told_when_to_come_back_and_others_are_not(person):
+async def test_only_a_too_fast_user_gets_retry_after(person):
     hasty, other = await person(), await person()
     for _ in range(3):
         assert (await hasty.gets("/api/me/quota")).status_code == 200

@@ -56,7 +56,7 @@ async def nothing_queued(owner):
     await owner.execute("delete from webhook_logs")
 
 
-async def test_people_see_what_of_theirs_waits_and_nobody_elses(ann, person, queued):
+async def test_users_see_only_their_own_waiting_rows(ann, person, queued):
     ben = await person()
     assert (await ann.gets("/api/me/pipeline")).json() == {"waiting": 0, "failed": 0, "oldest_seconds": 0}
     await queued(ann.user_id, seconds=90)
@@ -69,7 +69,7 @@ async def test_people_see_what_of_theirs_waits_and_nobody_elses(ann, person, que
     assert 90 <= told["oldest_seconds"] < 120
 
 
-async def test_the_audit_trail_comes_in_pages_newest_first_and_holds_nobody_elses(ann, person, owner):
+async def test_the_audit_trail_has_pages_newest_first_and_only_the_users_lines(ann, person, owner):
     ben = await person()
     for n in range(5):
         # Two at the same moment: a page must neither lose nor repeat one of them.
@@ -151,7 +151,7 @@ async def test_views_are_refreshed_by_the_worker_inside(operator, owner, until_a
     await until_async(refreshed)
 
 
-async def test_usage_is_told_by_user_and_month(ann, person, operator, owner):
+async def test_usage_is_listed_by_user_and_month(ann, person, operator, owner):
     ben = await person()
     for someone, used in ((ann, 3), (ben, 4)):
         await owner.execute(
@@ -184,7 +184,7 @@ async def test_readiness_tells_how_long_the_queue_has_waited(client, ann, queued
     assert told["queue_seconds"] > 86_400
 
 
-async def test_metrics_count_turns_and_name_nobody(client, ann):
+async def test_metrics_count_turns_and_name_no_user(client, ann):
     before = figures(await client.get("/metrics"))
     await ann.asks("How is my knee?")
     await ann.asks("And my back?")

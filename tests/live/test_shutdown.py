@@ -104,7 +104,7 @@ async def test_a_turn_whose_reader_left_is_finished_as_well(start_server, provid
     assert ("complete", model_stub_text(31)) in await status_in_database(owner)
 
 
-async def test_while_it_drains_nobody_new_is_let_in(start_server, provider, model_stub, headers):
+async def test_a_draining_server_takes_no_new_requests(start_server, provider, model_stub, headers):
     model_stub.always(Answer(tokens=30, held_after=3))
     server = start_server(**provider)
     answer = await reading(server.url, headers)

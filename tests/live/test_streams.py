@@ -240,7 +240,7 @@ async def test_a_killed_servers_turn_keeps_its_text_and_its_unit_is_free(
     assert parts_of(answer.text)[-1]["type"] == "finish"
 
 
-async def test_50_streams_are_stored_when_the_server_is_told_to_go(person, start_server, environment, stub, owner):
+async def test_50_streams_are_stored_when_the_server_stops(person, start_server, environment, stub, owner):
     stub.always(Answer(tokens=2_000, rate=20))
     server = start_server(**environment, COACH_DRAIN_GRACE="2")
     people = [await person() for _ in range(50)]

@@ -137,7 +137,7 @@ async def test_without_a_worker_rows_wait_for_one_that_runs_by_itself(
     assert await asyncio.to_thread(worker.wait, 20) == 0
 
 
-async def test_a_login_that_may_not_act_for_all_users_is_told_in_one_line(database_url):
+async def test_a_login_that_may_not_act_for_all_users_is_refused_in_one_line(database_url):
     done = await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-m", "coach.cli", "worker"],
@@ -156,7 +156,7 @@ async def test_a_server_whose_login_may_not_serves_without_a_worker_and_says_so(
     server = start_server()
     operator = {"authorization": f"Bearer {token_for(None, role='service_role')}"}
 
-    assert len(server.lines("no_worker_inside")) == 1
+    assert len(server.lines("server_has_no_worker")) == 1
     async with httpx.AsyncClient() as client:
         assert (await client.get(f"{server.url}/api/me/pipeline", headers=ann[1])).status_code == 200
         assert (await client.get(f"{server.url}/admin/pipeline", headers=operator)).status_code == 503

@@ -40,7 +40,7 @@ def test_twice_is_a_no_op(adopted: Any) -> None:
 
 
 def test_every_row_is_still_there(adopted: Any, app: Connection) -> None:
-    moved = dict(app.execute("select table_name, count(*) from coach.ownerless_rows group by 1").fetchall())
+    moved = dict(app.execute("select table_name, count(*) from coach.rows_without_user group by 1").fetchall())
     logged = app.execute("select count(*) from coach.system_log where webhook_type = 'view_refresh'").fetchone()
 
     assert moved == {"pillars": 1, "user_behavior_events": 1}
@@ -53,7 +53,7 @@ def test_every_row_is_still_there(adopted: Any, app: Connection) -> None:
 def test_what_was_done_is_reported(adopted: Any) -> None:
     for line in (
         "public.pillars: was there, 4 rows",
-        "public.pillars: 1 rows without an owner moved to coach.ownerless_rows",
+        "public.pillars: 1 rows without an owner moved to coach.rows_without_user",
         "public.areas: 2 rows named a pillar_id that is not their owner's; set to null",
         "public.tasks: 1 rows named a project_id that is not their owner's; set to null",
         "public.tasks: 1 rows named a parent_task_id that is not their owner's; set to null",
@@ -92,8 +92,10 @@ def test_good_parents_are_kept(app: Connection) -> None:
     assert only(app, "select count(*) from areas where pillar_id is not null") == 1
 
 
-def test_a_row_of_nobody_is_kept_whole_elsewhere(app: Connection) -> None:
-    assert only(app, "select content ->> 'name' from coach.ownerless_rows where table_name = 'pillars'") == "Nobody's"
+def test_a_row_without_a_user_is_moved_whole(app: Connection) -> None:
+    assert (
+        only(app, "select content ->> 'name' from coach.rows_without_user where table_name = 'pillars'") == "Nobody's"
+    )
 
 
 def test_bad_metric_points_go_and_good_ones_stay_in_order(app: Connection) -> None:

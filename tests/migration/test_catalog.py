@@ -67,7 +67,7 @@ async def test_every_users_table_has_the_permissive_and_the_restrictive_policy(o
     assert lacking == []
 
 
-async def test_every_statement_on_a_users_table_holds_the_person_first(owner: Owner) -> None:
+async def test_every_statement_on_a_users_table_locks_the_user_first(owner: Owner) -> None:
     lacking = await names(
         owner,
         f"""
@@ -77,7 +77,7 @@ async def test_every_statement_on_a_users_table_holds_the_person_first(owner: Ow
             select
             from pg_trigger
             where tgrelid = name::regclass
-                and tgname = 'coach_hold_person'
+                and tgname = 'coach_lock_user'
                 and tgtype & 1 = 0 -- for each statement
                 and tgtype & 30 = 30 -- before insert, update and delete
                 and pg_get_triggerdef(oid) like '%pg_trigger_depth() = 0%' -- cascades have been held for
@@ -185,7 +185,7 @@ async def test_vectors_and_their_codes_stay_in_the_row(owner: Owner) -> None:
         assert "autovacuum_vacuum_insert_scale_factor=0.01" in options
 
 
-async def test_materialized_views_are_selected_from_by_nobody(owner: Owner) -> None:
+async def test_no_role_may_select_from_materialized_views(owner: Owner) -> None:
     grants = await names(
         owner,
         """
@@ -295,7 +295,7 @@ async def test_what_a_browser_may_do_is_this_list(owner: Owner) -> None:
     assert await granted(owner, "authenticated") == dict(sorted(BROWSER.items()))
 
 
-async def test_nobody_and_the_public_may_do_nothing(owner: Owner) -> None:
+async def test_anon_and_public_have_no_rights(owner: Owner) -> None:
     extension = "select objid::regclass::text from pg_depend where deptype = 'e' and classid = 'pg_class'::regclass"
     theirs = set(await names(owner, extension))
 
@@ -326,7 +326,7 @@ async def test_of_a_profile_a_browser_writes_these_columns_only(owner: Owner) ->
     assert dict(rows) == {"INSERT": sorted({*harmless, "id"} - {"updated_at"}), "UPDATE": harmless}
 
 
-async def test_nobody_who_is_not_signed_in_may_call_a_function_of_ours(owner: Owner) -> None:
+async def test_anon_may_call_no_function_of_ours(owner: Owner) -> None:
     callable_functions = await names(
         owner,
         """

@@ -79,7 +79,7 @@ async def test_without_a_user_no_table_shows_a_row(
 @pytest.mark.parametrize(
     ("written", "is_one"), [(MINE, True), (MINE.upper(), True), (MINE.replace("-", ""), False), (f"{{{MINE}}}", False)]
 )
-async def test_a_person_is_a_uuid_in_its_usual_form(owner_url: str, written: str, is_one: bool) -> None:
+async def test_claims_need_a_uuid_in_canonical_form(owner_url: str, written: str, is_one: bool) -> None:
     async with acting(owner_url, "authenticated", json.dumps({"sub": written})) as connection:
         row = await (await connection.execute("select auth.uid()::text")).fetchone()
 
@@ -174,7 +174,9 @@ async def test_an_apps_lax_policy_opens_nothing(
     ("table", "column"),
     [("areas", "pillar_id"), ("projects", "area_id"), ("tasks", "project_id"), ("tasks", "parent_task_id")],
 )
-async def test_nobody_can_hang_a_row_on_anothers(owner_url: str, furnished: Furnish, table: str, column: str) -> None:
+async def test_no_row_can_refer_to_another_users_row(
+    owner_url: str, furnished: Furnish, table: str, column: str
+) -> None:
     ann, ben = await furnished(), await furnished()
 
     async with acting(owner_url, "authenticated", claims_of(ann)) as connection:
@@ -214,7 +216,7 @@ FORBIDDEN = [
     "select * from message_embeddings",
     "select * from coach.usernames",
     "select * from coach.system_log",
-    "select * from coach.ownerless_rows",
+    "select * from coach.rows_without_user",
     "select * from coach.set_aside",
     "select * from coach.erasure_receipts",
     "select * from coach.weekly_pillar_alignment",

@@ -41,14 +41,14 @@ def plain_owner(cluster: EmbeddedServer, template: str) -> Iterator[str]:
         connection.execute(sql.SQL("drop role {}").format(role))
 
 
-async def test_what_the_owner_may_not_do_is_said_in_one_line(plain_owner: str) -> None:
+async def test_what_the_migrating_role_may_not_do_is_reported_in_one_line(plain_owner: str) -> None:
     with pytest.raises(
         Misconfigured, match=r'COACH_DATABASE_URL: .* sql/migrations/0003_coach\.sql .*extension "vector"'
     ):
         await migrate(plain_owner)
 
 
-async def test_an_owner_who_may_not_lock_the_accounts_is_told_what_to_grant(
+async def test_a_role_that_may_not_lock_accounts_is_told_what_to_grant(
     plain_owner: str, cluster: EmbeddedServer
 ) -> None:
     """As on a platform that keeps ``auth`` to itself."""

@@ -155,7 +155,7 @@ async def test_who_comes_after_a_migration_hears_nothing_of_it(
     assert (again.names, lines) == ((), [])
 
 
-async def test_a_killed_holder_blocks_nobody(empty: str, folder: Path) -> None:
+async def test_a_killed_migration_blocks_no_other(empty: str, folder: Path) -> None:
     (folder / "migrations" / "0003_slow.sql").write_text("create table three ();\nselect pg_sleep(60);")
     first = asyncio.create_task(migrate(empty, folder=folder))
     killed = []

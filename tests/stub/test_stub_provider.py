@@ -101,7 +101,7 @@ async def test_a_request_in_pieces_is_one_request(model_stub):
     await writer.wait_closed()
 
 
-async def test_a_held_answer_says_its_rest_when_it_is_told_to(client, model_stub):
+async def test_a_held_answer_continues_on_request(client, model_stub):
     model_stub.will(Answer(tokens=6, held_after=2), Answer(tokens=6, rate=1_000, held_after=2))
 
     for _ in range(2):

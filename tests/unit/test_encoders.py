@@ -45,7 +45,7 @@ def parts(raw):
     return [json.loads(event.removeprefix("data: ")) for event in events[:-1]]
 
 
-async def test_a_whole_turn_is_told_part_by_part_as_documented():
+async def test_a_turn_has_the_documented_parts_in_order():
     assert parts(await stream(batches(WHOLE))) == [
         {
             "type": "start",

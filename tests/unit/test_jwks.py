@@ -90,7 +90,7 @@ async def test_after_ten_minutes_they_are_fetched_again_and_withdrawn_ones_forgo
     assert publisher.asked == 2
 
 
-async def test_an_outage_refuses_nobody_whose_key_is_known(keys, publisher, clock):
+async def test_an_outage_refuses_no_token_whose_key_is_known(keys, publisher, clock):
     assert await keys.key("r", "RS256")
     publisher.status = 500
     clock.now += FRESH_FOR * 10

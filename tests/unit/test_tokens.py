@@ -113,7 +113,7 @@ async def test_without_a_shared_secret_hs256_is_refused_and_without_keys_the_oth
         await verifier(keys=None).verify(jwt.encode(claims(), RSA_KEY, algorithm="RS256", headers={"kid": "r"}))
 
 
-async def test_another_secret_does_not_do():
+async def test_a_token_signed_with_another_secret_is_refused():
     with pytest.raises(Unauthenticated, match="signature"):
         await verifier().verify(mint(SECRET + "!", sub=uuid4()))
 

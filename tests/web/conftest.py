@@ -17,7 +17,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from coach.settings import Settings, load_settings
 from coach.testing.stub_provider import StubProvider
-from tests.live.conftest import SECRET, Person, coach_url, token_for
+from tests.live.conftest import SECRET, ApiUser, coach_url, token_for
 
 __all__ = ["coach_url", "token_for"]
 
@@ -71,11 +71,11 @@ def owner(owner_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def ann(coach_url: str, owner: psycopg.Connection[Any], token_for: Callable[..., str]) -> AsyncIterator[Person]:
+async def ann(coach_url: str, owner: psycopg.Connection[Any], token_for: Callable[..., str]) -> AsyncIterator[ApiUser]:
     user_id = uuid4()
     owner.execute("insert into auth.users (id) values (%s)", (user_id,))
     async with httpx.AsyncClient(base_url=coach_url, timeout=30) as client:
-        yield Person(user_id, client, token_for(user_id))
+        yield ApiUser(user_id, client, token_for(user_id))
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -96,7 +96,7 @@ async def page(browser: Browser, coach_url: str, model_stub: StubProvider) -> As
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def signed_in(page: Page, ann: Person) -> Page:
+async def signed_in(page: Page, ann: ApiUser) -> Page:
     await page.goto(f"/#token={ann.token}")
     await page.locator("#welcome").wait_for()
     return page

@@ -244,7 +244,7 @@ async def test_an_answer_that_breaks_off_keeps_what_was_said(signed_in, model_st
     await expect(answer.locator(".text")).to_contain_text("small honest")
 
 
-async def test_an_exhausted_quota_is_told_in_a_sentence(signed_in, ann, owner):
+async def test_the_page_explains_an_exhausted_quota(signed_in, ann, owner):
     owner.execute("insert into coach.ai_limits values (%s, 0)", (ann.user_id,))
 
     answer = await ask(signed_in, "One more?")
@@ -255,7 +255,7 @@ async def test_an_exhausted_quota_is_told_in_a_sentence(signed_in, ann, owner):
     await expect(answer.get_by_role("button", name="Try again")).to_have_count(0)
 
 
-async def test_a_server_that_is_gone_is_told_in_a_sentence(signed_in):
+async def test_the_page_explains_a_server_that_is_gone(signed_in):
     await signed_in.context.set_offline(True)
 
     answer = await ask(signed_in, "Are you there?")
@@ -308,7 +308,7 @@ async def test_nothing_sticks_out_at_any_width(signed_in, model_stub, width):
     assert await signed_in.evaluate("document.scrollingElement.scrollWidth") <= width
 
 
-async def test_a_screen_reader_is_told_of_the_answer_when_it_is_whole(signed_in, model_stub):
+async def test_a_screen_reader_announces_the_complete_answer(signed_in, model_stub):
     model_stub.always(Answer(tokens=40, held_after=3))
     answer = await ask(signed_in, "Tell me")
 

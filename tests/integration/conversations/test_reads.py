@@ -38,7 +38,7 @@ FILL = """
 with me as (select %(me)s::uuid as id),
 threads as (
     insert into conversations (user_id, client_id, title, created_at, updated_at)
-    select me.id, 'c' || n, 'Talk ' || n, now() - n * interval '1 hour', now() - n * interval '1 hour'
+    select me.id, 'c' || n, 'TerminalChat ' || n, now() - n * interval '1 hour', now() - n * interval '1 hour'
     from me, generate_series(0, 500) n
     returning id, client_id
 ),
@@ -138,7 +138,7 @@ async def test_going_down_to_a_leaf_reads_no_more_than_the_way(db: Database, per
     )
     (from_id,) = await row.fetchone()
 
-    assert await pages_of(db, person, sql_of("conversations", "newest_below"), user_id=person, id=from_id) < 150
+    assert await pages_of(db, person, sql_of("conversations", "newest_leaf_below"), user_id=person, id=from_id) < 150
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ async def test_a_search_for_rare_words_goes_by_the_index(
     assert len(page.items) == found
 
 
-@pytest.mark.parametrize("name", ["remembered_facts", "remembered_turns"])
+@pytest.mark.parametrize("name", ["list_remembered_snippets", "list_remembered_messages"])
 async def test_a_page_of_memories_reads_its_page(db: Database, person: UUID, name: str) -> None:
     values = {"user_id": person, **PAGE} | (
-        {"model": "wordllama", "source": None} if name == "remembered_facts" else {}
+        {"model": "wordllama", "source": None} if name == "list_remembered_snippets" else {}
     )
 
     assert await pages_of(db, person, sql_of("memory", name), **values) < 1_000

@@ -103,7 +103,7 @@ async def test_of_two_starts_at_once_one_loads(db: Database, new_user: NewUser, 
     assert (await counts(db, user))["tasks"] == len(maya.tasks)
 
 
-async def test_a_person_with_a_task_of_their_own_is_left_alone(
+async def test_a_user_with_a_task_of_their_own_is_left_alone(
     db: Database, owner: AsyncConnection[Any], new_user: NewUser, maya: Life
 ) -> None:
     user = await new_user()
@@ -119,7 +119,7 @@ async def test_an_embedder_that_fails_leaves_nothing_half_done(db: Database, new
     assert set((await counts(db, user)).values()) == {0}
 
 
-async def test_loading_shows_in_nobody_elses_rows(db: Database, new_user: NewUser, maya: Life) -> None:
+async def test_loading_a_life_changes_no_other_users_rows(db: Database, new_user: NewUser, maya: Life) -> None:
     user, other = await new_user(), await new_user()
     await load(db, EMBEDDER, user, maya)
     assert set((await counts(db, other)).values()) == {0}

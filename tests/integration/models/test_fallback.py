@@ -64,12 +64,12 @@ async def test_half_an_answer_is_never_joined_to_another_models(chain, model_stu
     assert model_stub.calls == 1
 
 
-async def test_a_good_answer_asks_nobody_else(chain, model_stub):
+async def test_a_good_answer_asks_no_other_model(chain, model_stub):
     assert (await ask(chain)).completion.model == "a"
     assert model_stub.calls == 1
 
 
-async def test_the_last_failure_is_the_one_that_is_told(model_stub):
+async def test_the_last_failure_is_reported(model_stub):
     only = [OpenAIModel(n, api_key=None, base_url=model_stub.url, timeouts=CALM, retries=ONCE) for n in ("a", "b")]
     model_stub.will(Status(401), Status(404))
     chain = FallbackModel(only)

@@ -200,7 +200,7 @@ async def test_a_body_that_is_no_stream_is_no_answer(model, model_stub, body):
     assert ending.failure is not None
 
 
-async def test_an_endpoint_nobody_listens_at_is_unavailable():
+async def test_a_dead_endpoint_is_unavailable():
     model = OpenAIModel("m", api_key=None, base_url="http://127.0.0.1:9/v1", timeouts=CALM, retries=QUICK)
 
     ending = await ask(model)

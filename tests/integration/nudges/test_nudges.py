@@ -100,7 +100,7 @@ async def life(owner: Owner, operator: Database, db: Database, new_user: Callabl
     return Life(owner, operator, db, await new_user())
 
 
-async def test_somebody_with_nothing_to_tell_is_told_nothing(life: Life):
+async def test_a_user_without_a_reason_gets_no_nudge(life: Life):
     assert await life.told() == []
 
 
@@ -119,7 +119,7 @@ async def test_a_commitment_is_overdue_the_day_after(life: Life, due: date, task
     assert await life.told() == expected
 
 
-async def test_a_day_begins_by_the_persons_clock(life: Life):
+async def test_a_day_begins_by_the_users_clock(life: Life):
     await life.lives_in("Pacific/Auckland")  # 01:00 on the 25th there, and no quiet hours
     await life.prefers(quiet_from=time(0), quiet_until=time(0))
     await life.owes(due=date(2026, 11, 24))
@@ -150,7 +150,7 @@ async def test_a_pillar_with_nothing_left_to_do_is_not_neglected(life: Life):
     assert await life.told() == []
 
 
-async def test_nobody_is_nudged_more_than_twice_a_day_and_the_rest_waits(life: Life):
+async def test_a_user_gets_two_nudges_a_day_and_the_rest_wait(life: Life):
     for number in range(3):
         await life.owes(f"Promise {number}")
     await life.neglects()
@@ -162,7 +162,7 @@ async def test_nobody_is_nudged_more_than_twice_a_day_and_the_rest_waits(life: L
     ]  # fmt: skip
 
 
-async def test_each_is_told_once_a_week_however_often_the_job_runs_also_when_dismissed(life: Life):
+async def test_a_nudge_is_made_once_a_week_even_if_dismissed(life: Life):
     await life.owes()
     await asyncio.gather(*(make_nudges(life.operator, NOON) for _ in range(4)))
     (nudge,) = (await listed(life.db, life.user_id, 50, None, NOON)).items
@@ -177,7 +177,7 @@ async def test_each_is_told_once_a_week_however_often_the_job_runs_also_when_dis
     ("hour", "minute", "is_told"),
     [(20, 59, True), (21, 0, False), (23, 59, False), (0, 0, False), (7, 59, False), (8, 0, True)],
 )
-async def test_quiet_hours_end_where_they_say_in_the_persons_time(life: Life, hour: int, minute: int, is_told: bool):
+async def test_quiet_hours_follow_the_users_clock(life: Life, hour: int, minute: int, is_told: bool):
     await life.lives_in("America/New_York")
     await life.owes(due=date(2026, 11, 1))
     local = datetime(2026, 11, 24, hour, minute, tzinfo=ZoneInfo("America/New_York"))
@@ -232,7 +232,7 @@ async def test_quiet_hours_follow_the_clocks_when_these_change(life: Life, now: 
         ([("context_switch", 1)], True),
     ],
 )
-async def test_nobody_is_nudged_in_flow(life: Life, events: list[tuple[Any, ...]], is_told: bool):
+async def test_no_nudge_is_made_in_flow(life: Life, events: list[tuple[Any, ...]], is_told: bool):
     await life.owes()
     for kind, minutes, *duration in events:
         await life.flows(kind, NOON - timedelta(minutes=minutes), *duration)
@@ -241,7 +241,7 @@ async def test_nobody_is_nudged_in_flow(life: Life, events: list[tuple[Any, ...]
 
 
 @pytest.mark.parametrize("consent", ["analytics_consent", "ai_behavior_tracking"])
-async def test_nobody_is_nudged_without_consent_and_what_there_was_is_not_shown(life: Life, consent: str):
+async def test_without_consent_no_nudge_is_made_or_shown(life: Life, consent: str):
     await life.owes()
     await life.prefers(**{consent: False})
     assert await life.told() == []

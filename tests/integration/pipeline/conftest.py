@@ -20,7 +20,7 @@ from coach.retrieval.wordllama import WordllamaEmbedder
 from coach.testing.stub_provider import StubProvider
 
 
-class Someone:
+class PipelineUser:
     """A person, what they change, and what is remembered of it."""
 
     def __init__(self, id_: UUID, owner: AsyncConnection[Any], db: Database) -> None:
@@ -65,15 +65,15 @@ class Someone:
 
 
 @pytest.fixture
-async def someone(new_user: Any, owner: Any, db: Database) -> Callable[[], Awaitable[Someone]]:
-    async def make() -> Someone:
-        return Someone(await new_user(), owner, db)
+async def someone(new_user: Any, owner: Any, db: Database) -> Callable[[], Awaitable[PipelineUser]]:
+    async def make() -> PipelineUser:
+        return PipelineUser(await new_user(), owner, db)
 
     return make
 
 
 @pytest.fixture
-async def ann(someone: Callable[[], Awaitable[Someone]]) -> Someone:
+async def ann(someone: Callable[[], Awaitable[PipelineUser]]) -> PipelineUser:
     return await someone()
 
 

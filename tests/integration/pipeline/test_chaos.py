@@ -17,7 +17,7 @@ import pytest
 
 from coach.testing.stub_provider import StubProvider
 from coach.testing.stub_script import Embeddings, Stall, Status
-from tests.integration.pipeline.conftest import Someone, until
+from tests.integration.pipeline.conftest import PipelineUser, until
 from tests.integration.pipeline.victim import work
 
 KILLS, ROWS = int(os.environ.get("CHAOS_KILLS", "8")), int(os.environ.get("CHAOS_ROWS", "300"))
@@ -65,7 +65,7 @@ def trouble() -> Any:
 
 @pytest.mark.timeout(60 + KILLS * 3 + 70)
 async def test_killed_workers_and_a_failing_embedder_lose_nothing(
-    someone: Callable[[], Awaitable[Someone]], worker_url: str, model_stub: StubProvider, worker_db: Any
+    someone: Callable[[], Awaitable[PipelineUser]], worker_url: str, model_stub: StubProvider, worker_db: Any
 ) -> None:
     people = [await someone() for _ in range(4)]
     for person in people:
@@ -110,7 +110,7 @@ async def test_killed_workers_and_a_failing_embedder_lose_nothing(
         assert sorted(await person.remembered()) == sorted(text for (text,) in written)
 
 
-async def all_done(people: list[Someone]) -> bool:
+async def all_done(people: list[PipelineUser]) -> bool:
     left = [
         await person.rows(
             "select from embedding_queue q join tasks t on t.user_id = q.user_id and t.id = q.entity_id"

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from psycopg import AsyncConnection
 
-from coach.chat.housekeeping import close_orphans
+from coach.chat.orphans import close_orphans
 from coach.database import operators
 from coach.database.pool import Database
 from coach.nudges.repository import make_nudges
 from coach.pipeline.queue import ATTEMPTS, Batch, Queue
 from coach.pipeline.worker import Worker
 from coach.values.clock import utc_now
-from tests.integration.pipeline.conftest import Someone, until
+from tests.integration.pipeline.conftest import PipelineUser, until
 from tests.integration.test_ledger import Desk
 
-Make = Callable[[], Awaitable[Someone]]
+Make = Callable[[], Awaitable[PipelineUser]]
 
 DUE = "select count(*) from embedding_queue where user_id = %(me)s and leased_until < now() and not_before <= now()"
 ATTEMPTED = "select max(attempts) from embedding_queue where user_id = %(me)s"
@@ -35,13 +35,13 @@ async def other(owner_url: str) -> AsyncIterator[AsyncConnection[Any]]:
         await connection.rollback()
 
 
-async def due(person: Someone) -> int:
+async def due(person: PipelineUser) -> int:
     ((count,),) = await person.rows(DUE)
     return int(count)
 
 
-async def test_a_transaction_that_one_left_open_holds_up_nobody_else(
-    ann: Someone, someone: Make, worker: Worker, other: AsyncConnection[Any]
+async def test_an_open_transaction_delays_no_other_user(
+    ann: PipelineUser, someone: Make, worker: Worker, other: AsyncConnection[Any]
 ) -> None:
     ben = await someone()
     for person in (ann, ben):
@@ -58,9 +58,9 @@ async def test_a_transaction_that_one_left_open_holds_up_nobody_else(
 
 
 async def test_what_is_held_up_is_not_embedded_again_and_again(
-    ann: Someone, worker: Worker, other: AsyncConnection[Any], monkeypatch: pytest.MonkeyPatch
+    ann: PipelineUser, worker: Worker, other: AsyncConnection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coach.pipeline.queue.HELD_UP", timedelta(hours=1))
+    monkeypatch.setattr("coach.pipeline.queue.LOCKED_PAUSE", timedelta(hours=1))
     await ann.adds_task("Buy shoes")
     await other.execute("select from user_profiles where id = %s for update", (ann.id,))
 
@@ -69,8 +69,8 @@ async def test_what_is_held_up_is_not_embedded_again_and_again(
     assert not await worker.work(), "nothing is due at once"
 
 
-async def test_where_a_person_and_the_worker_wait_for_each_other_the_worker_gives_way(
-    ann: Someone, worker: Worker, other: AsyncConnection[Any], owner: Any
+async def test_the_worker_gives_way_in_a_deadlock_with_a_user(
+    ann: PipelineUser, worker: Worker, other: AsyncConnection[Any], owner: Any
 ) -> None:
     task = await ann.adds_task("Buy shoes")
     await other.execute(
@@ -92,8 +92,8 @@ async def test_where_a_person_and_the_worker_wait_for_each_other_the_worker_give
     assert await ann.queued() == []
 
 
-async def test_a_row_that_somebody_writes_keeps_no_other_from_being_renewed_or_given_back(
-    ann: Someone, someone: Make, worker_db: Database, other: AsyncConnection[Any]
+async def test_a_locked_row_keeps_no_other_from_being_renewed_or_released(
+    ann: PipelineUser, someone: Make, worker_db: Database, other: AsyncConnection[Any]
 ) -> None:
     ben, queue = await someone(), Queue(worker_db)
     for person in (ann, ben):
@@ -143,7 +143,7 @@ async def test_a_change_of_preferences_that_one_left_open_keeps_no_other_turn_fr
     assert (await ann.quota(), await ben.quota()) == ((0, 1), (0, 0))
 
 
-async def test_nor_another_from_being_nudged(
+async def test_a_locked_row_keeps_no_other_user_from_being_nudged(
     worker_db: Database, owner: Any, new_user: Any, hesitant: Callable[[Any], Awaitable[None]]
 ) -> None:
     ann, ben = await new_user(), await new_user()
@@ -172,14 +172,14 @@ async def test_nor_another_from_being_nudged(
     assert nudged == [(ben,)]
 
 
-async def test_nor_the_fault_of_another_from_being_charged(
-    ann: Someone,
+async def test_a_locked_row_keeps_no_other_fault_from_being_charged(
+    ann: PipelineUser,
     someone: Make,
     worker_db: Database,
     hesitant: Callable[[Any], Awaitable[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("coach.pipeline.queue.HELD_UP", timedelta(hours=1))
+    monkeypatch.setattr("coach.pipeline.queue.LOCKED_PAUSE", timedelta(hours=1))
     ben, queue = await someone(), Queue(worker_db)
     for person in (ann, ben):
         await person.adds_task("Buy shoes")
@@ -195,8 +195,8 @@ async def test_nor_the_fault_of_another_from_being_charged(
     assert await ann.audit() == []
 
 
-async def test_nor_the_dead_of_another_from_being_buried(
-    ann: Someone, someone: Make, worker_db: Database, owner: Any, hesitant: Callable[[Any], Awaitable[None]]
+async def test_a_locked_row_keeps_no_other_row_from_becoming_a_dead_letter(
+    ann: PipelineUser, someone: Make, worker_db: Database, owner: Any, hesitant: Callable[[Any], Awaitable[None]]
 ) -> None:
     ben, queue = await someone(), Queue(worker_db)
     for person in (ann, ben):
@@ -212,8 +212,8 @@ async def test_nor_the_dead_of_another_from_being_buried(
     assert await ann.audit() == []
 
 
-async def test_who_buries_somebodys_dead_holds_none_of_their_rows_while_it_waits_for_the_person(
-    ann: Someone,
+async def test_making_dead_letters_locks_no_row_while_it_waits_for_the_user(
+    ann: PipelineUser,
     worker_db: Database,
     owner: Any,
     other: AsyncConnection[Any],
@@ -245,6 +245,6 @@ async def _waits_for_a_lock(owner: Any) -> bool:
     return await rows.fetchone() is not None
 
 
-async def _works(worker: Worker, person: Someone) -> bool:
+async def _works(worker: Worker, person: PipelineUser) -> bool:
     await worker.work()
     return len(await person.remembered()) == 1

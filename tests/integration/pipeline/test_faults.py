@@ -19,7 +19,7 @@ from coach.retrieval.base import Vector
 from coach.retrieval.wordllama import WordllamaEmbedder
 from coach.testing.stub_provider import StubProvider
 from coach.testing.stub_script import Body, Embeddings, Stall, Status
-from tests.integration.pipeline.conftest import Held, Someone, until
+from tests.integration.pipeline.conftest import Held, PipelineUser, until
 
 ATTEMPTED = "select max(attempts) from embedding_queue where user_id = %(me)s"
 DEAD = """
@@ -60,7 +60,7 @@ def counted() -> tuple[float, float, float]:
     ids=lambda step: f"{type(step).__name__}-{getattr(step, 'code', '')}",
 )  # fmt: skip
 async def test_an_upstream_that_is_away_costs_no_row_an_attempt(
-    ann: Someone, stub_worker: Worker, model_stub: StubProvider, step: Any
+    ann: PipelineUser, stub_worker: Worker, model_stub: StubProvider, step: Any
 ) -> None:
     await ann.adds_task("Buy shoes")
     if isinstance(step, Stall):
@@ -78,7 +78,7 @@ async def test_an_upstream_that_is_away_costs_no_row_an_attempt(
     await until(lambda: _remembers(stub_worker, ann))
 
 
-async def _remembers(worker: Worker, person: Someone) -> bool:
+async def _remembers(worker: Worker, person: PipelineUser) -> bool:
     await worker.work()
     return len(await person.remembered()) == 1
 
@@ -93,13 +93,13 @@ def held_worker(worker_db: Database, held: Held) -> Worker:
     return Worker(worker_db, held)
 
 
-async def tried_before(person: Someone, times: int) -> None:
+async def tried_before(person: PipelineUser, times: int) -> None:
     id_ = await person.adds_task(f"Tried {times} times")
     await person.does("update embedding_queue set attempts = %(times)s where entity_id = %(id)s", id=id_, times=times)
 
 
 async def test_an_upstream_that_wants_to_be_left_alone_is_not_asked_for_what_else_is_due(
-    ann: Someone, stub_worker: Worker, model_stub: StubProvider
+    ann: PipelineUser, stub_worker: Worker, model_stub: StubProvider
 ) -> None:
     await ann.adds_task("Buy shoes")
     for times in (3, 5):
@@ -112,7 +112,7 @@ async def test_an_upstream_that_wants_to_be_left_alone_is_not_asked_for_what_els
     assert await ann.rows(ATTEMPTED) == [(5,)]
 
 
-async def test_no_lease_runs_while_its_rows_wait_for_others(ann: Someone, held_worker: Worker, held: Held) -> None:
+async def test_no_lease_runs_while_its_rows_wait_for_others(ann: PipelineUser, held_worker: Worker, held: Held) -> None:
     """It would end before their turn came, and others would take and charge them again and again."""
     await ann.adds_task("Buy shoes")
     await tried_before(ann, 5)
@@ -125,8 +125,8 @@ async def test_no_lease_runs_while_its_rows_wait_for_others(ann: Someone, held_w
     assert len(await ann.remembered()) == 2
 
 
-async def test_a_poisoned_text_takes_nobody_along_and_is_given_up_alone(
-    ann: Someone, someone: Callable[[], Awaitable[Someone]], worker_db: Database
+async def test_a_refused_text_alone_becomes_a_dead_letter(
+    ann: PipelineUser, someone: Callable[[], Awaitable[PipelineUser]], worker_db: Database
 ) -> None:
     ben, embedder = await someone(), Fussy()
     worker = Worker(worker_db, embedder)
@@ -152,7 +152,7 @@ async def test_a_poisoned_text_takes_nobody_along_and_is_given_up_alone(
     assert await ann.queued() == []
 
 
-async def test_a_row_that_ends_every_worker_is_given_up_at_the_claim(ann: Someone, worker: Worker) -> None:
+async def test_a_row_that_ends_every_worker_is_given_up_at_the_claim(ann: PipelineUser, worker: Worker) -> None:
     await ann.adds_task("Deadly")
     await ann.adds_task("Harmless")
     await ann.does(
@@ -167,7 +167,9 @@ async def test_a_row_that_ends_every_worker_is_given_up_at_the_claim(ann: Someon
     assert await ann.remembered() == ["Harmless. Task. Open, medium priority."]
 
 
-async def test_an_edit_while_the_embedder_works_is_embedded_next(ann: Someone, held_worker: Worker, held: Held) -> None:
+async def test_an_edit_while_the_embedder_works_is_embedded_next(
+    ann: PipelineUser, held_worker: Worker, held: Held
+) -> None:
     await ann.adds_task("Old")
     working = asyncio.create_task(held_worker.work())
     await held.is_asked.wait()
@@ -184,7 +186,7 @@ async def test_an_edit_while_the_embedder_works_is_embedded_next(ann: Someone, h
 
 @pytest.mark.parametrize("what", ["delete from tasks", "consent"])
 async def test_what_goes_while_the_embedder_works_stays_away(
-    ann: Someone, held_worker: Worker, held: Held, what: str
+    ann: PipelineUser, held_worker: Worker, held: Held, what: str
 ) -> None:
     await ann.adds_task("Old")
     working = asyncio.create_task(held_worker.work())
@@ -202,7 +204,7 @@ async def test_what_goes_while_the_embedder_works_stays_away(
 
 @pytest.mark.parametrize("is_cut_off", [False, True], ids=["told to stop", "cut off"])
 async def test_a_stop_gives_back_what_it_cannot_finish(
-    ann: Someone, stub_worker: Worker, model_stub: StubProvider, monkeypatch: pytest.MonkeyPatch, is_cut_off: bool
+    ann: PipelineUser, stub_worker: Worker, model_stub: StubProvider, monkeypatch: pytest.MonkeyPatch, is_cut_off: bool
 ) -> None:
     monkeypatch.setattr("coach.pipeline.worker.STOP_GRACE", 0.1)
     await ann.adds_task("Buy shoes")
@@ -220,7 +222,7 @@ async def test_a_stop_gives_back_what_it_cannot_finish(
 
 
 async def test_two_workers_share_the_work_and_do_nothing_twice(
-    ann: Someone, worker_db: Database, monkeypatch: pytest.MonkeyPatch
+    ann: PipelineUser, worker_db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # They store for one person: on a slow machine the one would give way to the other, and embed its rows again.
     monkeypatch.setattr("coach.database.operators.LOCK_TIMEOUT", "60s")
@@ -236,8 +238,8 @@ async def test_two_workers_share_the_work_and_do_nothing_twice(
     assert sum(embedder.calls for embedder in counting) <= 6
 
 
-async def test_the_edit_of_one_is_not_behind_the_import_of_another(
-    ann: Someone, someone: Callable[[], Awaitable[Someone]], worker: Worker
+async def test_an_import_delays_no_edit_of_another_user(
+    ann: PipelineUser, someone: Callable[[], Awaitable[PipelineUser]], worker: Worker
 ) -> None:
     ben = await someone()
     await ben.does("insert into tasks (user_id, name) select %(me)s, 'T' || n from generate_series(1, 3000) n")

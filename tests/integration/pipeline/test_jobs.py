@@ -194,7 +194,7 @@ async def test_what_is_queued_or_running_is_not_queued_again(worker_db: Database
     assert not await enqueue(worker_db, "count")
 
 
-async def test_a_job_whose_worker_died_is_taken_up_by_another(worker_db: Database, owner: AsyncConnection[Any]) -> None:
+async def test_another_worker_takes_up_the_job_of_a_dead_one(worker_db: Database, owner: AsyncConnection[Any]) -> None:
     work = Work()
     await enqueue(worker_db, "count")
     await owner.execute(

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from coach.pipeline.worker import Worker
-from tests.integration.pipeline.conftest import Someone
+from tests.integration.pipeline.conftest import PipelineUser
 
 TREE = """
     insert into pillars (user_id, id, name) values (%(me)s, %(id)s, 'Health');
@@ -23,7 +23,7 @@ TREE = """
 """
 
 
-async def plant(person: Someone) -> UUID:
+async def plant(person: PipelineUser) -> UUID:
     """A pillar, an area, a project and a task in each other, all of one id."""
     id_ = uuid4()
     for statement in TREE.strip().split(";\n")[:4]:
@@ -31,7 +31,7 @@ async def plant(person: Someone) -> UUID:
     return id_
 
 
-async def test_a_new_task_is_remembered_with_all_that_it_belongs_to(ann: Someone, worker: Worker) -> None:
+async def test_a_new_task_is_remembered_with_all_that_it_belongs_to(ann: PipelineUser, worker: Worker) -> None:
     await plant(ann)
 
     assert await worker.work()
@@ -43,7 +43,7 @@ async def test_a_new_task_is_remembered_with_all_that_it_belongs_to(ann: Someone
     assert not await worker.work()
 
 
-async def test_twenty_edits_are_one_row_and_one_embedding(ann: Someone, worker: Worker) -> None:
+async def test_twenty_edits_are_one_row_and_one_embedding(ann: PipelineUser, worker: Worker) -> None:
     id_ = await ann.adds_task("0")
     for number in range(20):
         await ann.does("update tasks set name = %(name)s where id = %(id)s", id=id_, name=f"Version {number}")
@@ -55,7 +55,7 @@ async def test_twenty_edits_are_one_row_and_one_embedding(ann: Someone, worker: 
     assert len(await ann.audit()) == 1
 
 
-async def test_what_no_snippet_is_made_of_queues_nothing(ann: Someone, worker: Worker) -> None:
+async def test_what_no_snippet_is_made_of_queues_nothing(ann: PipelineUser, worker: Worker) -> None:
     id_ = await ann.adds_task("Buy shoes")
     await worker.work()
 
@@ -65,7 +65,7 @@ async def test_what_no_snippet_is_made_of_queues_nothing(ann: Someone, worker: W
     assert await ann.queued() == []
 
 
-async def test_an_edit_and_back_is_not_embedded_again(ann: Someone, worker: Worker) -> None:
+async def test_an_edit_and_back_is_not_embedded_again(ann: PipelineUser, worker: Worker) -> None:
     id_ = await ann.adds_task("Buy shoes")
     await worker.work()
     before = await ann.rows("select id, xmin::text from user_metadata_embeddings where user_id = %(me)s")
@@ -78,7 +78,7 @@ async def test_an_edit_and_back_is_not_embedded_again(ann: Someone, worker: Work
     assert await ann.queued() == []
 
 
-async def test_a_renamed_pillar_reaches_everything_under_it_by_one_row(ann: Someone, worker: Worker) -> None:
+async def test_a_renamed_pillar_reaches_everything_under_it_by_one_row(ann: PipelineUser, worker: Worker) -> None:
     id_ = await plant(ann)
     await worker.work()
 
@@ -95,7 +95,7 @@ async def test_a_renamed_pillar_reaches_everything_under_it_by_one_row(ann: Some
 
 @pytest.mark.parametrize("table", ["pillars", "areas", "projects", "tasks"])
 async def test_what_is_archived_is_found_no_more_from_that_moment_until_it_is_taken_up_again(
-    ann: Someone, worker: Worker, table: str
+    ann: PipelineUser, worker: Worker, table: str
 ) -> None:
     id_, domain = await plant(ann), table.removesuffix("s")
     if table in ("pillars", "areas"):
@@ -117,7 +117,9 @@ async def test_what_is_archived_is_found_no_more_from_that_moment_until_it_is_ta
     assert [await ann.remembered(tag) for tag in (domain, "behavior_summary")] == before
 
 
-async def test_what_comes_archived_is_not_embedded_and_what_waited_waits_no_more(ann: Someone, worker: Worker) -> None:
+async def test_what_comes_archived_is_not_embedded_and_what_waited_waits_no_more(
+    ann: PipelineUser, worker: Worker
+) -> None:
     await ann.adds_task("Put away at once", archived=True)
     assert await ann.queued() == []
 
@@ -127,7 +129,7 @@ async def test_what_comes_archived_is_not_embedded_and_what_waited_waits_no_more
 
 
 async def test_an_archived_area_is_named_as_it_is_called_now_by_what_goes_on_in_it(
-    ann: Someone, worker: Worker
+    ann: PipelineUser, worker: Worker
 ) -> None:
     id_ = await plant(ann)
     await ann.does("update areas set archived = true where id = %(id)s", id=id_)
@@ -142,7 +144,7 @@ async def test_an_archived_area_is_named_as_it_is_called_now_by_what_goes_on_in_
     assert await ann.queued() == []
 
 
-async def test_what_is_deleted_goes_at_once_with_its_queue_row(ann: Someone, worker: Worker) -> None:
+async def test_what_is_deleted_goes_at_once_with_its_queue_row(ann: PipelineUser, worker: Worker) -> None:
     id_ = await plant(ann)
     await worker.work()
     await ann.does("update tasks set name = 'Sell shoes' where id = %(id)s", id=id_)
@@ -154,7 +156,7 @@ async def test_what_is_deleted_goes_at_once_with_its_queue_row(ann: Someone, wor
     assert await ann.queued() == []
 
 
-async def test_a_long_journal_entry_is_chunked_and_shrinks_again(ann: Someone, worker: Worker) -> None:
+async def test_a_long_journal_entry_is_chunked_and_shrinks_again(ann: PipelineUser, worker: Worker) -> None:
     id_ = uuid4()
     await ann.does(
         "insert into journal_entries (user_id, id, title, content) values (%(me)s, %(id)s, 'Knee', %(text)s)",
@@ -177,7 +179,7 @@ async def test_a_long_journal_entry_is_chunked_and_shrinks_again(ann: Someone, w
     assert len(await ann.remembered("journal_entry")) == 1
 
 
-async def test_metrics_become_a_summary_a_week_and_a_new_point_changes_one(ann: Someone, worker: Worker) -> None:
+async def test_metrics_become_a_summary_a_week_and_a_new_point_changes_one(ann: PipelineUser, worker: Worker) -> None:
     id_, today = await plant(ann), datetime.now(UTC)
     monday = today.replace(hour=10) - timedelta(weeks=3, days=today.weekday())  # no point is kept for ever
     points = [{"timestamp": (monday + timedelta(days=day)).isoformat(), "alignment_score": 0.5} for day in (1, 2, 8)]
@@ -211,7 +213,7 @@ async def test_metrics_become_a_summary_a_week_and_a_new_point_changes_one(ann: 
     assert len(await ann.remembered("behavior_summary")) == 2
 
 
-async def test_odd_values_that_the_database_takes_stop_nobody(ann: Someone, worker: Worker) -> None:
+async def test_odd_values_that_the_database_accepts_stop_no_embedding(ann: PipelineUser, worker: Worker) -> None:
     await ann.adds_task("Endless", due_date="infinity", due_time="24:00", completed_at="-infinity", completed=True)
     await ann.adds_task("Shapeless", task_metadata='{"energy_requirement": [1, {"a": null}]}')
     await ann.does("insert into projects (user_id, name, deadline) values (%(me)s, 'Never', 'infinity')")
@@ -224,7 +226,7 @@ async def test_odd_values_that_the_database_takes_stop_nobody(ann: Someone, work
     assert await ann.queued() == []
 
 
-async def test_an_account_is_deleted_in_the_midst_of_it_all(ann: Someone, worker: Worker, owner: Any) -> None:
+async def test_an_account_is_deleted_in_the_midst_of_it_all(ann: PipelineUser, worker: Worker, owner: Any) -> None:
     await plant(ann)
     await worker.work()
     await ann.does("update pillars set name = 'Body'")
@@ -250,7 +252,7 @@ CONSENTS = """
     ],
 )
 async def test_a_withdrawn_consent_purges_and_embeds_nothing_until_it_is_given_again(
-    ann: Someone, worker: Worker, consent: str, gone: tuple[str, ...], stays: tuple[str, ...]
+    ann: PipelineUser, worker: Worker, consent: str, gone: tuple[str, ...], stays: tuple[str, ...]
 ) -> None:
     await plant(ann)
     now = datetime.now(UTC).isoformat()
@@ -282,7 +284,9 @@ async def test_a_withdrawn_consent_purges_and_embeds_nothing_until_it_is_given_a
     assert await ann.queued() == []
 
 
-async def test_without_task_context_the_snippets_lose_it_at_once_and_get_it_back(ann: Someone, worker: Worker) -> None:
+async def test_without_task_context_the_snippets_lose_it_at_once_and_get_it_back(
+    ann: PipelineUser, worker: Worker
+) -> None:
     await ann.adds_task("Write", task_metadata='{"energy_requirement": "high"}')
     await worker.work()
     assert "high energy" in (await ann.remembered())[0]
@@ -297,7 +301,7 @@ async def test_without_task_context_the_snippets_lose_it_at_once_and_get_it_back
     assert "high energy" in (await ann.remembered())[0]
 
 
-async def test_another_time_zone_moves_the_days(ann: Someone, worker: Worker) -> None:
+async def test_a_changed_time_zone_changes_the_days_in_snippets(ann: PipelineUser, worker: Worker) -> None:
     await ann.does(
         "insert into journal_entries (user_id, content, created_at) values (%(me)s, 'x', '2026-11-22 23:30+00')"
     )
@@ -310,7 +314,7 @@ async def test_another_time_zone_moves_the_days(ann: Someone, worker: Worker) ->
     assert "23 November" in (await ann.remembered("journal_entry"))[0]
 
 
-async def test_a_bulk_statement_is_one_queue_row_a_changed_row(ann: Someone, worker: Worker) -> None:
+async def test_a_bulk_statement_is_one_queue_row_a_changed_row(ann: PipelineUser, worker: Worker) -> None:
     await ann.does("insert into tasks (user_id, name) select %(me)s, 'Task ' || n from generate_series(1, 300) n")
     await ann.does("update tasks set priority = 'high' where name like 'Task 1%%'")
 
@@ -321,7 +325,9 @@ async def test_a_bulk_statement_is_one_queue_row_a_changed_row(ann: Someone, wor
     assert versions.count(2) == 111
 
 
-async def test_one_statement_may_add_rows_of_many_people(someone: Callable[[], Awaitable[Someone]], owner: Any) -> None:
+async def test_one_statement_may_add_rows_of_many_users(
+    someone: Callable[[], Awaitable[PipelineUser]], owner: Any
+) -> None:
     """As an operator's import does. Of each what their consents allow, and nothing that is put away already."""
     ann, ben, reserved = await someone(), await someone(), await someone()
     for person, consent in ((ben, "store_behavioral_embeddings"), (reserved, "record_rag_snippets")):
@@ -343,7 +349,7 @@ async def test_one_statement_may_add_rows_of_many_people(someone: Callable[[], A
     ]
 
 
-async def test_vectors_that_a_back_up_left_out_are_made_again(ann: Someone, worker: Worker, owner: Any) -> None:
+async def test_vectors_that_a_back_up_left_out_are_made_again(ann: PipelineUser, worker: Worker, owner: Any) -> None:
     """By the statement that docs/operations.md gives."""
     manual = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
     [statement] = re.findall(r"```sql\n(select coach.queue_everything.*?)```", manual, re.DOTALL)

@@ -6,10 +6,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from coach.pipeline.worker import Worker
-from tests.integration.pipeline.conftest import Someone
+from tests.integration.pipeline.conftest import PipelineUser
 
 
-async def says(person: Someone, text: str, *, incognito: bool = False) -> UUID:
+async def says(person: PipelineUser, text: str, *, incognito: bool = False) -> UUID:
     conversation, message = uuid4(), uuid4()
     await person.does(
         "insert into conversations (user_id, id, client_id, incognito) values (%(me)s, %(c)s, %(key)s, %(incognito)s)",
@@ -27,19 +27,19 @@ async def says(person: Someone, text: str, *, incognito: bool = False) -> UUID:
     return message
 
 
-async def grown_old(person: Someone) -> None:
+async def grown_old(person: PipelineUser) -> None:
     """The half minute that belongs to the turn itself is over."""
     await person.does("update embedding_queue set not_before = now()")
 
 
-async def vectors(person: Someone) -> list[Any]:
+async def vectors(person: PipelineUser) -> list[Any]:
     return await person.rows(
         "select embedding_model, message_embedding is not null, code is not null from ai_conversation_memory"
         " where user_id = %(me)s order by created_at"
     )
 
 
-async def test_a_message_whose_server_died_is_embedded_half_a_minute_later(ann: Someone, worker: Worker) -> None:
+async def test_a_message_whose_server_died_is_embedded_half_a_minute_later(ann: PipelineUser, worker: Worker) -> None:
     await says(ann, "My knee hurts.")
     assert not await worker.work()
 
@@ -50,13 +50,13 @@ async def test_a_message_whose_server_died_is_embedded_half_a_minute_later(ann: 
     assert await ann.queued() == []
 
 
-async def test_an_incognito_message_is_never_queued(ann: Someone) -> None:
+async def test_an_incognito_message_is_never_queued(ann: PipelineUser) -> None:
     await says(ann, "Nobody must know.", incognito=True)
 
     assert await ann.queued() == []
 
 
-async def test_a_changed_text_loses_its_vector_until_it_has_one_of_its_own(ann: Someone, worker: Worker) -> None:
+async def test_a_changed_text_loses_its_vector_until_it_has_one_of_its_own(ann: PipelineUser, worker: Worker) -> None:
     id_ = await says(ann, "My knee hurts.")
     await grown_old(ann)
     await worker.work()
@@ -69,7 +69,7 @@ async def test_a_changed_text_loses_its_vector_until_it_has_one_of_its_own(ann: 
     assert await vectors(ann) == [("wordllama", True, True)]
 
 
-async def test_a_tombstone_has_neither_vector_nor_queue_row(ann: Someone, worker: Worker) -> None:
+async def test_a_tombstone_has_neither_vector_nor_queue_row(ann: PipelineUser, worker: Worker) -> None:
     id_ = await says(ann, "My knee hurts.")
     await grown_old(ann)
     await worker.work()
@@ -80,7 +80,7 @@ async def test_a_tombstone_has_neither_vector_nor_queue_row(ann: Someone, worker
     assert await ann.queued() == []
 
 
-async def test_consent_given_again_embeds_every_message(ann: Someone, worker: Worker) -> None:
+async def test_consent_given_again_embeds_every_message(ann: PipelineUser, worker: Worker) -> None:
     await says(ann, "My knee hurts.")
     await grown_old(ann)
     await worker.work()

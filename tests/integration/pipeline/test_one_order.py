@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 
 from coach.database.pool import Database
 from coach.database.queries import SQL, load
-from tests.integration.pipeline.conftest import Someone, until
+from tests.integration.pipeline.conftest import PipelineUser, until
 
 HELD = 30.0
 """Seconds: PostgreSQL fails one of two that wait for each other after one, and whoever waits for good waits longer."""
@@ -36,7 +36,7 @@ THEN = {
 
 
 @pytest.fixture
-async def app(db: Database, ann: Someone) -> AsyncIterator[Any]:
+async def app(db: Database, ann: PipelineUser) -> AsyncIterator[Any]:
     """A transaction of ann's own, in which she has a life already."""
     for name in ("Buy shoes", "Buy socks"):
         await ann.adds_task(name)
@@ -56,7 +56,7 @@ async def elsewhere(owner_url: str) -> AsyncIterator[AsyncConnection[Any]]:
         yield connection
 
 
-async def remember(ann: Someone) -> dict[str, Any]:
+async def remember(ann: PipelineUser) -> dict[str, Any]:
     """One task is embedded and no more in the queue, the other the reverse: no table alone decides who waits."""
     ((task,), (other,)) = await ann.rows("select id from tasks where user_id = %(me)s order by name")
     await ann.rows(
@@ -69,7 +69,7 @@ async def remember(ann: Someone) -> dict[str, Any]:
     return {"me": ann.id, "task": task, "other": other}
 
 
-async def waits(elsewhere: AsyncConnection[Any], ann: Someone) -> None:
+async def waits(elsewhere: AsyncConnection[Any], ann: PipelineUser) -> None:
     """Until the other statement waits for a lock."""
     pid = elsewhere.info.backend_pid
 
@@ -81,8 +81,8 @@ async def waits(elsewhere: AsyncConnection[Any], ann: Someone) -> None:
 
 
 @pytest.mark.parametrize("edit", EDITS)
-async def test_an_account_is_deleted_while_its_person_writes(
-    ann: Someone, app: Any, elsewhere: AsyncConnection[Any], edit: str
+async def test_an_account_is_deleted_while_its_user_writes(
+    ann: PipelineUser, app: Any, elsewhere: AsyncConnection[Any], edit: str
 ) -> None:
     values, (first, then) = await remember(ann), EDITS[edit]
     await app.execute(first, values)
@@ -107,8 +107,8 @@ async def test_an_account_is_deleted_while_its_person_writes(
         ("store_task_context", True),
     ],
 )
-async def test_a_consent_is_withdrawn_while_its_person_writes(
-    db: Database, ann: Someone, app: Any, edit: str, has_chosen: bool, consent: str
+async def test_a_consent_is_withdrawn_while_its_user_writes(
+    db: Database, ann: PipelineUser, app: Any, edit: str, has_chosen: bool, consent: str
 ) -> None:
     if has_chosen:
         await ann.does("insert into user_analytics_preferences (user_id) values (%(me)s)")
@@ -134,21 +134,21 @@ async def test_a_consent_is_withdrawn_while_its_person_writes(
         assert await ann.remembered() == []
 
 
-async def _is_waiting(ann: Someone, pid: int) -> bool:
+async def _is_waiting(ann: PipelineUser, pid: int) -> bool:
     return bool(await ann.rows(f"select from pg_locks where pid = {pid} and not granted"))
 
 
 LOCKING = [
     ("conversations", "conversation_to_change", {"client_id": "c"}),
-    ("sessions", "hold_conversation", {"client_id": "c"}),
-    ("memory", "hold_consent", {}),
+    ("sessions", "lock_conversation", {"client_id": "c"}),
+    ("memory", "lock_consents", {}),
     ("retrieval", "consent_to_remember", {}),
 ]
 
 
 @pytest.mark.parametrize(("module", "query", "named"), LOCKING)
-async def test_an_account_is_deleted_while_the_server_writes_for_its_person(
-    ann: Someone, app: Any, elsewhere: AsyncConnection[Any], module: str, query: str, named: dict[str, Any]
+async def test_an_account_is_deleted_while_the_server_writes_for_its_user(
+    ann: PipelineUser, app: Any, elsewhere: AsyncConnection[Any], module: str, query: str, named: dict[str, Any]
 ) -> None:
     """Its transactions lock rows before they write any."""
     await getattr(load(module), query).value(app, user_id=ann.id, **named)
@@ -162,7 +162,7 @@ async def test_an_account_is_deleted_while_the_server_writes_for_its_person(
 
 
 async def test_a_turn_ends_while_its_account_is_deleted(
-    ann: Someone, app: Any, elsewhere: AsyncConnection[Any]
+    ann: PipelineUser, app: Any, elsewhere: AsyncConnection[Any]
 ) -> None:
     await ann.does("insert into ai_quota_months (user_id, month, used, reserved) values (%(me)s, '2026-11-01', 0, 1)")
     await load("chat").lock_quota_month.value(app, user_id=ann.id, month="2026-11-01")
@@ -176,7 +176,7 @@ async def test_a_turn_ends_while_its_account_is_deleted(
 
 
 async def test_an_account_is_deleted_in_the_middle_of_an_edit(
-    ann: Someone, app: Any, elsewhere: AsyncConnection[Any], owner_url: str
+    ann: PipelineUser, app: Any, elsewhere: AsyncConnection[Any], owner_url: str
 ) -> None:
     """One statement: it holds the profile, and waits before it queues what that changes."""
     await ann.does("update user_profiles set timezone = 'Asia/Tokyo' where id = %(me)s")
@@ -195,9 +195,7 @@ async def test_an_account_is_deleted_in_the_middle_of_an_edit(
     await asyncio.wait_for(deletion, HELD)
 
 
-async def test_an_edit_and_then_a_preference_in_one_transaction_hold_up_nobody_for_good(
-    db: Database, ann: Someone, app: Any
-) -> None:
+async def test_an_edit_and_a_preference_in_one_transaction_end(db: Database, ann: PipelineUser, app: Any) -> None:
     """Each has its share already; to want the whole would be to wait for each other."""
     await app.execute("update user_profiles set first_name = 'Ann' where id = %(me)s", {"me": ann.id})
     async with db.as_user(ann.id) as other:
@@ -219,7 +217,7 @@ async def test_an_edit_and_then_a_preference_in_one_transaction_hold_up_nobody_f
         await asyncio.wait_for(edit, HELD)
 
 
-async def test_every_function_that_locks_rows_holds_the_person_first(owner: Any) -> None:
+async def test_every_function_that_locks_rows_locks_the_user_first(owner: Any) -> None:
     rows = await owner.execute(
         "select proname, prosrc from pg_proc"
         " where pronamespace = 'coach'::regnamespace and prosrc ~ 'for [a-z ]*(share|update)'"
@@ -227,15 +225,15 @@ async def test_every_function_that_locks_rows_holds_the_person_first(owner: Any)
     late = set()
     for name, source in await rows.fetchall():
         lock = LOCKS.search(source)
-        if lock and not 0 <= source.find("coach.hold_person(") < lock.start():
+        if lock and not 0 <= source.find("coach.lock_user(") < lock.start():
             late.add(name)
 
-    assert late == {"hold_alone", "hold_person", "hold_writer", "follow_consent"}, (
-        "the last after a trigger's hold_alone"
+    assert late == {"lock_user_exclusively", "lock_user", "lock_writing_user", "apply_consent_change"}, (
+        "the last after a trigger's lock_user_exclusively"
     )
 
 
-async def test_a_checkpoint_waits_for_nobody(db: Database, ann: Someone, app: Any, owner_url: str) -> None:
+async def test_a_checkpoint_waits_for_no_lock(db: Database, ann: PipelineUser, app: Any, owner_url: str) -> None:
     """It writes the turns of many people in one transaction: whoever holds one of them must not hold up the others."""
     await ann.does(
         "insert into turn_checkpoints (user_id, message_id, owner, heartbeat)"
@@ -249,20 +247,20 @@ async def test_a_checkpoint_waits_for_nobody(db: Database, ann: Someone, app: An
 LOCKS = re.compile(r"\bfor (no key )?(update|key share|share)\b(?! of \w+ skip locked| skip locked)")
 
 HELD_BEFORE = {
-    "hold_model": "after hold_person, in the same transaction",
-    "lock_messages": "after hold_person, in the same transaction",
-    "hold_serving": "after hold_person, in the same transaction",
-    "fill_fact": "after hold_person, in the same transaction",
-    "fill_message": "after hold_person, in the same transaction",
+    "lock_serving_model": "after lock_user, in the same transaction",
+    "lock_messages": "after lock_user, in the same transaction",
+    "share_serving_model": "after lock_user, in the same transaction",
+    "fill_snippet": "after lock_user, in the same transaction",
+    "fill_message": "after lock_user, in the same transaction",
 }
 
 
-def test_every_query_that_locks_rows_holds_the_person_first() -> None:
+def test_every_query_that_locks_rows_locks_the_user_first() -> None:
     locking = set()
     for file in (SQL / "queries").glob("*.sql"):
         for query in re.split("^-- name: ", file.read_text(), flags=re.MULTILINE)[1:]:
             body = "\n".join(line for line in query.splitlines() if not line.startswith("--"))
-            if LOCKS.search(body) and "coach.hold_" not in body:
+            if LOCKS.search(body) and "coach.lock_" not in body:
                 locking.add(query[: query.index("(")])
 
     assert locking == set(HELD_BEFORE)

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from coach.chat.settling import ORPHANED_AFTER
 from coach.database.pool import Database
 from coach.pipeline.background import background
-from coach.pipeline.orphans import Orphans
+from coach.pipeline.orphans import OrphanCloser
 from coach.services import open_services
 from coach.settings import load_settings
 from coach.values.clock import utc_now
@@ -73,7 +73,7 @@ async def test_whatever_a_killed_server_left_behind(
 
 @asynccontextmanager
 async def watching(db: Database) -> AsyncIterator[None]:
-    orphans = Orphans(db, every=0.05)
+    orphans = OrphanCloser(db, every=0.05)
     task = asyncio.create_task(orphans.run())
     yield
     orphans.stop()
@@ -93,7 +93,7 @@ async def settled(desk: Desk) -> None:
     await until(freed)
 
 
-async def test_a_turn_that_cannot_be_closed_is_tried_once_and_holds_up_nobody(
+async def test_an_orphan_that_cannot_be_closed_delays_no_other(
     worker_db: Database, db: Database, new_user: Any, owner: Any
 ) -> None:
     troubled = await orphaned(db, await new_user(), owner)
@@ -107,7 +107,7 @@ async def test_a_turn_that_cannot_be_closed_is_tried_once_and_holds_up_nobody(
             for _ in range(3):
                 await settled(await orphaned(db, await new_user(), owner))
 
-    assert [line["event"] for line in lines].count("user_not_done") == 1
+    assert [line["event"] for line in lines].count("user_step_failed") == 1
     assert await troubled.quota() == (0, 1)
 
 

@@ -12,7 +12,7 @@ from coach.pipeline.worker import Worker
 from coach.retrieval.base import Vector
 from coach.retrieval.context import Question, Retriever
 from coach.retrieval.wordllama import WordllamaEmbedder
-from tests.integration.pipeline.conftest import Someone, until
+from tests.integration.pipeline.conftest import PipelineUser, until
 from tests.integration.pipeline.test_messages import grown_old, says, vectors
 
 
@@ -42,7 +42,7 @@ async def finished(worker: Worker) -> None:
         pass
 
 
-async def models(person: Someone) -> set[str]:
+async def models(person: PipelineUser) -> set[str]:
     rows = await person.rows(
         "select embedding_model from user_metadata_embeddings where user_id = %(me)s"
         " union select embedding_model from ai_conversation_memory where user_id = %(me)s"
@@ -53,7 +53,7 @@ async def models(person: Someone) -> set[str]:
 
 
 async def test_the_old_model_serves_until_the_new_one_is_complete(
-    ann: Someone, worker_db: Database, db: Database
+    ann: PipelineUser, worker_db: Database, db: Database
 ) -> None:
     await ann.does("insert into tasks (user_id, name) select %(me)s, 'Task ' || n from generate_series(1, 400) n")
     await says(ann, "My knee hurts.")
@@ -80,7 +80,7 @@ async def test_the_old_model_serves_until_the_new_one_is_complete(
 
 
 async def test_a_server_that_cannot_ask_the_old_model_answers_by_words(
-    ann: Someone, worker_db: Database, db: Database
+    ann: PipelineUser, worker_db: Database, db: Database
 ) -> None:
     await ann.adds_task("Rest the knee")
     await finished(Worker(worker_db, A))
@@ -91,7 +91,7 @@ async def test_a_server_that_cannot_ask_the_old_model_answers_by_words(
 
 
 async def test_an_edit_during_a_change_is_kept_in_both_models_or_not_in_the_one_that_is_gone(
-    ann: Someone, worker_db: Database
+    ann: PipelineUser, worker_db: Database
 ) -> None:
     await ann.adds_task("Old words")
     await finished(Worker(worker_db, A))
@@ -103,7 +103,7 @@ async def test_an_edit_during_a_change_is_kept_in_both_models_or_not_in_the_one_
     assert rows == [("model-b", "New words. Task. Open, medium priority.")]
 
 
-async def test_an_outdated_worker_stands_aside(ann: Someone, worker_db: Database) -> None:
+async def test_an_outdated_worker_stands_aside(ann: PipelineUser, worker_db: Database) -> None:
     old, new = Worker(worker_db, A, build=ALL.get), Worker(worker_db, B, build=ALL.get)
     await finished(old)
     await finished(new)
@@ -117,7 +117,7 @@ async def test_an_outdated_worker_stands_aside(ann: Someone, worker_db: Database
 
 
 async def test_two_changes_under_load_mix_nothing_and_lose_nothing(
-    ann: Someone, worker_db: Database, db: Database, owner: Any
+    ann: PipelineUser, worker_db: Database, db: Database, owner: Any
 ) -> None:
     await ann.does("insert into tasks (user_id, name) select %(me)s, 'Task ' || n from generate_series(1, 600) n")
     for number in range(20):
@@ -167,13 +167,13 @@ async def test_two_changes_under_load_mix_nothing_and_lose_nothing(
     assert await ann.rows("select from ai_conversation_memory where user_id = %(me)s and code is null") == []
 
 
-async def _is_complete(worker: Worker, person: Someone, model: str) -> bool:
+async def _is_complete(worker: Worker, person: PipelineUser, model: str) -> bool:
     await worker.work()
     return await models(person) == {model} and await person.queued() == []
 
 
 async def test_a_withdrawal_while_the_new_models_vectors_are_made_lets_none_in(
-    ann: Someone, worker_db: Database
+    ann: PipelineUser, worker_db: Database
 ) -> None:
     class Withdrawing(Named):
         async def embed_documents(self, texts: Sequence[str]) -> Vector:

@@ -14,7 +14,7 @@ import pytest
 
 from coach.database.pool import Database
 from coach.pipeline.worker import Worker
-from tests.integration.pipeline.conftest import Someone, until
+from tests.integration.pipeline.conftest import PipelineUser, until
 from tests.integration.pipeline.test_messages import grown_old, says
 from tests.integration.pipeline.test_reembed import ALL, A, B, finished, models
 
@@ -44,8 +44,8 @@ async def test_before_any_worker_it_says_that_there_was_none(status: Status) -> 
     assert json.loads(status("--json"))["target"] is None
 
 
-async def test_a_change_under_way_is_told_in_numbers_to_people_and_to_scripts(
-    ann: Someone, worker_db: Database, status: Status
+async def test_a_running_change_is_reported_as_text_and_as_json(
+    ann: PipelineUser, worker_db: Database, status: Status
 ) -> None:
     await ann.does("insert into tasks (user_id, name) select %(me)s, 'Task ' || n from generate_series(1, 399) n")
     await says(ann, "My knee hurts.")
@@ -62,7 +62,7 @@ async def test_a_change_under_way_is_told_in_numbers_to_people_and_to_scripts(
     assert "0 of 1 users switched" in told
     assert "model-a: 1 users still, 251 of 400 texts filled in" in told
     assert "Nothing moved" in told
-    assert "worker_stands_aside" in told
+    assert "worker_model_is_not_target" in told
     assert "COACH_EMBEDDING_MODEL is model-c here, but the worker that started last has model-b" in told
     assert data["models"] == [
         {"model": "model-a", "users": 1, "filling": 0, "vectors": 400, "filled": 251, "waiting": 0, "given_up": 0}
@@ -79,7 +79,7 @@ async def test_a_change_under_way_is_told_in_numbers_to_people_and_to_scripts(
 
 
 async def test_what_moves_has_a_pace_and_an_end(
-    ann: Someone, worker_db: Database, status: Status, monkeypatch: pytest.MonkeyPatch
+    ann: PipelineUser, worker_db: Database, status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("coach.pipeline.reembed.FILL", 10)  # a minute's work, however late somebody asks
     await ann.does("insert into tasks (user_id, name) select %(me)s, 'More ' || n from generate_series(1, 2000) n")
@@ -101,12 +101,12 @@ async def test_what_moves_has_a_pace_and_an_end(
     assert data["seconds_left"] >= 0
 
 
-async def _has_begun(person: Someone) -> bool:
+async def _has_begun(person: PipelineUser) -> bool:
     return "model-b" in await models(person)
 
 
-async def test_rows_that_were_given_up_are_told_with_what_to_do(
-    ann: Someone, worker_db: Database, status: Status
+async def test_dead_letters_are_reported_with_what_to_do(
+    ann: PipelineUser, worker_db: Database, status: Status
 ) -> None:
     await ann.adds_task("Poison")
     await finished(Worker(worker_db, A, build=ALL.get))

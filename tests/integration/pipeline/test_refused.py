@@ -13,7 +13,7 @@ from coach.pipeline.queue import ATTEMPTS
 from coach.pipeline.worker import Worker
 from coach.retrieval.base import Vector
 from coach.retrieval.context import Question, Retriever
-from tests.integration.pipeline.conftest import Someone
+from tests.integration.pipeline.conftest import PipelineUser
 from tests.integration.pipeline.test_messages import grown_old, says, vectors
 from tests.integration.pipeline.test_reembed import ALL, A, C, Named, finished, models
 
@@ -40,7 +40,7 @@ class Fussy(Named):
 FUSSY = Fussy("model-b", 1)
 
 
-async def passed(person: Someone, worker: Worker, attempts: int = ATTEMPTS + 1) -> None:
+async def passed(person: PipelineUser, worker: Worker, attempts: int = ATTEMPTS + 1) -> None:
     """All the attempts that are left, without the waits between them."""
     for _ in range(attempts):
         await person.does("update embedding_queue set not_before = now() where not_before < 'infinity'")
@@ -49,7 +49,7 @@ async def passed(person: Someone, worker: Worker, attempts: int = ATTEMPTS + 1) 
 
 
 @pytest.fixture
-async def worker(ann: Someone, worker_db: Database) -> Worker:
+async def worker(ann: PipelineUser, worker_db: Database) -> Worker:
     """Of the fussy model, after another has embedded a harmless task, a poisoned one and a poisoned message."""
     await ann.adds_task("Rest the knee")
     await ann.adds_task("This is poison")
@@ -61,7 +61,7 @@ async def worker(ann: Someone, worker_db: Database) -> Worker:
 
 
 async def test_the_old_vectors_of_refused_texts_serve_until_the_switch(
-    ann: Someone, worker: Worker, db: Database
+    ann: PipelineUser, worker: Worker, db: Database
 ) -> None:
     await passed(ann, worker, attempts=3)
 
@@ -81,7 +81,7 @@ async def test_the_old_vectors_of_refused_texts_serve_until_the_switch(
 
 @pytest.mark.parametrize(("kind", "other"), [("tasks", "ai_conversation_memory"), ("ai_conversation_memory", "tasks")])
 async def test_a_refused_text_of_either_kind_holds_its_users_switch_until_it_is_given_up(
-    ann: Someone, worker: Worker, kind: str, other: str
+    ann: PipelineUser, worker: Worker, kind: str, other: str
 ) -> None:
     await ann.does(f"delete from {other}")
 
@@ -94,7 +94,9 @@ async def test_a_refused_text_of_either_kind_holds_its_users_switch_until_it_is_
     assert await ann.rows(SERVING) == [("model-b",)]
 
 
-async def test_after_the_switch_they_alone_are_dead_letters_and_without_a_vector(ann: Someone, worker: Worker) -> None:
+async def test_after_the_switch_they_alone_are_dead_letters_and_without_a_vector(
+    ann: PipelineUser, worker: Worker
+) -> None:
     await passed(ann, worker)
 
     assert await models(ann) <= {None, "model-b"}
@@ -104,7 +106,7 @@ async def test_after_the_switch_they_alone_are_dead_letters_and_without_a_vector
     assert ("metadata_embedding_error", "tasks", "error") in await ann.audit()
 
 
-async def test_a_model_that_takes_them_gets_them_back(ann: Someone, worker: Worker, worker_db: Database) -> None:
+async def test_a_model_that_takes_them_gets_them_back(ann: PipelineUser, worker: Worker, worker_db: Database) -> None:
     await passed(ann, worker)
 
     await finished(Worker(worker_db, C, build=ALL.get))
@@ -114,7 +116,7 @@ async def test_a_model_that_takes_them_gets_them_back(ann: Someone, worker: Work
     assert await ann.queued() == []
 
 
-async def test_an_edit_that_only_the_serving_model_takes_is_found_by_it(ann: Someone, worker: Worker) -> None:
+async def test_an_edit_that_only_the_serving_model_takes_is_found_by_it(ann: PipelineUser, worker: Worker) -> None:
     await ann.does("update tasks set name = 'Fresh poison' where name = 'Rest the knee'")
 
     await passed(ann, worker, attempts=1)
@@ -124,9 +126,11 @@ async def test_an_edit_that_only_the_serving_model_takes_is_found_by_it(ann: Som
     assert await ann.rows(VECTORS) == []
 
 
-async def test_nobody_else_waits_for_a_refused_text(ann: Someone, worker: Worker, worker_db: Database, owner) -> None:  # type: ignore[no-untyped-def]
+async def test_a_refused_text_delays_no_other_user(
+    ann: PipelineUser, worker: Worker, worker_db: Database, owner
+) -> None:  # type: ignore[no-untyped-def]
     """Whose texts are all taken is switched while the others' are still being tried."""
-    ben = Someone(UUID(int=ann.id.int ^ 1), owner, ann._db)
+    ben = PipelineUser(UUID(int=ann.id.int ^ 1), owner, ann._db)
     await owner.execute("insert into auth.users (id) values (%s)", (ben.id,))
     await ben.adds_task("Walk the dog")
     await ben.does("insert into embedding_models (user_id, serving_model) values (%(me)s, 'model-a')")
@@ -137,7 +141,9 @@ async def test_nobody_else_waits_for_a_refused_text(ann: Someone, worker: Worker
     assert "model-a" in await models(ann)
 
 
-async def test_what_a_row_said_before_it_was_given_up_is_not_found_for_ever(ann: Someone, worker_db: Database) -> None:
+async def test_what_a_row_said_before_it_was_given_up_is_not_found_for_ever(
+    ann: PipelineUser, worker_db: Database
+) -> None:
     await ann.adds_task("What nobody must find any more")
     worker = Worker(worker_db, Fussy("model-a", 0))
     await finished(worker)
@@ -149,7 +155,7 @@ async def test_what_a_row_said_before_it_was_given_up_is_not_found_for_ever(ann:
     assert await ann.remembered() == []
 
 
-async def test_a_refused_chunk_takes_its_entry_nowhere(ann: Someone, worker_db: Database) -> None:
+async def test_a_refused_chunk_takes_its_entry_nowhere(ann: PipelineUser, worker_db: Database) -> None:
     text = "My knee hurts again today. " * 60 + "This is poison. " + "My knee hurts again today. " * 60
     await ann.does("insert into journal_entries (user_id, title, content) values (%(me)s, 'Knee', %(t)s)", t=text)
 

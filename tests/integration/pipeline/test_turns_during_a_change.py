@@ -18,7 +18,7 @@ from coach.database.pool import Database
 from coach.models.offline import OfflineModel
 from coach.pipeline.reembed import Reembedding
 from coach.pipeline.worker import Worker
-from tests.integration.pipeline.conftest import Someone
+from tests.integration.pipeline.conftest import PipelineUser
 from tests.integration.pipeline.test_messages import says
 from tests.integration.pipeline.test_reembed import ALL, A, B, Named, finished
 
@@ -33,7 +33,7 @@ KEPT = """
 NOT_DUE = "select from embedding_queue where user_id = %(me)s and not_before > now()"
 
 
-async def turn_of(person: Someone, question: str, answer: str) -> Opened:
+async def turn_of(person: PipelineUser, question: str, answer: str) -> Opened:
     """A turn whose messages are stored, as it is when it has just ended."""
     asked, answered, now = await says(person, question), await says(person, answer), datetime.now(UTC)
     return Opened(
@@ -53,7 +53,7 @@ async def turn_of(person: Someone, question: str, answer: str) -> Opened:
 
 
 @pytest.fixture
-async def changing(ann: Someone, worker_db: Database) -> Worker:
+async def changing(ann: PipelineUser, worker_db: Database) -> Worker:
     """A worker that has filled in everything of a new model but has not switched yet."""
     await ann.adds_task("Rest the knee")
     await finished(Worker(worker_db, A, build=ALL.get))
@@ -66,7 +66,7 @@ async def changing(ann: Someone, worker_db: Database) -> Worker:
 
 @pytest.mark.parametrize("server", [A, B], ids=["the old model", "the new model"])
 async def test_a_turn_during_a_change_has_both_models_before_the_switch(
-    ann: Someone, db: Database, changing: Worker, server: Named
+    ann: PipelineUser, db: Database, changing: Worker, server: Named
 ) -> None:
     turn = await turn_of(ann, "My knee hurts.", "Rest it.")
 
@@ -83,7 +83,7 @@ async def test_a_turn_during_a_change_has_both_models_before_the_switch(
 
 @pytest.mark.parametrize("server", [A, B], ids=["the old model", "the new model"])
 async def test_a_switch_between_embedding_and_storing_lets_no_vector_of_the_old_model_in(
-    ann: Someone, db: Database, changing: Worker, server: Named
+    ann: PipelineUser, db: Database, changing: Worker, server: Named
 ) -> None:
     class Slow(Named):
         async def embed_documents(self, texts: Any) -> Any:
@@ -102,8 +102,8 @@ async def test_a_switch_between_embedding_and_storing_lets_no_vector_of_the_old_
     assert await ann.rows(KEPT) == [("model-b", None)] * 2
 
 
-async def test_whose_vectors_another_has_written_is_served_from_their_model(
-    ann: Someone, db: Database, worker_db: Database, owner: Any
+async def test_the_model_of_a_users_first_vectors_serves_them(
+    ann: PipelineUser, db: Database, worker_db: Database, owner: Any
 ) -> None:
     """Of a user without a row in embedding_models: the app's own job may embed, too."""
     await ann.adds_task("Rest the knee")
@@ -120,7 +120,7 @@ async def test_whose_vectors_another_has_written_is_served_from_their_model(
     assert await _fact_models(ann) == {"model-b"}
 
 
-async def test_a_first_turn_on_two_servers_of_two_models_serves_one(ann: Someone, db: Database) -> None:
+async def test_a_first_turn_on_two_servers_of_two_models_serves_one(ann: PipelineUser, db: Database) -> None:
     old, new = await turn_of(ann, "One", "1"), await turn_of(ann, "Two", "2")
 
     await MessageMemory(db, A).remember(old, "1")
@@ -131,7 +131,7 @@ async def test_a_first_turn_on_two_servers_of_two_models_serves_one(ann: Someone
 
 
 async def test_a_change_does_not_miss_a_message_that_is_stored_while_it_switches(
-    ann: Someone, db: Database, worker_db: Database, changing: Worker
+    ann: PipelineUser, db: Database, worker_db: Database, changing: Worker
 ) -> None:
     """The switch waits for whoever holds the row of the serving model, and then counts again."""
     message = await says(ann, "My knee hurts.")
@@ -155,17 +155,17 @@ async def _store(tx: Any, user_id: UUID, message: UUID, vector: Any) -> None:
     await tx.execute("delete from embedding_queue where user_id = %s and entity_id = %s", (user_id, message))
 
 
-async def _serving(person: Someone) -> str:
+async def _serving(person: PipelineUser) -> str:
     [(model,)] = await person.rows("select serving_model from embedding_models where user_id = %(me)s")
     return str(model)
 
 
-async def _fact_models(person: Someone) -> set[str]:
+async def _fact_models(person: PipelineUser) -> set[str]:
     rows = await person.rows("select embedding_model from user_metadata_embeddings where user_id = %(me)s")
     return {model for (model,) in rows}
 
 
-async def test_a_consent_withdrawn_while_a_turn_is_embedded_lets_no_vector_in(ann: Someone, db: Database) -> None:
+async def test_a_consent_withdrawn_while_a_turn_is_embedded_lets_no_vector_in(ann: PipelineUser, db: Database) -> None:
     class Withdrawing(Named):
         async def embed_documents(self, texts: Any) -> Any:
             await ann.does(

@@ -1,4 +1,4 @@
-"""Wake-ups make it quicker; without them everything is done all the same."""
+"""WorkListener-ups make it quicker; without them everything is done all the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from coach.database import listening as module
 from coach.database.pool import Database
-from coach.database.wake import CHANNEL, POLL, Wake, notify_work
+from coach.database.wake import CHANNEL, POLL, WorkListener, notify_work
 from coach.pipeline.worker import Worker
 from coach.retrieval.wordllama import WordllamaEmbedder
 
@@ -23,8 +23,8 @@ DEAF = "postgresql://nobody@127.0.0.1:1/none"
 
 
 @asynccontextmanager
-async def listening(url: str) -> AsyncIterator[Wake]:
-    wake = Wake(url)
+async def listening(url: str) -> AsyncIterator[WorkListener]:
+    wake = WorkListener(url)
     task = asyncio.create_task(wake.run())
     yield wake
     task.cancel()
@@ -36,7 +36,7 @@ LONG, SOON = 30.0, 15.0
 """Seconds: what is not heard is waited for to the end, and a busy machine needs far less to hear."""
 
 
-async def heard(wake: Wake, timeout: float = LONG) -> float:
+async def heard(wake: WorkListener, timeout: float = LONG) -> float:
     began = monotonic()
     await wake.wait_for_work(timeout)
     return monotonic() - began
@@ -96,7 +96,7 @@ async def test_without_a_connection_it_sleeps_and_complains_once(monkeypatch: py
         async with listening(DEAF) as wake:
             await until(lambda: lines)
             assert await heard(wake, 0.5) >= 0.5
-    assert [line["event"] for line in lines] == ["listening_stopped"]
+    assert [line["event"] for line in lines] == ["listener_disconnected"]
 
 
 async def test_nothing_of_ours_notifies_on_its_own(owner: AsyncConnection[Any], new_user: Any) -> None:
@@ -119,7 +119,7 @@ def changes(db: Database) -> Callable[[UUID, int], Any]:
 
 
 @pytest.mark.parametrize("way", ["killed", "deaf"])
-async def test_with_the_listener_killed_or_deaf_all_is_embedded_within_the_poll_and_five_seconds(
+async def test_without_a_listener_all_is_embedded_within_the_poll_and_five_seconds(
     worker_url: str, owner: AsyncConnection[Any], new_user: Any, changes: Any, way: str
 ) -> None:
     embedder, worker_db = WordllamaEmbedder(), Database(worker_url)

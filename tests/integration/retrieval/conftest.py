@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 23, 20, 30, tzinfo=UTC)
 EMBEDDER = WordllamaEmbedder()
 
 
-class Person:
+class RetrievalUser:
     """One user: what they said and wrote, and what a search brings back."""
 
     def __init__(self, db: Database, owner: AsyncConnection[Any], user_id: UUID) -> None:
@@ -107,25 +107,27 @@ class Person:
         return await cursor.fetchall() if cursor.description else []
 
 
-NewPerson = Callable[[], Awaitable[Person]]
+NewRetrievalUser = Callable[[], Awaitable[RetrievalUser]]
 
 
 @pytest.fixture
-def new_person(db: Database, owner: AsyncConnection[Any], new_user: Callable[[], Awaitable[UUID]]) -> NewPerson:
-    async def make() -> Person:
-        return Person(db, owner, await new_user())
+def new_retrieval_user(
+    db: Database, owner: AsyncConnection[Any], new_user: Callable[[], Awaitable[UUID]]
+) -> NewRetrievalUser:
+    async def make() -> RetrievalUser:
+        return RetrievalUser(db, owner, await new_user())
 
     return make
 
 
 @pytest.fixture
-async def ann(new_person: NewPerson) -> Person:
-    return await new_person()
+async def ann(new_retrieval_user: NewRetrievalUser) -> RetrievalUser:
+    return await new_retrieval_user()
 
 
 @pytest.fixture
-async def bob(new_person: NewPerson) -> Person:
-    return await new_person()
+async def bob(new_retrieval_user: NewRetrievalUser) -> RetrievalUser:
+    return await new_retrieval_user()
 
 
 def clustered(count: int, clusters: int = 20, seed: int = 3) -> Vector:
@@ -141,9 +143,9 @@ def texts_of(sources: Sequence[Source]) -> list[str]:
 
 
 @pytest.fixture(params=["few", "many"])
-async def anyone(new_person: NewPerson, request: pytest.FixtureRequest) -> Person:
+async def anyone(new_retrieval_user: NewRetrievalUser, request: pytest.FixtureRequest) -> RetrievalUser:
     """Somebody all of whose rows are compared, and somebody of whose rows some are chosen."""
-    person = await new_person()
+    person = await new_retrieval_user()
     if request.param == "many":
         await person.has_lived_long()
     return person

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from coach.retrieval.memory import PastConversation, PastMessage, remember
-from tests.integration.retrieval.conftest import EMBEDDER, NOW, Person
+from tests.integration.retrieval.conftest import EMBEDDER, NOW, RetrievalUser
 
 MESSAGES = tuple(
     PastMessage(f"m{number}", "assistant" if number % 2 else "user", f"text {number}", NOW + timedelta(minutes=number))
@@ -21,13 +21,13 @@ THREAD = """
 """
 
 
-async def keep(ann: Person, past: PastConversation, *, embedded: bool = True) -> int:
+async def keep(ann: RetrievalUser, past: PastConversation, *, embedded: bool = True) -> int:
     vectors = await EMBEDDER.embed_documents([message.text for message in past.messages]) if embedded else None
     async with ann.db.as_user(ann.id) as tx:
         return await remember(tx, ann.id, past, vectors, EMBEDDER.model)
 
 
-async def test_each_message_follows_the_one_before_it(ann: Person) -> None:
+async def test_each_message_follows_the_one_before_it(ann: RetrievalUser) -> None:
     assert await keep(ann, PAST) == 4
 
     assert await ann.run(THREAD) == [("m0", None, True), ("m1", "m0", True), ("m2", "m1", True), ("m3", "m2", True)]
@@ -38,7 +38,7 @@ async def test_each_message_follows_the_one_before_it(ann: Person) -> None:
     assert (leaf, updated) == ("m3", MESSAGES[3].said_at)
 
 
-async def test_storing_it_again_changes_nothing_and_more_of_it_is_added(ann: Person) -> None:
+async def test_storing_it_again_changes_nothing_and_more_of_it_is_added(ann: RetrievalUser) -> None:
     await keep(ann, PastConversation("c1", "Running", NOW, MESSAGES[:2]))
 
     assert await keep(ann, PAST) == 2
@@ -47,7 +47,7 @@ async def test_storing_it_again_changes_nothing_and_more_of_it_is_added(ann: Per
 
 
 async def test_the_same_ids_in_two_conversations_and_of_two_users_are_different_messages(
-    ann: Person, bob: Person
+    ann: RetrievalUser, bob: RetrievalUser
 ) -> None:
     await keep(ann, PAST)
     await keep(bob, PAST)
@@ -57,19 +57,19 @@ async def test_the_same_ids_in_two_conversations_and_of_two_users_are_different_
     assert len(await bob.run(THREAD)) == 4
 
 
-async def test_without_vectors_the_messages_wait_for_the_worker(ann: Person) -> None:
+async def test_without_vectors_the_messages_wait_for_the_worker(ann: RetrievalUser) -> None:
     await keep(ann, PAST, embedded=False)
 
     assert not any(embedded for _, _, embedded in await ann.run(THREAD))
 
 
-async def test_without_consent_no_vector_is_kept(ann: Person) -> None:
+async def test_without_consent_no_vector_is_kept(ann: RetrievalUser) -> None:
     await ann.consents(record_rag_snippets=False)
 
     assert await keep(ann, PAST) == 4
     assert not any(embedded for _, _, embedded in await ann.run(THREAD))
 
 
-async def test_an_empty_conversation_is_a_conversation(ann: Person) -> None:
+async def test_an_empty_conversation_is_a_conversation(ann: RetrievalUser) -> None:
     assert await keep(ann, PastConversation("c1", "Nothing", NOW, ())) == 0
     assert await ann.run("select title from conversations where user_id = $user") == [("Nothing",)]

@@ -150,7 +150,7 @@ async def test_an_unusable_answer_is_named(build: Build, model_stub: StubProvide
     assert SECRET not in str(caught.value)
 
 
-async def test_an_address_where_nobody_listens_is_unavailable() -> None:
+async def test_a_dead_address_is_unavailable() -> None:
     embedder = OpenAIEmbedder("m", None, "http://127.0.0.1:9/v1", timeout=2, attempts=2)
 
     with pytest.raises(EmbedderUnavailable, match="could not be reached"):

@@ -11,7 +11,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from coach.database.pool import Database, Transaction
 from coach.retrieval.base import halfvec
-from tests.integration.retrieval.conftest import EMBEDDER, Person
+from tests.integration.retrieval.conftest import EMBEDDER, RetrievalUser
 
 KNEE = "My knee hurts"
 COMBINED = "select domain, title, content from search_combined_context(%s, %s, %s, 'wordllama')"
@@ -29,7 +29,7 @@ async def metadata(tx: Transaction, user_id: UUID) -> list[Any]:
 
 
 @pytest.fixture
-async def ann(ann: Person) -> Person:
+async def ann(ann: RetrievalUser) -> RetrievalUser:
     await ann.said(KNEE, "Rest it")
     await ann.wrote("Knee", "Book the scan", domain="task")
     await ann.wrote("Monday", "The knee was fine", domain="journal_entry")
@@ -37,7 +37,7 @@ async def ann(ann: Person) -> Person:
 
 
 @pytest.mark.parametrize("role", ["coach_session", "authenticated"])
-async def test_one_finds_ones_own(ann: Person, role: Any) -> None:
+async def test_one_finds_ones_own(ann: RetrievalUser, role: Any) -> None:
     async with ann.db.as_user(ann.id, role=role) as tx:
         assert {row[0] for row in await combined(tx, ann.id)} == {"conversation", "task", "journal_entry"}
         rows = await metadata(tx, ann.id)
@@ -47,7 +47,9 @@ async def test_one_finds_ones_own(ann: Person, role: Any) -> None:
 
 
 @pytest.mark.parametrize("role", ["coach_session", "authenticated"])
-async def test_called_for_another_user_they_return_nothing(ann: Person, bob: Person, role: Any) -> None:
+async def test_functions_called_for_another_user_return_nothing(
+    ann: RetrievalUser, bob: RetrievalUser, role: Any
+) -> None:
     async with ann.db.as_user(bob.id, role=role) as tx:
         assert await combined(tx, ann.id) == []
         assert await metadata(tx, ann.id) == []
@@ -57,19 +59,19 @@ async def test_called_for_another_user_they_return_nothing(ann: Person, bob: Per
         assert await words.fetchall() == []
 
 
-async def test_without_a_user_they_are_out_of_reach(ann: Person) -> None:
+async def test_without_a_user_they_are_out_of_reach(ann: RetrievalUser) -> None:
     for search in (combined, metadata):
         with pytest.raises(InsufficientPrivilege):
-            async with ann.db.bare() as tx:
+            async with ann.db.as_login_role() as tx:
                 await search(tx, ann.id)
 
 
-async def test_a_user_who_is_none_finds_nothing(ann: Person) -> None:
+async def test_a_user_who_is_none_finds_nothing(ann: RetrievalUser) -> None:
     async with ann.db.as_user(uuid4()) as tx:
         assert await combined(tx, ann.id) == []
 
 
-async def test_the_operator_may_search_for_anybody(ann: Person, worker_url: str) -> None:
+async def test_the_operator_may_search_for_anybody(ann: RetrievalUser, worker_url: str) -> None:
     worker = Database(worker_url)
     await worker.open()
     async with worker.as_operator() as tx:
@@ -78,7 +80,7 @@ async def test_the_operator_may_search_for_anybody(ann: Person, worker_url: str)
     await worker.close()
 
 
-async def test_metadata_is_narrowed_by_domain_count_and_model(ann: Person) -> None:
+async def test_metadata_is_narrowed_by_domain_count_and_model(ann: RetrievalUser) -> None:
     vector = halfvec(await EMBEDDER.embed_query(KNEE))
 
     async def count(arguments: str) -> int:
@@ -97,7 +99,7 @@ async def test_metadata_is_narrowed_by_domain_count_and_model(ann: Person) -> No
     assert await count("null, 10, 'wordllama'") == 0
 
 
-async def test_vectors_of_the_app_itself_serve_as_questions(ann: Person) -> None:
+async def test_vectors_of_the_app_itself_serve_as_questions(ann: RetrievalUser) -> None:
     """An adopted app calls it with ``vector(1536)``, by position."""
     vector = "[" + ",".join(str(number) for number in await EMBEDDER.embed_query(KNEE)) + "]"
 
@@ -108,7 +110,7 @@ async def test_vectors_of_the_app_itself_serve_as_questions(ann: Person) -> None
         assert len(await rows.fetchall()) == 1
 
 
-async def test_withdrawn_consent_holds_here_too(ann: Person) -> None:
+async def test_withdrawn_consent_holds_here_too(ann: RetrievalUser) -> None:
     await ann.consents(record_rag_snippets=False)
 
     async with ann.db.as_user(ann.id) as tx:

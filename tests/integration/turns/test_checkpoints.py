@@ -31,7 +31,7 @@ async def until_saved(coach: Coach, words: str, since: str = "") -> tuple[str, b
     raise AssertionError(f"the checkpoint never held {words!r}")
 
 
-async def test_turns_of_two_people_are_saved_each_in_their_own_row(
+async def test_checkpoints_of_two_users_are_stored_each_in_their_own_row(
     coach: Coach, new_user: Any, model_stub: StubProvider
 ) -> None:
     model_stub.always(LONG)
@@ -48,7 +48,7 @@ async def test_turns_of_two_people_are_saved_each_in_their_own_row(
         await each.settled()
 
 
-async def test_a_row_that_somebody_holds_keeps_no_other_waiting(
+async def test_a_locked_checkpoint_delays_no_other(
     coach: Coach, new_user: Any, model_stub: StubProvider, owner_url: str
 ) -> None:
     import psycopg

@@ -12,7 +12,7 @@ import pytest
 from coach.chat import checkpoints, endings
 from coach.chat.events import Finished, Interrupted
 from coach.database.pool import Database
-from coach.retrieval.context import Looked
+from coach.retrieval.context import Retrieved
 from coach.testing.stub_provider import StubProvider
 from coach.testing.stub_script import Answer
 from tests.integration.turns.conftest import Coach, read
@@ -53,13 +53,13 @@ async def test_a_turn_ends_though_its_checkpoints_drop_the_cancellation(
 ) -> None:
     """Slow from the first checkpoint on, and hardly ever without one: the end meets one of them."""
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.01)
-    write, deaf.entered = deaf.once_for_several, asyncio.Event()
+    write, deaf.entered = deaf.run_for_each_user, asyncio.Event()
 
     async def write_slowly(*asks: Any) -> Any:
         deaf.is_slow = True
         return await write(*asks)
 
-    monkeypatch.setattr(deaf, "once_for_several", write_slowly)
+    monkeypatch.setattr(deaf, "run_for_each_user", write_slowly)
     model_stub.will(Answer(tokens=12, rate=20.0))
 
     async with asyncio.timeout(30):
@@ -78,7 +78,7 @@ async def test_a_stop_that_meets_the_database_is_not_lost(
         deaf.is_slow = True
         return False
 
-    monkeypatch.setattr(Looked, "is_enough", is_never_enough)
+    monkeypatch.setattr(Retrieved, "is_enough", is_never_enough)
     deaf.entered = asyncio.Event()
     reader = await deaf_coach.begin("u1")
     await deaf.entered.wait()

@@ -310,7 +310,7 @@ async def test_a_drain_stores_what_runs(
 ) -> None:
     monkeypatch.setattr(turns, "ENDINGS", 20.0)
     model_stub.always(Answer(tokens=2_000, rate=50))
-    readers = [await coach.begin(f"m{n}", "Talk", conversation_id=f"c{n}") for n in range(5)]
+    readers = [await coach.begin(f"m{n}", "TerminalChat", conversation_id=f"c{n}") for n in range(5)]
     for reader in readers:
         await begun(reader)
     await coach.turns.drain(0.2)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from coach.settings import Settings, load_settings
-from tests.live.conftest import SECRET, Person
+from tests.live.conftest import SECRET, ApiUser
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def coach_settings(database_url: str, worker_url: str) -> Settings:
 class Desk:
     """One person's conversations, over HTTP."""
 
-    def __init__(self, person: Person) -> None:
+    def __init__(self, person: ApiUser) -> None:
         self.person, self.client = person, person.client
 
     async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -46,7 +46,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(ann: Person) -> Desk:
+def desk(ann: ApiUser) -> Desk:
     return Desk(ann)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coach.conversations.arriving import MAX_MESSAGES
+from coach.conversations.import_format import MAX_MESSAGES
 from tests.live.conftest import eventually
 from tests.live.conversations.conftest import Desk, past, said
 

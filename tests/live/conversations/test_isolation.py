@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from coach.database.pool import Database
-from tests.live.conftest import Person
+from tests.live.conftest import ApiUser
 from tests.live.conversations.conftest import Desk, past, said
 
 ROUTES: list[tuple[str, str, dict[str, Any] | None]] = [
@@ -62,7 +62,7 @@ async def test_lists_and_searches_show_only_ones_own(desk: Desk, others: Desk):
         assert len((await others.reads(path))["items"]) > 0, path
 
 
-async def test_the_search_function_finds_nothing_for_whoever_asks_about_others(desk: Desk, others: Desk, db: Database):
+async def test_the_search_function_finds_nothing_of_another_user(desk: Desk, others: Desk, db: Database):
     async def found(asks: Desk) -> list[Any]:
         async with db.as_user(asks.person.user_id) as tx:
             query = "select * from coach.conversations_with_words(%s, 'secret', '{}', '{}')"
@@ -81,7 +81,7 @@ async def test_the_same_ids_are_different_conversations(desk: Desk, others: Desk
     assert await everything(others) == before
 
 
-async def test_a_cursor_of_anothers_leads_nowhere(desk: Desk, others: Desk):
+async def test_a_cursor_of_another_user_is_refused(desk: Desk, others: Desk):
     await desk.imports(past("c", said("a", "x", 0)))
     cursor = (await others.reads("/conversations/c/messages?limit=1"))["next_cursor"]
 
@@ -91,7 +91,7 @@ async def test_a_cursor_of_anothers_leads_nowhere(desk: Desk, others: Desk):
 @pytest.mark.parametrize(("method", "path", "body"), ROUTES, ids=[f"{m} {p}" for m, p, _ in ROUTES])
 @pytest.mark.parametrize("role", [None, "service_role"])
 async def test_without_a_users_token_no_route_is_reached(
-    client: httpx.AsyncClient, ann: Person, token_for: Any, method: str, path: str, body: Any, role: str | None
+    client: httpx.AsyncClient, ann: ApiUser, token_for: Any, method: str, path: str, body: Any, role: str | None
 ):
     headers = {} if role is None else {"authorization": f"Bearer {token_for(ann.user_id, role=role)}"}
 

@@ -171,7 +171,7 @@ async def test_a_row_that_is_being_embedded_while_it_is_deleted_from_memory_stay
     assert await life.rows("select 1 from user_metadata_embeddings where user_id = %s") == []
 
 
-async def test_deleting_waits_for_whoever_is_storing(life: Life, db: Database):
+async def test_deleting_waits_for_a_transaction_that_stores_a_vector(life: Life, db: Database):
     """A snippet that is stored but not committed yet when the deletion begins is deleted too."""
     task = await life.adds_task()
     async with life.worker_db.as_operator() as tx:
@@ -275,7 +275,7 @@ async def test_a_corrected_message_is_what_is_retrieved_and_shown(life: Life):
     assert await life.found("shoe") == ["My right shoe hurts"]
 
 
-async def test_a_name_that_somebody_gave_outlives_the_first_message(life: Life):
+async def test_a_given_title_outlives_the_first_message(life: Life):
     await life.desk.imports(past("c", said("a", "The shoes hurt", 0), title="The shoes of spring"))
     memory = (await life.desk.reads("/memory"))["items"][0]
 

@@ -7,7 +7,7 @@ import pytest
 from tests.live.conversations.conftest import Desk, past, said
 
 
-async def test_stored_messages_are_what_the_stream_has_told(desk: Desk):
+async def test_stored_messages_have_the_parts_of_the_stream(desk: Desk):
     await desk.person.asks("My knee hurts when I run down hills near Potsdam.", id="before")
     answer = await desk.person.asks("What did I say about my knee and running?", id="c", message_id="m1")
     told = [part for part in answer.parts if part["type"] in ("data-context", "source-document")]
@@ -37,7 +37,7 @@ async def test_a_chat_goes_on_from_what_was_read(desk: Desk):
     assert items[2]["parent_id"] == held[1]["id"]
 
 
-async def test_branches_are_told_apart_and_gone_to(desk: Desk):
+async def test_branches_are_listed_and_selected(desk: Desk):
     """An edited question and an answer made twice."""
     await desk.person.asks("One", id="c", message_id="m1")
     await desk.person.asks("Two", id="c", message_id="m2")

@@ -10,7 +10,7 @@ import pytest
 
 from coach.testing.stub_provider import StubProvider
 from coach.testing.stub_script import Answer, Stall, Status
-from tests.live.conftest import Person, ServerProcess
+from tests.live.conftest import ApiUser, ServerProcess
 from tests.live.conversations.conftest import Desk
 
 
@@ -39,14 +39,14 @@ def started(start_server: Any, stub: StubProvider) -> ServerProcess:
 async def desk(server: ServerProcess, new_user: Any, token_for: Any):
     user_id = await new_user()
     async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
-        yield Desk(Person(user_id, client, token_for(user_id)))
+        yield Desk(ApiUser(user_id, client, token_for(user_id)))
 
 
 @pytest.fixture
 async def desks(servers: list[ServerProcess], desk: Desk):
     """The same person at two server processes."""
     async with httpx.AsyncClient(base_url=servers[1].url, timeout=60) as client:
-        yield [desk, Desk(Person(desk.person.user_id, client, desk.person.token))]
+        yield [desk, Desk(ApiUser(desk.person.user_id, client, desk.person.token))]
 
 
 async def title(desk: Desk, conversation: str = "c", *, other_than: str = "") -> str:

@@ -16,7 +16,7 @@ from coach.database.migrations import migrate
 from coach.kinds.registry import KINDS
 from coach.resources import SQL
 from coach.settings import load_settings
-from tests.live.conftest import SECRET, Person, eventually, serving
+from tests.live.conftest import SECRET, ApiUser, eventually, serving
 from tests.live.kinds.habit import KIND
 
 QUESTION = "What do I do with the kettle in the morning?"
@@ -52,7 +52,7 @@ def coach_url(kind: None, folder: Path, owner_url: str, database_url: str, worke
 class Habits:
     """Ann's, in the database, and what the coach finds of them."""
 
-    def __init__(self, ann: Person, owner: AsyncConnection[tuple[object, ...]]) -> None:
+    def __init__(self, ann: ApiUser, owner: AsyncConnection[tuple[object, ...]]) -> None:
         self.ann, self.owner = ann, owner
         self.id, self.area = uuid4(), uuid4()
 
@@ -91,7 +91,7 @@ class Habits:
 
 
 @pytest.fixture
-async def habits(ann: Person, owner: AsyncConnection[tuple[object, ...]]) -> Habits:
+async def habits(ann: ApiUser, owner: AsyncConnection[tuple[object, ...]]) -> Habits:
     habits = Habits(ann, owner)
     await habits.add()
     return habits

@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from coach.chat import attended
+from coach.chat import readers
 from coach.settings import Settings, load_settings
 from coach.testing.stub_provider import StubProvider
 from tests.live.conftest import SECRET, eventually
@@ -65,7 +65,7 @@ async def cutting(coach_url: str, stub: StubProvider) -> AsyncIterator[CuttingPr
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has left may take long to come back: on a busy host a client does."""
-    monkeypatch.setattr(attended, "ABANDONED_AFTER", 20.0)
+    monkeypatch.setattr(readers, "ABANDONED_AFTER", 20.0)
 
 
 @dataclass

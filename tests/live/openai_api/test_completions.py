@@ -108,7 +108,7 @@ async def test_what_an_application_says_stays_out_of_the_system_role(ann, stub, 
     assert sent[1]["content"].index("</application_note>") < sent[1]["content"].index("</context>")
 
 
-async def test_the_persons_context_is_read_for_the_last_message(ann, stub):
+async def test_the_users_context_is_read_for_the_last_message(ann, stub):
     await ann.asks("The physio in Kreuzberg is called Dr. Okafor.")
 
     messages = [
@@ -154,7 +154,7 @@ async def test_a_limit_of_no_tokens_is_one_token_and_left_out_is_the_prompts(ann
     assert (given["temperature"], given.get("max_completion_tokens", given.get("max_tokens"))) == (0.6, 900)
 
 
-async def test_a_feature_is_chosen_by_the_model_and_the_user_field_means_nobody(ann, stub, rows):
+async def test_the_model_chooses_the_feature_and_the_user_field_is_ignored(ann, stub, rows):
     await post(ann, completion(user="someone-else") | {"model": "coach/today_priorities"})
 
     features = await rows(ann).fetch("select feature_type from ai_interactions where user_id = %(user)s")
@@ -289,7 +289,7 @@ async def test_tokens_that_wait_together_are_one_write(ann, stub):
     assert len(writes) < 50
 
 
-async def test_the_day_that_names_a_conversation_is_the_persons(ann, stub, rows, owner):
+async def test_a_conversation_is_named_by_the_users_day(ann, stub, rows, owner):
     # The one of the two where it is another day than in UTC by now.
     zone = "Pacific/Kiritimati" if datetime.now(UTC).hour >= 10 else "Pacific/Pago_Pago"
     await owner.execute("update user_profiles set timezone = %s where id = %s", (zone, ann.user_id))
@@ -331,7 +331,7 @@ async def test_a_turn_follows_the_answer_that_the_caller_holds(ann, stub, rows):
     assert parents == [("How is it going?", None), ("And then?", "The first."), ("And then?", "The first.")]
 
 
-async def test_the_same_conversation_id_of_two_people_is_two_conversations(person, stub, rows):
+async def test_the_same_conversation_id_of_two_users_is_two_conversations(person, stub, rows):
     ann, ben = await person(), await person()
     await post(ann, completion("My secret is blue."), x_conversation_id="same")
 

@@ -136,7 +136,7 @@ async def test_a_running_response_is_followed_from_where_a_reader_was(ann, stub,
         (ErrorEvent(after=3), "failed", None),
     ],
 )
-async def test_an_answer_that_is_not_whole_says_so_and_is_told_the_same_later(ann, stub, step, status, details):
+async def test_an_incomplete_answer_says_so_then_and_later(ann, stub, step, status, details):
     stub.will(step)
 
     events = await streamed(ann, asking())

@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from coach.chat import attended
+from coach.chat import readers
 from coach.testing.stub_script import Answer, Stall, Status
 from tests.live.openai_api.conftest import completion, data_of, post, said
 
@@ -119,7 +119,7 @@ async def test_twenty_retries_at_once_of_a_running_turn_join_it(ann, stub, rows)
     assert await rows(ann).quota() == (1, 0)
 
 
-async def test_a_retry_of_another_body_person_or_place_is_another_turn(person, stub, rows):
+async def test_a_retry_with_another_body_user_or_conversation_is_another_turn(person, stub, rows):
     ann, ben = await person(), await person()
     await post(ann, completion())
 
@@ -178,7 +178,7 @@ async def test_a_retry_after_the_turn_was_given_up_gets_a_whole_answer(ann, stub
 
 
 async def test_a_retry_soon_after_a_cut_connection_joins_the_turn_that_runs(ann, stub, rows, coach_url, monkeypatch):
-    monkeypatch.setattr(attended, "ABANDONED_AFTER", 4.0)
+    monkeypatch.setattr(readers, "ABANDONED_AFTER", 4.0)
     stub.will(Answer(tokens=20, held_after=3))
     await leave(coach_url, ann, completion(), stub)
     again = asyncio.create_task(post(ann, completion(), **RETRY))
@@ -191,7 +191,7 @@ async def test_a_retry_soon_after_a_cut_connection_joins_the_turn_that_runs(ann,
 
 
 def test_the_stock_client_comes_back_before_its_turn_is_given_up():
-    assert openai._constants.INITIAL_RETRY_DELAY < attended.ABANDONED_AFTER
+    assert openai._constants.INITIAL_RETRY_DELAY < readers.ABANDONED_AFTER
 
 
 async def test_a_new_message_in_the_page_still_interrupts_a_callers_turn(ann, stub, rows):
@@ -260,7 +260,9 @@ async def elsewhere(servers, ann, stub, rows, body):
     first = asyncio.create_task(at(here, ann, body))
     await stub.until(lambda s: s.calls > asked)
     again = asyncio.create_task(at(there, ann, body, **RETRY))
-    await rows(ann).until("exists (select from turn_checkpoints where user_id = %(user)s and followed_at is not null)")
+    await rows(ann).until(
+        "exists (select from turn_checkpoints where user_id = %(user)s and remote_reader_at is not null)"
+    )
     first.cancel()
     return again
 

@@ -13,9 +13,9 @@ from websockets.asyncio.client import connect
 
 from coach.settings import Settings, load_settings
 from coach.testing.stub_provider import StubProvider
-from tests.live.conftest import SECRET, Person, eventually
+from tests.live.conftest import SECRET, ApiUser, eventually
 
-Ask = Callable[[Person, str], Awaitable[None]]
+Ask = Callable[[ApiUser, str], Awaitable[None]]
 SECRET_TEXT = "What did Zanzibar cost me?"
 
 
@@ -49,27 +49,27 @@ def embedded(stub: StubProvider) -> list[str]:
     return [text for request in stub.requests if request.path == "/v1/embeddings" for text in request.body["input"]]
 
 
-async def withdraws(person: Person, consent: str = "record_rag_snippets") -> None:
+async def withdraws(person: ApiUser, consent: str = "record_rag_snippets") -> None:
     response = await person.client.patch("/api/me/preferences", json={consent: False}, headers=person.headers)
     assert response.status_code == 200
 
 
-async def over_chat(person: Person, text: str) -> None:
+async def over_chat(person: ApiUser, text: str) -> None:
     assert (await person.asks(text)).text
 
 
-async def over_openai(person: Person, text: str) -> None:
+async def over_openai(person: ApiUser, text: str) -> None:
     body = {"model": "coach", "messages": [{"role": "user", "content": text}]}
     response = await person.client.post("/v1/chat/completions", json=body, headers=person.headers)
     assert response.json()["choices"][0]["message"]["content"]
 
 
-async def over_responses(person: Person, text: str) -> None:
+async def over_responses(person: ApiUser, text: str) -> None:
     response = await person.client.post("/v1/responses", json={"model": "coach", "input": text}, headers=person.headers)
     assert response.json()["output"]
 
 
-async def over_socket(person: Person, text: str) -> None:
+async def over_socket(person: ApiUser, text: str) -> None:
     url = str(person.client.base_url).replace("http", "ws", 1) + "/ws/chat"
     message = {"id": uuid4().hex, "role": "user", "parts": [{"type": "text", "text": text}]}
     frame = {"type": "send", "requestId": "r1", "id": uuid4().hex, "trigger": "submit-message", "messages": [message]}
@@ -79,7 +79,7 @@ async def over_socket(person: Person, text: str) -> None:
             assert heard["type"] in {"start", "chunk"}, heard
 
 
-async def over_search(person: Person, text: str) -> None:
+async def over_search(person: ApiUser, text: str) -> None:
     response = await person.client.get("/api/search", params={"q": text}, headers=person.headers)
     assert response.status_code == 200
 
@@ -89,21 +89,21 @@ EVERYWHERE = [over_chat, over_openai, over_responses, over_socket, over_search]
 
 @pytest.mark.parametrize("ask", EVERYWHERE)
 async def test_a_question_reaches_the_embedder_where_its_user_consents(
-    ann: Person, stub: StubProvider, ask: Ask
+    ann: ApiUser, stub: StubProvider, ask: Ask
 ) -> None:
     await ask(ann, SECRET_TEXT)
     assert SECRET_TEXT in embedded(stub)
 
 
 @pytest.mark.parametrize("ask", EVERYWHERE)
-async def test_no_question_reaches_the_embedder_without_the_consent(ann: Person, stub: StubProvider, ask: Ask) -> None:
+async def test_no_question_reaches_the_embedder_without_the_consent(ann: ApiUser, stub: StubProvider, ask: Ask) -> None:
     await withdraws(ann)
     await ask(ann, SECRET_TEXT)
     await ask(ann, f"{SECRET_TEXT} Again.")
     assert embedded(stub) == []
 
 
-async def test_without_the_consent_the_receipt_says_what_was_withheld_and_why(ann: Person, stub: StubProvider) -> None:
+async def test_without_the_consent_the_receipt_says_what_was_withheld_and_why(ann: ApiUser, stub: StubProvider) -> None:
     await withdraws(ann)
     answer = await ann.asks(SECRET_TEXT)
     withheld = answer.first("data-context")["data"]["withheld"]
@@ -112,7 +112,7 @@ async def test_without_the_consent_the_receipt_says_what_was_withheld_and_why(an
 
 
 async def test_an_answer_that_broke_before_its_context_was_read_reaches_no_embedder(
-    ann: Person, stub: StubProvider, owner: AsyncConnection[Any]
+    ann: ApiUser, stub: StubProvider, owner: AsyncConnection[Any]
 ) -> None:
     await withdraws(ann)
     await owner.execute("alter function public.search_combined_context rename to hidden_search")
@@ -124,7 +124,7 @@ async def test_an_answer_that_broke_before_its_context_was_read_reaches_no_embed
     assert embedded(stub) == []
 
 
-async def test_nothing_of_an_incognito_conversation_reaches_the_embedder(ann: Person, stub: StubProvider) -> None:
+async def test_nothing_of_an_incognito_conversation_reaches_the_embedder(ann: ApiUser, stub: StubProvider) -> None:
     conversation = uuid4().hex
     first = await ann.asks(SECRET_TEXT, id=conversation, incognito=True)
     await ann.asks(f"{SECRET_TEXT} Again.", id=conversation)
@@ -132,7 +132,7 @@ async def test_nothing_of_an_incognito_conversation_reaches_the_embedder(ann: Pe
     assert embedded(stub) == []
 
 
-async def test_a_conversation_that_is_not_incognito_is_remembered_as_before(ann: Person, stub: StubProvider) -> None:
+async def test_a_conversation_that_is_not_incognito_is_remembered_as_before(ann: ApiUser, stub: StubProvider) -> None:
     answer = await ann.asks(SECRET_TEXT)
 
     async def both_messages() -> bool:

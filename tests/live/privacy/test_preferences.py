@@ -14,7 +14,7 @@ from coach.database.pool import Database
 from coach.nudges.repository import make_nudges
 from coach.pipeline.worker import Worker
 from coach.retrieval.wordllama import WordllamaEmbedder
-from tests.live.conftest import Person
+from tests.live.conftest import ApiUser
 
 PATH = "/api/me/preferences"
 CONSENTS = {
@@ -42,25 +42,25 @@ DEFAULTS = CONSENTS | {
 }
 
 
-async def reads(person: Person) -> dict[str, Any]:
+async def reads(person: ApiUser) -> dict[str, Any]:
     response = await person.gets(PATH)
     assert response.status_code == 200, response.text
     found: dict[str, Any] = response.json()
     return found
 
 
-async def sends(person: Person, **body: Any) -> Any:
+async def sends(person: ApiUser, **body: Any) -> Any:
     return await person.client.patch(PATH, json=body, headers=person.headers)
 
 
-async def changes(person: Person, **body: Any) -> dict[str, Any]:
+async def changes(person: ApiUser, **body: Any) -> dict[str, Any]:
     response = await sends(person, **body)
     assert response.status_code == 200, response.text
     found: dict[str, Any] = response.json()
     return found
 
 
-async def test_who_has_chosen_nothing_has_the_defaults_and_no_row(ann: Person, owner: Any):
+async def test_who_has_chosen_nothing_has_the_defaults_and_no_row(ann: ApiUser, owner: Any):
     assert await reads(ann) == DEFAULTS | {"updated_at": None}
     assert await changes(ann) == DEFAULTS | {"updated_at": None}
 
@@ -68,7 +68,7 @@ async def test_who_has_chosen_nothing_has_the_defaults_and_no_row(ann: Person, o
     assert await rows.fetchone() == (0,)
 
 
-async def test_the_defaults_that_are_told_are_those_of_the_table(ann: Person, owner: Any):
+async def test_the_defaults_of_the_api_are_those_of_the_table(ann: ApiUser, owner: Any):
     await owner.execute("insert into user_analytics_preferences (user_id) values (%s)", (ann.user_id,))
 
     found = await reads(ann)
@@ -78,7 +78,7 @@ async def test_the_defaults_that_are_told_are_those_of_the_table(ann: Person, ow
 
 
 @pytest.mark.parametrize(("consent", "default"), CONSENTS.items())
-async def test_each_consent_is_given_and_withdrawn_by_itself(ann: Person, consent: str, default: bool):
+async def test_each_consent_is_given_and_withdrawn_by_itself(ann: ApiUser, consent: str, default: bool):
     changed = await changes(ann, **{consent: not default})
     updated_at = changed.pop("updated_at")
 
@@ -100,7 +100,7 @@ async def test_each_consent_is_given_and_withdrawn_by_itself(ann: Person, consen
         ("quiet_until", "23:59"),
     ],
 )
-async def test_a_value_at_its_edge_is_taken(ann: Person, field: str, value: Any):
+async def test_a_value_at_its_edge_is_taken(ann: ApiUser, field: str, value: Any):
     assert (await changes(ann, **{field: value}))[field] == value
     assert (await reads(ann))[field] == value
 
@@ -119,7 +119,7 @@ NO_TIMES = (None, "", "24:00", "23:60", "7:00", "07:0", "07:00:00", "21:00\n", "
         *((field, True) for field in ("user_id", "updated_at", "created_at", "Quiet_from", "consent")),
     ],
 )
-async def test_what_is_not_as_documented_is_named_and_changes_nothing(ann: Person, field: str, value: Any):
+async def test_what_is_not_as_documented_is_named_and_changes_nothing(ann: ApiUser, field: str, value: Any):
     refused = await sends(ann, **{"error_reporting": False, field: value})
 
     assert refused.status_code == 422, refused.text
@@ -129,13 +129,13 @@ async def test_what_is_not_as_documented_is_named_and_changes_nothing(ann: Perso
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b"\xff"])
-async def test_a_body_that_is_no_object_is_refused(ann: Person, body: bytes):
+async def test_a_body_that_is_no_object_is_refused(ann: ApiUser, body: bytes):
     headers = ann.headers | {"content-type": "application/json"}
 
     assert (await ann.client.patch(PATH, content=body, headers=headers)).status_code == 422
 
 
-async def test_preferences_are_their_owners(person: Any, client: Any, token_for: Any):
+async def test_a_user_reaches_only_their_own_preferences(person: Any, client: Any, token_for: Any):
     ann, ben = await person(), await person()
     await changes(ann, record_rag_snippets=False)
 
@@ -145,14 +145,14 @@ async def test_preferences_are_their_owners(person: Any, client: Any, token_for:
         assert (await client.patch(PATH, json={}, headers=headers)).status_code == status
 
 
-async def test_changes_at_the_same_time_all_hold(ann: Person):
+async def test_changes_at_the_same_time_all_hold(ann: ApiUser):
     await asyncio.gather(*(changes(ann, **{consent: not default}) for consent, default in CONSENTS.items()))
 
     found = await reads(ann)
     assert {consent: found[consent] for consent in CONSENTS} == {name: not given for name, given in CONSENTS.items()}
 
 
-async def test_a_time_that_only_postgresql_knows_is_told_as_it_is(ann: Person, owner: Any):
+async def test_the_time_24_00_is_returned_as_stored(ann: ApiUser, owner: Any):
     await owner.execute(
         "insert into user_analytics_preferences (user_id, quiet_until) values (%s, '24:00')", (ann.user_id,)
     )
@@ -163,7 +163,7 @@ async def test_a_time_that_only_postgresql_knows_is_told_as_it_is(ann: Person, o
 class Life:
     """Rows of one person, and the worker's hand over them."""
 
-    def __init__(self, person: Person, db: Database, worker_db: Database, owner: Any) -> None:
+    def __init__(self, person: ApiUser, db: Database, worker_db: Database, owner: Any) -> None:
         self.person, self._db, self._owner = person, db, owner
         self._worker = Worker(worker_db, WordllamaEmbedder())
 
@@ -195,7 +195,7 @@ class Life:
 
 
 @pytest.fixture
-async def life(ann: Person, db: Database, worker_db: Database, owner: Any) -> Life:
+async def life(ann: ApiUser, db: Database, worker_db: Database, owner: Any) -> Life:
     return Life(ann, db, worker_db, owner)
 
 
@@ -312,7 +312,7 @@ async def nudges(life: Life) -> list[str]:
     return [item["kind"] for item in (await life.person.gets("/api/nudges")).json()["items"]]
 
 
-async def test_nobody_is_nudged_in_the_quiet_hours_that_were_chosen(life: Life, worker_db: Database):
+async def test_no_nudge_is_made_in_the_chosen_quiet_hours(life: Life, worker_db: Database):
     await owes(life)
     now = datetime.now(UTC)
     around = [f"{now + timedelta(minutes=minutes):%H:%M}" for minutes in (-60, 60)]

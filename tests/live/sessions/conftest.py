@@ -11,7 +11,7 @@ import pytest
 
 from coach.database.pool import Database
 from coach.settings import Settings, load_settings
-from tests.live.conftest import SECRET, Answer, Person
+from tests.live.conftest import SECRET, Answer, ApiUser
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ async def operator(worker_url: str) -> AsyncIterator[Database]:
 class Couch:
     """One person's sessions in one conversation, over HTTP."""
 
-    def __init__(self, person: Person, conversation: str = "c") -> None:
+    def __init__(self, person: ApiUser, conversation: str = "c") -> None:
         self.person, self.conversation = person, conversation
 
     async def says(self, text: str, session: Any = None, **body: Any) -> Answer:
@@ -80,5 +80,5 @@ def prompt_of(answer: Answer) -> str:
 
 
 @pytest.fixture
-def couch(ann: Person) -> Couch:
+def couch(ann: ApiUser) -> Couch:
     return Couch(ann)

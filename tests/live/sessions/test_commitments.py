@@ -160,7 +160,9 @@ async def test_what_is_wrong_is_named_and_nothing_changes(
     assert await tasks(owner, couch) == []
 
 
-async def test_anothers_project_is_none_of_yours(couch: Couch, proposed: dict[str, Any], owner: Any, person: Any):
+async def test_a_commitment_cannot_take_another_users_project(
+    couch: Couch, proposed: dict[str, Any], owner: Any, person: Any
+):
     theirs = await project(owner, Couch(await person()))
 
     refused = await couch.send("POST", f"/commitments/{proposed['id']}/accept", json={"project_id": theirs})
@@ -218,7 +220,7 @@ async def test_anothers_rows_answer_404_and_stay(couch: Couch, person: Any, owne
     assert len(before["items"]) == 1
 
 
-async def test_a_session_in_anothers_conversation_is_ones_own(couch: Couch, person: Any):
+async def test_a_session_under_another_users_conversation_id_is_the_callers_own(couch: Couch, person: Any):
     """Conversation ids are unique per person only."""
     others = Couch(await person())
     await others.starts("grow")

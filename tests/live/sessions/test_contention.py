@@ -12,12 +12,12 @@ import pytest
 
 from coach.database.pool import Database
 from coach.models.configure import build_model
-from coach.sessions.concluding import conclude_left_over
-from coach.sessions.late import judge_left_over
+from coach.sessions.concluding import conclude_overdue_sessions
+from coach.sessions.overdue import judge_overdue_sessions
 from coach.settings import Settings
 from coach.testing.stub_provider import StubProvider
 from tests.integration.pipeline.test_contention import hesitant
-from tests.live.conftest import Person
+from tests.live.conftest import ApiUser
 from tests.live.sessions.conftest import Couch
 from tests.live.sessions.test_late_judgement import YES, lost
 from tests.live.sockets.conftest import coach_settings, provider
@@ -28,7 +28,7 @@ Hesitant = Callable[[Any], Awaitable[None]]
 
 
 @pytest.fixture
-async def couches(person: Callable[[], Awaitable[Person]], provider: StubProvider) -> tuple[Couch, Couch]:
+async def couches(person: Callable[[], Awaitable[ApiUser]], provider: StubProvider) -> tuple[Couch, Couch]:
     provider.reset()
     return Couch(await person()), Couch(await person())
 
@@ -41,7 +41,7 @@ async def test_sessions_are_concluded(couches: tuple[Couch, Couch], owner: Any, 
     await hesitant(couches[0].person.user_id)
 
     async with asyncio.timeout(5):
-        await conclude_left_over(operator, at + timedelta(minutes=4))
+        await conclude_overdue_sessions(operator, at + timedelta(minutes=4))
 
     assert [(await couch.session())["status"] for couch in couches] == ["ending", "ended"]
 
@@ -61,7 +61,7 @@ async def test_stages_are_judged(
 
     model = build_model(coach_settings)
     async with aclosing(model), asyncio.timeout(5):
-        await judge_left_over(operator, datetime.now(UTC) + timedelta(minutes=3), model=model)
+        await judge_overdue_sessions(operator, datetime.now(UTC) + timedelta(minutes=3), model=model)
 
     assert [(await couch.session())["stage"] for couch in couches] == ["goal", "reality"]
     assert provider.calls == before + 1, "for nothing nobody is asked"

@@ -15,11 +15,11 @@ import pytest
 from coach.database.pool import Database
 from coach.models.configure import build_model
 from coach.pipeline.job_runner import enqueue
-from coach.sessions.late import judge_left_over
+from coach.sessions.overdue import judge_overdue_sessions
 from coach.settings import Settings
 from coach.testing.stub_provider import StubProvider
 from coach.testing.stub_script import Answer, ChatStep, Stall, Status
-from tests.live.conftest import Person
+from tests.live.conftest import ApiUser
 from tests.live.sessions.conftest import Couch, prompt_of
 from tests.live.sessions.test_judgement import asked
 from tests.live.sockets.conftest import coach_settings, opens, provider
@@ -33,7 +33,7 @@ TWO_MINUTES = timedelta(minutes=2, seconds=1)
 
 
 @pytest.fixture
-async def couch(ann: Person, provider: StubProvider, owner: Any) -> AsyncIterator[Couch]:
+async def couch(ann: ApiUser, provider: StubProvider, owner: Any) -> AsyncIterator[Couch]:
     provider.reset()
     await owner.execute("delete from coaching_sessions")
     yield Couch(ann)
@@ -50,7 +50,7 @@ def make_up(operator: Database, owner: Any, coach_settings: Settings) -> Any:
         rows = await owner.execute("select max(updated_at) from ai_conversation_memory where status = 'complete'")
         (finished,) = await rows.fetchone()
         async with aclosing(model):
-            await judge_left_over(operator, finished + later, model=model)
+            await judge_overdue_sessions(operator, finished + later, model=model)
 
     return run
 
@@ -65,7 +65,7 @@ async def lost(couch: Couch, provider: StubProvider, kind: str = "grow") -> None
 
 @pytest.mark.parametrize("worker", ["inside", "apart"])
 async def test_a_judgement_that_a_killed_server_took_along_is_made_up_for(
-    ann: Person, start_server: Any, start_worker: Any, provider: StubProvider, operator: Database, owner: Any,
+    ann: ApiUser, start_server: Any, start_worker: Any, provider: StubProvider, operator: Database, owner: Any,
     opens: Any, worker: str, worker_url: str,
 ):  # fmt: skip
     provider.reset()
@@ -77,7 +77,7 @@ async def test_a_judgement_that_a_killed_server_took_along_is_made_up_for(
     }
     first = start_server("--no-worker", **environment)
     async with httpx.AsyncClient(base_url=first.url, timeout=30) as client:
-        await lost(Couch(Person(ann.user_id, client, ann.token)), provider)
+        await lost(Couch(ApiUser(ann.user_id, client, ann.token)), provider)
     first.stop(signal.SIGKILL)
     await an_hour_passes(owner, ann)
 
@@ -93,11 +93,11 @@ async def test_a_judgement_that_a_killed_server_took_along_is_made_up_for(
     told = (await wire.push("session"))["session"]
     assert (told["stage"], [step["cause"] for step in told["steps"]]) == ("reality", ["started", "judged"])
     async with httpx.AsyncClient(base_url=second.url, timeout=30) as client:
-        after = Couch(Person(ann.user_id, client, ann.token))
+        after = Couch(ApiUser(ann.user_id, client, ann.token))
         assert prompt_of(await after.says("I run twice a week.")) == "session_grow_reality@1"
 
 
-async def an_hour_passes(owner: Any, person: Person) -> None:
+async def an_hour_passes(owner: Any, person: ApiUser) -> None:
     await owner.execute(
         "update coaching_sessions set started_at = started_at - interval '1 hour', steps = jsonb_set("
         "steps, '{0,at}', to_jsonb((steps -> 0 ->> 'at')::timestamptz - interval '1 hour')) where user_id = %s",
@@ -179,7 +179,7 @@ async def test_the_last_stage_ends_in_a_summary(couch: Couch, provider: StubProv
     assert [each["title"] for each in ended["commitments"]] == ["Call Tom"]
 
 
-async def test_a_free_session_is_nobodys_to_judge(couch: Couch, provider: StubProvider, make_up: Any):
+async def test_a_free_session_is_not_judged(couch: Couch, provider: StubProvider, make_up: Any):
     await couch.starts("free")
 
     await make_up()

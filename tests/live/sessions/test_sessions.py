@@ -53,7 +53,7 @@ async def test_a_whole_grow_session_ends_in_a_summary_and_commitments(couch: Cou
         ("weekly_review", ["look_back", "learn", "look_ahead"]),
     ],
 )
-async def test_a_person_goes_through_the_stages_by_wish(couch: Couch, kind: str, stages: list[str]):
+async def test_a_user_goes_through_the_stages_by_command(couch: Couch, kind: str, stages: list[str]):
     await couch.starts(kind)
     for stage in stages[1:]:
         assert prompt_of(await couch.says("Go on.", ADVANCE)) == f"session_{kind}_{stage}@1"
@@ -99,7 +99,7 @@ async def test_a_repeated_message_takes_no_second_step(couch: Couch):
     assert len((await couch.reads("/sessions"))["items"]) == 1
 
 
-async def test_start_again_goes_on_where_it_stood_and_another_kind_is_refused(couch: Couch):
+async def test_start_continues_the_running_kind_and_refuses_another(couch: Couch):
     await couch.starts()
     await couch.says("On.", ADVANCE)
     assert prompt_of(await couch.starts()) == "session_grow_reality@1"

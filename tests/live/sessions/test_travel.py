@@ -11,15 +11,15 @@ import pytest
 
 from coach.database.pool import Database
 from coach.nudges.repository import make_nudges
-from coach.sessions.concluding import conclude_left_over
-from tests.live.conftest import Person
+from coach.sessions.concluding import conclude_overdue_sessions
+from tests.live.conftest import ApiUser
 from tests.live.sessions.conftest import Couch, prompt_of
 from tests.live.sockets.conftest import opens, problem_of
 
 __all__ = ["opens"]
 
 
-async def test_over_the_socket_a_session_begins_goes_on_and_ends_and_each_change_is_pushed(ann: Person, opens: Any):
+async def test_over_the_socket_a_session_begins_goes_on_and_ends_and_each_change_is_pushed(ann: ApiUser, opens: Any):
     wire, other = await opens(ann), await opens(ann)
 
     await wire.asks("r1", "A half marathon.", body={"session": {"type": "start", "kind": "grow"}})
@@ -50,9 +50,7 @@ async def test_over_the_socket_a_session_begins_goes_on_and_ends_and_each_change
         ({"id": "c1", "body": {"session": {"type": "start", "kind": "swot"}}}, "/problems/invalid-input"),
     ],
 )
-async def test_a_bare_command_that_cannot_be_followed_is_told(
-    ann: Person, opens: Any, frame: dict[str, Any], problem: str
-):
+async def test_an_impossible_bare_command_gets_an_error(ann: ApiUser, opens: Any, frame: dict[str, Any], problem: str):
     wire = await opens(ann)
 
     await wire.sends(type="send", requestId="r1", messages=[], **frame)
@@ -61,7 +59,7 @@ async def test_a_bare_command_that_cannot_be_followed_is_told(
     assert problem_of(told)["type"] == problem, told
 
 
-async def test_a_nudge_reaches_the_socket(ann: Person, opens: Any, owner: Any, operator: Database):
+async def test_a_nudge_reaches_the_socket(ann: ApiUser, opens: Any, owner: Any, operator: Database):
     wire = await opens(ann)
     await owner.execute(
         "insert into user_analytics_preferences (user_id, quiet_from, quiet_until) values (%s, '00:00', '00:00')",
@@ -79,10 +77,10 @@ async def test_a_nudge_reaches_the_socket(ann: Person, opens: Any, owner: Any, o
     assert (await wire.push("nudge"))["nudge"]["kind"] == "overdue_commitment"
 
 
-async def test_a_killed_server_loses_nothing_of_a_session(ann: Person, start_server: Any):
+async def test_a_killed_server_loses_nothing_of_a_session(ann: ApiUser, start_server: Any):
     first = start_server("--no-worker")
     async with httpx.AsyncClient(base_url=first.url, timeout=30) as client:
-        before = Couch(Person(ann.user_id, client, ann.token))
+        before = Couch(ApiUser(ann.user_id, client, ann.token))
         await before.starts()
         await before.says("On.", {"type": "advance"})
         stood = await before.session()
@@ -90,7 +88,7 @@ async def test_a_killed_server_loses_nothing_of_a_session(ann: Person, start_ser
 
     second = start_server("--no-worker")
     async with httpx.AsyncClient(base_url=second.url, timeout=30) as client:
-        after = Couch(Person(ann.user_id, client, ann.token))
+        after = Couch(ApiUser(ann.user_id, client, ann.token))
         assert await after.session() == stood
         assert prompt_of(await after.says("I run twice a week.")) == "session_grow_reality@1"
         await after.says("I will call Tom.", {"type": "end"})
@@ -103,10 +101,10 @@ async def test_what_no_server_summed_up_the_worker_does(couch: Couch, owner: Any
     at = datetime.now(UTC)
     await owner.execute("update coaching_sessions set ended_at = %s where user_id = %s", (at, couch.person.user_id))
 
-    await conclude_left_over(operator, at + timedelta(minutes=2))
+    await conclude_overdue_sessions(operator, at + timedelta(minutes=2))
     assert (await couch.session())["status"] == "ending"
     for _ in range(2):
-        await conclude_left_over(operator, at + timedelta(minutes=3))
+        await conclude_overdue_sessions(operator, at + timedelta(minutes=3))
 
     ended = await couch.session()
     assert ended["status"] == "ended"

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from coach.settings import Settings, load_settings
 from coach.testing.stub_provider import StubProvider
-from tests.live.conftest import SECRET, Person
+from tests.live.conftest import SECRET, ApiUser
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ async def opens(coach_url: str) -> AsyncIterator[Opens]:
     """``await opens(ann)``: a socket of hers; ``token=``, ``ticket=``, ``origin=`` and ``url=`` as wanted."""
     async with AsyncExitStack() as stack:
 
-        async def make(person: Person | None = None, *, ticket: str | None = None, **options: Any) -> Wire:
+        async def make(person: ApiUser | None = None, *, ticket: str | None = None, **options: Any) -> Wire:
             url = options.pop("url", coach_url).replace("http", "ws", 1) + "/ws/chat"
             token = options.pop("token", None if person is None else person.token)
             if ticket is not None:

@@ -169,7 +169,7 @@ async def test_what_is_no_ticket_opens_nothing(opens, ticket):
     assert code == 1008
 
 
-async def test_a_ticket_of_one_person_cannot_be_made_into_anothers(person, opens):
+async def test_a_ticket_cannot_be_changed_into_another_users(person, opens):
     ann, ben = await person(), await person()
     hers, his = await ticket_of(ann), await ticket_of(ben)
     mixed = his[:20] + hers[20:]
@@ -193,7 +193,7 @@ async def test_a_token_that_expires_closes_what_it_opened(ann, opens, token_for,
     assert (code, reason) == (1008, "The token has expired; sign in again.")
 
 
-async def test_the_twenty_first_socket_of_a_person_is_one_too_many(person, opens):
+async def test_the_twenty_first_socket_of_a_user_is_refused(person, opens):
     ann, ben = await person(), await person()
     wires = [await opens(ann) for _ in range(20)]
 

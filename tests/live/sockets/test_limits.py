@@ -53,7 +53,7 @@ ASK = (
 async def test_a_reader_that_never_reads_is_dropped_with_1013_and_its_turn_goes_on(
     ann, opens, coach_url, stub, monkeypatch, owner
 ):
-    monkeypatch.setattr(connection, "STALLED", 1.0)
+    monkeypatch.setattr(connection, "STALLED_AFTER", 1.0)
     stub.always(Answer(text=LONG))
 
     before = await drops(ann)
@@ -101,7 +101,7 @@ async def status_of(owner, person):
     return [status for (status,) in await rows.fetchall()]
 
 
-async def test_one_that_never_reads_keeps_nobody_else_waiting(person, opens, coach_url, stub):
+async def test_a_reader_that_never_reads_delays_no_other(person, opens, coach_url, stub):
     ann, ben = await person(), await person()
     stub.will(Answer(text=LONG))
     carriers = [await deaf(coach_url, ann.token, ASK) for _ in range(10)]

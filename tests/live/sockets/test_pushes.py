@@ -49,7 +49,7 @@ async def silent(wire, kind, seconds=1.0):
     return False
 
 
-async def test_a_push_of_another_process_reaches_every_socket_of_the_person_and_no_other(person, opens, elsewhere):
+async def test_a_push_of_another_process_reaches_every_socket_of_the_user_and_no_other(person, opens, elsewhere):
     ann, ben = await person(), await person()
     hers, his = [await opens(ann), await opens(ann)], await opens(ben)
     await ready(*hers, his)
@@ -68,7 +68,7 @@ async def ready(*wires):
         await wire.answer("r0")
 
 
-async def test_each_push_is_told_once_and_in_order(ann, opens, elsewhere):
+async def test_each_push_is_sent_once_and_in_order(ann, opens, elsewhere):
     wire = await opens(ann)
     await ready(wire)
 
@@ -81,7 +81,7 @@ async def test_each_push_is_told_once_and_in_order(ann, opens, elsewhere):
     assert [f for f in frames if f["type"] == "nudge"] == []
 
 
-async def test_what_was_pushed_before_a_socket_opened_is_not_told_to_it(ann, opens, elsewhere):
+async def test_a_socket_gets_no_push_from_before_it_opened(ann, opens, elsewhere):
     await elsewhere.push(ann.user_id, {"type": "nudge", "place": "before"})
     await asyncio.sleep(1.2)
     wire = await opens(ann)
@@ -121,19 +121,19 @@ async def test_a_process_that_cannot_listen_finds_pushes_by_looking(ann, db, els
     assert told == [b'{"type":"nudge","requestId":"$push"}']
 
 
-async def test_a_push_of_this_process_is_told_once(ann, db):
+async def test_a_push_of_this_process_is_sent_once(ann, db):
     told = []
     hub = Hub(now)
     hub.push = lambda user_id, frame, created_at=None: told.append(frame)
     here = Pushes(db, hub, DEAF, now)
 
     await here.push(ann.user_id, {"type": "nudge"})
-    await here._bring([ann.user_id])
+    await here._deliver([ann.user_id])
 
     assert told == [{"type": "nudge"}]
 
 
-async def test_a_notification_names_the_person_and_nothing_else(ann, elsewhere, owner):
+async def test_a_notification_names_only_the_user(ann, elsewhere, owner):
     await owner.execute(f"listen {CHANNEL}".encode())
 
     await elsewhere.push(ann.user_id, {"type": "nudge", "body": "The MRI"})
@@ -167,7 +167,7 @@ async def test_the_turns_that_reach_80_95_and_100_percent_tell_so_on_every_socke
     assert await silent(wire, "quota", 0.5)
 
 
-async def test_what_the_pipeline_has_finished_is_told_by_its_domain(person, opens, db):
+async def test_finished_rows_are_pushed_by_entity_kind(person, opens, db):
     ann, ben = await person(), await person()
     hers, his = await opens(ann), await opens(ben)
     await ready(hers, his)

@@ -139,9 +139,7 @@ async def test_body_and_headers_of_a_frame_count(ann, opens, stub):
         ({}, "type"),
     ],
 )
-async def test_a_frame_that_is_not_as_documented_is_told_by_its_path_and_the_socket_lives(
-    ann, opens, stub, frame, path
-):
+async def test_a_malformed_frame_gets_an_error_with_its_path_and_the_socket_lives(ann, opens, stub, frame, path):
     wire = await opens(ann)
 
     await wire.sends(requestId="r1", **frame)
@@ -158,7 +156,7 @@ async def test_a_frame_that_is_not_as_documented_is_told_by_its_path_and_the_soc
     ["", "{", "7", "[]", "[" * 100_000, b"\xff\xfe", '{"type":"abort"}', '{"type":"abort","requestId":"$push"}',
      '{"type":"abort","requestId":""}', '{"type":"abort","requestId":7}'],
 )  # fmt: skip
-async def test_what_names_no_request_is_told_to_nobody_in_particular(ann, opens, stub, sent):
+async def test_the_error_of_a_frame_without_a_request_id_is_a_push(ann, opens, stub, sent):
     wire = await opens(ann)
 
     await wire.socket.send(sent)

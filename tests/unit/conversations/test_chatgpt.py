@@ -69,7 +69,7 @@ def test_nodes_may_stand_in_any_order() -> None:
         {"content": "text"},
     ],
 )
-def test_what_nobody_said_is_stepped_over(silent: dict[str, Any]) -> None:
+def test_nodes_without_a_message_are_skipped(silent: dict[str, Any]) -> None:
     fields = {"parts": ["Hidden"]} | silent
     hidden = node("h", "q", *fields.pop("parts"), **fields)
 
@@ -100,7 +100,7 @@ def test_the_parts_of_a_message_are_what_a_reader_saw(parts: list[Any], text: st
     assert said(root(), node("q", "root", **message)) == [("q", None, text)]
 
 
-def test_times_are_unix_and_nobody_is_older_than_what_they_answer() -> None:
+def test_times_are_unix_and_no_answer_is_older_than_its_question() -> None:
     messages = read(
         root(),
         node("q", "root", "Hi", create_time=1_700_000_050.5),

@@ -59,7 +59,7 @@ def test_a_zip_is_opened_and_every_part_of_the_export_read(tmp_path: Path) -> No
         (b"PK\x05\x06" + b"\0" * 18, "zip without a conversations.json"),
     ],
 )
-def test_another_file_is_told_what_it_is_in_one_line(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path: Path, content: bytes, said: str) -> None:
     file = tmp_path / "file"
     file.write_bytes(content)
 
@@ -96,7 +96,7 @@ def test_pieces_hold_everything_once_and_each_fits_into_a_call() -> None:
     assert [part.body for part in parts] == [part.body for part in pieces(conversations)]
 
 
-def test_a_path_in_a_piece_is_told_as_one_of_the_file() -> None:
+def test_a_path_in_a_piece_becomes_one_of_the_file() -> None:
     first, second, third = pieces([conversation("a", 3), conversation("b", 1_200)])
 
     assert first.in_file("conversations[1].messages[4].role") == "conversations[1].messages[4].role"

@@ -30,13 +30,13 @@ def test_the_same_seed_and_day_give_the_same_life(maya: Life) -> None:
     assert generate(DEMO_SEED, TODAY) == maya
 
 
-def test_a_person_keeps_their_ids_as_the_days_pass(maya: Life) -> None:
+def test_a_demo_users_ids_stay_as_the_days_pass(maya: Life) -> None:
     later = generate(DEMO_SEED, TODAY + timedelta(days=40))
     assert [task.id for task in later.tasks] == [task.id for task in maya.tasks]
     assert [task.due_date for task in later.tasks] != [task.due_date for task in maya.tasks]
 
 
-def test_two_people_share_no_id_and_go_by_other_names(maya: Life) -> None:
+def test_two_demo_users_share_no_id_and_no_name(maya: Life) -> None:
     other = generate(1, TODAY)
     ids = [
         {row.id for row in (*life.pillars, *life.tasks, *life.conversations, *life.flow_events)}
@@ -75,7 +75,7 @@ def test_every_thread_runs_through_tasks_journal_and_conversations(maya: Life, w
     assert sum(told) >= 2
 
 
-def test_no_sentence_is_told_twice(maya: Life) -> None:
+def test_no_sentence_occurs_twice(maya: Life) -> None:
     texts = [entry.content for entry in maya.journal_entries]
     texts += [
         message.content for talk in maya.conversations for message in talk.messages if message.role == "assistant"
@@ -122,7 +122,7 @@ def test_every_row_hangs_on_one_that_is_there(maya: Life) -> None:
         assert talk.current_message_id == talk.messages[-1].id
 
 
-def test_person_and_coach_take_turns_and_the_coach_has_the_last_word(maya: Life) -> None:
+def test_user_and_coach_alternate_and_the_coach_is_last(maya: Life) -> None:
     for talk in maya.conversations:
         roles = [message.role for message in talk.messages]
         assert roles == ["user", "assistant"] * (len(roles) // 2), talk.key

@@ -50,7 +50,7 @@ def test_one_that_keeps_asking_is_still_let_in_at_the_pace(clock):
     assert granted == pytest.approx(10, abs=1)
 
 
-def test_one_users_haste_is_not_anothers_wait(clock):
+def test_a_rate_limited_user_delays_no_other(clock):
     rate = RateLimiter(per_minute=60, burst=1, clock=clock)
     rate.take(uuid4())
     rate.take(uuid4())

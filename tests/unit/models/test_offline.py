@@ -196,7 +196,7 @@ async def test_a_title_is_asked_for_and_comes_as_the_shape_that_was_shown():
 @pytest.mark.parametrize(
     "task", ["### Task:", "### Task:\nName this chat.", '### Task: { "tags": ["x"] }', "### Task: <chat_history>"]
 )
-async def test_housekeeping_of_any_shape_gets_a_short_answer(task):
+async def test_a_ui_task_of_any_shape_gets_a_short_answer(task):
     text = (await ask(OfflineModel(), (ChatMessage("user", task),))).text
 
     assert 0 < len(text) < 100

@@ -8,7 +8,14 @@ import msgspec
 import pytest
 
 from coach.models.offline import offline_reply
-from coach.sessions.judging import Conclusion, Said, ask_what_came, ask_whether_done, is_done, read_conclusion
+from coach.sessions.judge_prompts import (
+    Conclusion,
+    Said,
+    is_done,
+    read_conclusion,
+    render_conclusion_request,
+    render_judgement_request,
+)
 from coach.stages.stages import Stage
 
 TUESDAY = date(2026, 11, 24)
@@ -16,7 +23,7 @@ TUESDAY = date(2026, 11, 24)
 
 def concluded(*said: str, projects: tuple[str, ...] = ()) -> Conclusion:
     spoken: Said = [("user", text) for text in said]
-    answer = "".join(offline_reply([ask_what_came("grow", TUESDAY, projects, spoken)]).pieces)
+    answer = "".join(offline_reply([render_conclusion_request("grow", TUESDAY, projects, spoken)]).pieces)
     found = read_conclusion(answer, TUESDAY, {})
     assert found is not None
     return found
@@ -54,13 +61,13 @@ def test_it_says_the_same_every_time_and_something_always() -> None:
 def test_a_stage_is_done_with_the_second_answer(answers: int, done: bool) -> None:
     said = [("user", "I run"), ("assistant", "USER: and?")] * answers
 
-    answer = "".join(offline_reply([ask_whether_done(Stage("goal", "it is named"), said)]).pieces)
+    answer = "".join(offline_reply([render_judgement_request(Stage("goal", "it is named"), said)]).pieces)
 
     assert is_done(answer) is done
     assert msgspec.json.decode(answer) == {"done": done}
 
 
-def test_a_day_in_the_past_or_in_a_hundred_years_is_nobodys() -> None:
+def test_a_day_in_the_past_or_in_a_hundred_years_is_dropped() -> None:
     for day in ("2026-11-23", "2126-11-24", "2026-11-31", "", 7, None):
         answer = msgspec.json.encode({"summary": "x", "commitments": [{"title": "t", "due_date": day}]}).decode()
         found = read_conclusion(answer, TUESDAY, {})

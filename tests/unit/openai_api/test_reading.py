@@ -12,12 +12,12 @@ from coach.chat.prompt import Template
 from coach.errors import CoachError
 from coach.http.bodies import read
 from coach.models.base import ModelOptions
-from coach.openai_api.messages import Message, understand
+from coach.openai_api.messages import Message, read_call_messages
 from coach.openai_api.schemas import CompletionBody, ResponseBody, completion_call, response_call
 
 
 def said(*messages):
-    return understand([Message(role, json.dumps(content).encode()) for role, content in messages], "messages")
+    return read_call_messages([Message(role, json.dumps(content).encode()) for role, content in messages], "messages")
 
 
 def test_the_last_user_message_is_the_question_wherever_notes_stand():

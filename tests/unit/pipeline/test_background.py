@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from coach.database.wake import Wake
+from coach.database.wake import WorkListener
 from coach.errors import DatabaseUnavailable
 from coach.metrics import WORKER_CRASHES
 from coach.pipeline import background as module
@@ -40,8 +40,8 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
 
 
-def deaf() -> Wake:
-    return Wake("postgresql://nobody@127.0.0.1:1/none")
+def deaf() -> WorkListener:
+    return WorkListener("postgresql://nobody@127.0.0.1:1/none")
 
 
 def maker(made: list[Part], *errors: Exception) -> Callable[[], Part]:

@@ -9,8 +9,17 @@ import pytest
 from coach.chat.events import Finished, Started, TextDelta
 from coach.errors import InvalidInput
 from coach.models.base import Usage
-from coach.realtime.frames import LARGEST, AbortFrame, Reply, SendFrame, merged, push_frame, read_frame, request_id_of
-from coach.realtime.origin import is_welcome
+from coach.realtime.frames import (
+    MAX_CHUNK_CHARACTERS,
+    AbortFrame,
+    Reply,
+    SendFrame,
+    merged,
+    push_frame,
+    read_frame,
+    request_id_of,
+)
+from coach.realtime.origin import is_allowed_origin
 
 STARTED = Started("a1", "c1", "m1", "i1", "offline", "goal_coaching/1")
 FINISHED = Finished("stop", Usage(1, 2), 3, 4)
@@ -31,9 +40,12 @@ def test_chunks_are_numbered_through_all_batches():
 def test_text_that_waits_together_is_one_chunk_up_to_a_size():
     texts = [event.text for event in merged([TextDelta("x" * 10_000), TextDelta("y" * 10_000), TextDelta("z")])]
 
-    assert [len(text) for text in texts] == [LARGEST, 20_001 - LARGEST]
+    assert [len(text) for text in texts] == [MAX_CHUNK_CHARACTERS, 20_001 - MAX_CHUNK_CHARACTERS]
     assert "".join(texts) == "x" * 10_000 + "y" * 10_000 + "z"
-    assert [len(event.text) for event in merged([TextDelta("é" * LARGEST * 2)])] == [LARGEST, LARGEST]
+    assert [len(event.text) for event in merged([TextDelta("é" * MAX_CHUNK_CHARACTERS * 2)])] == [
+        MAX_CHUNK_CHARACTERS,
+        MAX_CHUNK_CHARACTERS,
+    ]
 
 
 def test_text_stays_before_what_came_after_it():
@@ -68,7 +80,7 @@ def test_unknown_fields_are_passed_over_and_headers_found_in_any_case():
 @pytest.mark.parametrize(
     "sent", [b'{"requestId":"r1"}', b'{"requestId":"r1","type":7}', b'{"requestId":"r1","type":"x"}']
 )
-def test_a_wrong_frame_that_names_its_request_is_told_to_it(sent):
+def test_the_error_of_a_wrong_frame_has_its_request_id(sent):
     with pytest.raises(InvalidInput):
         read_frame(sent)
     assert request_id_of(sent) == "r1"
@@ -89,10 +101,10 @@ def test_a_wrong_frame_that_names_its_request_is_told_to_it(sent):
     ],
 )
 def test_an_origin_is_welcome_only_as_a_browser_writes_it(origin, host, scheme, expected):
-    assert is_welcome([(b"host", host), (b"origin", origin)], scheme, ()) is expected
+    assert is_allowed_origin([(b"host", host), (b"origin", origin)], scheme, ()) is expected
 
 
 def test_without_a_host_or_with_two_no_page_is_our_own():
     for hosts in ([], [b"a.example", b"a.example"]):
         headers = [(b"origin", b"https://a.example"), *((b"host", host) for host in hosts)]
-        assert not is_welcome(headers, "wss", ())
+        assert not is_allowed_origin(headers, "wss", ())

@@ -1,4 +1,4 @@
-"""Judgements that a stopped server took along, made up for by the worker."""
+"""Judgements that a stopped server did not finish; the worker repeats them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from coach.database.operators import giving_way
+from coach.database.operators import yielding_transaction
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import DatabaseBusy, ModelUnavailable
 from coach.models.base import ChatModel
-from coach.realtime.pushes import announce, store_pushes
+from coach.realtime.pushes import notify_pushes, store_pushes
 from coach.sessions.judge import Judge
 from coach.sessions.repository import read
 from coach.sessions.schemas import SessionPush
-from coach.stages.stages import JUDGED, Kind, Standing
+from coach.stages.stages import JUDGED, Kind, SessionState
 from coach.values.clock import utc_now
 
 _sql = load("sessions")
 _log = structlog.get_logger(__name__)
 
 OVERDUE = timedelta(minutes=2)
-"""By then the server that finished a turn has judged its stage, or is gone."""
+"""After this time the server that finished a turn has judged its stage, or has died."""
 
 AT_A_TIME = 40
 """Sessions a round: at 45 s each, four at once, it takes under eight minutes even where the model never answers."""
@@ -44,11 +44,11 @@ class _Unjudged(Struct, frozen=True):
     stage: str
 
     @property
-    def standing(self) -> Standing:
-        return Standing(self.session_id, self.kind, self.stage)
+    def standing(self) -> SessionState:
+        return SessionState(self.session_id, self.kind, self.stage)
 
 
-async def judge_left_over(db: Database, now: datetime, *, model: ChatModel) -> None:
+async def judge_overdue_sessions(db: Database, now: datetime, *, model: ChatModel) -> None:
     """The job."""
     async with db.as_operator() as tx:
         left = await _sql.unjudged_sessions.rows(
@@ -56,7 +56,7 @@ async def judge_left_over(db: Database, now: datetime, *, model: ChatModel) -> N
         )
     if not left:
         return
-    judge = Judge(partial(_held, db), model, utc_now, partial(_tell, db))
+    judge = Judge(partial(_held, db), model, utc_now, partial(_push_session, db))
     outcomes = await asyncio.gather(
         *(judge.judge(each.user_id, each.standing) for each in left), return_exceptions=True
     )
@@ -70,15 +70,15 @@ async def judge_left_over(db: Database, now: datetime, *, model: ChatModel) -> N
 
 @asynccontextmanager
 async def _held(db: Database, user_id: UUID) -> AsyncIterator[Transaction]:
-    """Where the person's own transaction is in the way, the model is not even asked, and no step is taken untold."""
-    async with giving_way(db) as tx:
+    """If a transaction of the user holds the lock, the model is not called."""
+    async with yielding_transaction(db) as tx:
         await _sql.hold.value(tx, user_id=user_id)
         yield tx
 
 
-async def _tell(db: Database, user_id: UUID, session_id: UUID) -> None:
+async def _push_session(db: Database, user_id: UUID, session_id: UUID) -> None:
     async with _held(db, user_id) as tx:
         detail = await read(tx, user_id, session_id)
         await store_pushes(tx, user_id, [msgspec.to_builtins(SessionPush(detail))])
     async with db.as_operator() as tx:
-        await announce(tx, [user_id])
+        await notify_pushes(tx, [user_id])

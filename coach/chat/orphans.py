@@ -1,4 +1,4 @@
-"""What turns leave behind when their process dies, put right for all users."""
+"""Repairs what orphaned turns leave behind, for all users."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _chat, _sql = load("chat"), load("operations")
 _log = structlog.get_logger(__name__)
 
 LOST_AFTER = timedelta(minutes=1)
-"""A turn stores its reservation and its checkpoint together; one without the other for so long is no turn any more."""
+"""A turn stores its reservation and its checkpoint together. A reservation without a checkpoint for this long is
+lost."""
 
 
-class Lost(Struct, frozen=True):
+class LostReservation(Struct, frozen=True):
     """A reservation for which no turn runs."""
 
     user_id: UUID
@@ -42,25 +43,25 @@ class OrphanedTurn(Struct, frozen=True):
     message_id: UUID
 
 
-async def settle_abandoned(db: Database, now: datetime) -> None:
-    """Close orphaned turns with the text of their last checkpoint, and give back what is reserved for no turn.
+async def settle_orphans(db: Database, now: datetime) -> None:
+    """Close orphaned turns with the text of their last checkpoint, and refund reservations that belong to no turn.
 
     :raises NotAllDone: for some users it failed; for the others it is done.
     """
     closed = await close_orphans(db, now)
     async with db.as_operator() as tx:
-        lost = await _sql.lost_reservations.rows(tx, Lost, before=now - LOST_AFTER)
+        lost = await _sql.list_lost_reservations.rows(tx, LostReservation, before=now - LOST_AFTER)
     refunded = await for_each_user(db, "refunding lost reservations", lost, _refund)
     async with db.as_operator() as tx:
         miscounted = await _sql.miscounted_months.rows(tx, Month)
     recounted = await for_each_user(db, "recounting quota months", miscounted, _recount)
     if refunded.done or recounted.done:
-        _log.warning("abandoned_settled", reservations=len(refunded.done), months=len(recounted.done))
+        _log.warning("lost_reservations_refunded", reservations=len(refunded.done), months=len(recounted.done))
     require_all(closed, refunded, recounted)
 
 
 async def prune_keys(db: Database, now: datetime) -> None:
-    """Forget what no request can repeat any more."""
+    """Delete idempotency keys that no request can repeat any more."""
     async with db.as_operator() as tx:
         gone = await _sql.prune_keys.run(tx, before=now - KEY_LIFETIME)
     _log.info("idempotency_keys_pruned", rows=gone)
@@ -82,11 +83,11 @@ async def close_orphans(
     return outcome
 
 
-async def _refund(tx: Transaction, lost: Lost) -> None:
+async def _refund(tx: Transaction, lost: LostReservation) -> None:
     month = {"user_id": lost.user_id, "month": lost.quota_month}
     is_counted = await _chat.lock_quota_month.value(tx, **month) is not None
     if await _sql.refund.run(tx, user_id=lost.user_id, id=lost.id) and is_counted:
-        await _chat.return_unit.run(tx, **month)
+        await _chat.refund_unit.run(tx, **month)
 
 
 async def _recount(tx: Transaction, month: Month) -> None:

@@ -1,7 +1,7 @@
 """What the model is asked beside the conversation: whether a stage is done, and what came of a session.
 
-Each is one message of the user's role, since all that it shows was written by a person, and asks for JSON. Whatever
-else comes back is nobody's judgement: the stage stays, and the summary is the stand-in's.
+Each is one message in the user's role, since it shows user text, and asks for JSON. If something else comes back, the
+stage stays, and the offline model makes the summary.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Conclusion(Struct, frozen=True):
     commitments: tuple[Proposal, ...] = ()
 
 
-def ask_whether_done(stage: Stage, said: Said) -> ChatMessage:
+def render_judgement_request(stage: Stage, said: Said) -> ChatMessage:
     task = (
         "### Task:\n"
         f"Judge whether this stage of a coaching session is done. It is done when {stage.done_when}. What stands in\n"
@@ -60,7 +60,7 @@ def is_done(answer: str) -> bool:
     return found is not None and found.get("done") is True
 
 
-def ask_what_came(kind: Kind, today: date, projects: Sequence[str], said: Said) -> ChatMessage:
+def render_conclusion_request(kind: Kind, today: date, projects: Sequence[str], said: Said) -> ChatMessage:
     names = "\n".join(escape(" ".join(name.split())[:MAX_TITLE]) for name in projects)
     task = (
         "### Task:\n"
@@ -95,7 +95,7 @@ def _proposal(value: Any, today: date, projects: Mapping[str, UUID]) -> Proposal
 
 
 def _due(value: dict[str, Any], today: date) -> date | None:
-    """A day that is still to come, and not one that a model has made up of nothing."""
+    """A day in the future, but not so far that the model must have invented it."""
     if not _is_text(value, "due_date"):
         return None
     try:

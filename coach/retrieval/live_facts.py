@@ -1,4 +1,4 @@
-"""The block of live facts: what rows say right now, so that nobody has to guess it."""
+"""The block of live facts: what rows say right now."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coach.database.round_trips import Statement
 from coach.kinds.base import EntityKind, Record, UserContext
 from coach.kinds.registry import KINDS
 
-_sql = load("state")
+_sql = load("live_facts")
 
 TASKS, DEADLINES, PILLARS, CHANGED = 5, 4, 6, 3
 """Lines of each kind: with its two totals and the flow, the block has at most 26."""
@@ -28,7 +28,7 @@ LINE = 300
 
 
 class Person(Struct, frozen=True):
-    """On which clock they live, what they consent to have read, and the model whose vectors serve them."""
+    """The user's time zone, consents and serving model."""
 
     timezone: str
     record_rag_snippets: bool
@@ -45,7 +45,7 @@ class Person(Struct, frozen=True):
 
     @property
     def zone(self) -> ZoneInfo:
-        """UTC where this machine's data lack what the database's know."""
+        """UTC if this machine's data lack a zone that the database knows."""
         try:
             return ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError):
@@ -163,14 +163,14 @@ class Facts(Struct, frozen=True):
 _facts = msgspec.json.Decoder(Facts).decode
 
 
-def asking_facts(user_id: UUID, now: datetime) -> Statement:
-    """For the facts as of ``now``; its rows are for ``facts_in``."""
+def live_facts_statement(user_id: UUID, now: datetime) -> Statement:
+    """For the facts as of ``now``; its rows are for ``facts_of_rows``."""
     limits = {"tasks": TASKS, "deadlines": DEADLINES, "changed": CHANGED}
     return _sql.live_facts.statement(user_id=user_id, now=now, horizon=now + HORIZON, **limits)
 
 
-def facts_in(rows: Sequence[Sequence[str]]) -> Facts:
-    """What ``asking_facts`` was answered."""
+def facts_of_rows(rows: Sequence[Sequence[str]]) -> Facts:
+    """What ``live_facts_statement`` was answered."""
     ((facts,),) = rows
     return _facts(facts)
 
@@ -189,5 +189,5 @@ def _group(word: str, tasks: list[DueTask]) -> Iterator[str]:
 
 
 def _plain(number: Decimal) -> str:
-    """``30`` and ``12.5``, not ``30.00``: a figure as people write it."""
+    """``30`` and ``12.5``, not ``30.00``."""
     return f"{number:f}".rstrip("0").rstrip(".") if "." in f"{number:f}" else f"{number:f}"

@@ -16,7 +16,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _UNTITLED = "A conversation with the coach"
 
 
-def answer_housekeeping(prompt: str) -> str:
+def answer_ui_task(prompt: str) -> str:
     """JSON where the instructions show its shape, else a plain title of at most six words."""
     found = _HISTORY.search(prompt)
     instructions = prompt[: found.start()] if found else prompt

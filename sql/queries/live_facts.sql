@@ -1,4 +1,4 @@
--- Live facts about one person, read on every turn.
+-- Live facts of one user, read on every turn.
 
 -- name: live_facts(user_id, now, horizon, tasks, deadlines, changed)$
 -- As text: it is decoded straight into its types.

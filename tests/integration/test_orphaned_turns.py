@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from coach.chat.housekeeping import prune_keys, settle_abandoned
 from coach.chat.meaning import Replay
+from coach.chat.orphans import prune_keys, settle_orphans
 from coach.database.pool import Database
 from coach.errors import NotAllDone
 from tests.integration.test_ledger import NOW, Desk
@@ -40,7 +40,7 @@ async def test_orphans_of_every_user_are_closed_and_living_turns_are_not(
         "update turn_checkpoints set heartbeat = %s where message_id = %s", (LATER, alive.answer_id)
     )
 
-    await settle_abandoned(worker_db, LATER)
+    await settle_orphans(worker_db, LATER)
 
     assert await states(desk) == [("interrupted", "So far")]
     assert await desk.quota() == (1, 0)
@@ -53,10 +53,10 @@ async def test_a_reservation_whose_conversation_was_deleted_is_given_back_once(d
     turn = await desk.opens("m1")
     await desk.owner.execute("delete from conversations where user_id = %s", (desk.user,))
 
-    await settle_abandoned(worker_db, NOW + timedelta(seconds=30))
+    await settle_orphans(worker_db, NOW + timedelta(seconds=30))
     assert await desk.quota() == (0, 1), "its turn may be about to settle it"
     for _ in range(2):
-        await settle_abandoned(worker_db, LATER)
+        await settle_orphans(worker_db, LATER)
 
     assert await desk.quota() == (0, 0)
     assert await desk.rows("select status from ai_interactions where user_id = %(user)s") == [("refunded",)]
@@ -70,7 +70,7 @@ async def test_a_month_that_counts_more_reservations_than_there_are_is_recounted
     await desk.owner.execute("update turn_checkpoints set heartbeat = %s", (LATER,))
     await desk.owner.execute("update ai_quota_months set reserved = 5 where user_id = %s", (desk.user,))
 
-    await settle_abandoned(worker_db, LATER)
+    await settle_orphans(worker_db, LATER)
 
     assert await desk.quota() == (0, 1)
     assert await desk.answers(turn)
@@ -91,12 +91,12 @@ async def test_one_users_trouble_is_not_everybodys_and_is_not_kept_quiet(
     )
 
     with pytest.raises(NotAllDone, match=r"\(closing orphaned turns: 1\)"):
-        await settle_abandoned(worker_db, LATER)
+        await settle_orphans(worker_db, LATER)
 
     assert await states(desk) == [("interrupted", "")]
     assert await states(troubled) == [("streaming", "")]
     await desk.owner.execute("delete from conversations where user_id = %s", (troubled.user,))
-    await settle_abandoned(worker_db, LATER)
+    await settle_orphans(worker_db, LATER)
 
 
 async def test_a_key_is_forgotten_when_it_counts_no_more_and_not_before(

@@ -1,4 +1,4 @@
-"""Models that are connected when they are first asked: their imports take seconds, and a worker seldom asks one."""
+"""Models that connect at their first call: their imports take seconds, and a worker seldom calls one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Models(Mapping[str, ChatModel]):
     def __init__(self, settings: ModelSettings) -> None:
         self._settings = settings
         self._connected: Mapping[str, ChatModel] = {}
-        self._late = {name: LateModel(name, self) for name in model_names(settings)}
+        self._late = {name: LazyModel(name, self) for name in model_names(settings)}
 
     def __getitem__(self, name: str) -> ChatModel:
         return self._late[name]
@@ -43,7 +43,7 @@ class Models(Mapping[str, ChatModel]):
             await model.aclose()
 
 
-class LateModel:
+class LazyModel:
     """One of them, as a ``ChatModel``."""
 
     def __init__(self, name: str, models: Models) -> None:
