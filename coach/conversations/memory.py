@@ -22,7 +22,7 @@ from coach.conversations.schemas import bounded
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import InvalidInput, NotFound
-from coach.http.lists import cursor_of, position_of
+from coach.http.lists import newest_first, page
 from coach.kinds.registry import kind_names, queue_names
 from coach.retrieval.base import Domain
 from coach.values.text import up_to
@@ -85,20 +85,19 @@ class MemoryChange(Struct, forbid_unknown_fields=True):
 
 async def listed(db: Database, user_id: UUID, *, source: Domain | None, limit: int, cursor: str | None) -> MemoryPage:
     """One page of both kinds. Empty without the consent ``record_rag_snippets``: then nothing is remembered."""
-    before, before_id = position_of(cursor, tuple[datetime, UUID]) if cursor else (None, None)
-    page = {"user_id": user_id, "before": before, "before_id": before_id, "limit": limit + 1}
+    wanted = {"user_id": user_id, **newest_first(limit, cursor)}
     facts, turns = list[_Row](), list[_Row]()
     async with db.as_user(user_id, is_snapshot=True) as tx:
         if not await _sql.consented.value(tx, user_id=user_id):
             return MemoryPage([])
         if source != "conversation":
             model = await _sql.served_from.value(tx, user_id=user_id)
-            facts = await _sql.list_remembered_snippets.rows(tx, _Row, model=model, source=source, **page)
+            facts = await _sql.list_remembered_snippets.rows(tx, _Row, model=model, source=source, **wanted)
         if source in (None, "conversation"):
-            turns = await _sql.list_remembered_messages.rows(tx, _Row, **page)
+            turns = await _sql.list_remembered_messages.rows(tx, _Row, **wanted)
     rows = list(islice(merge(facts, turns, key=_Row.place, reverse=True), limit + 1))
-    items = [row.memory() for row in rows[:limit]]
-    return MemoryPage(items, cursor_of(rows[limit - 1].place()) if len(rows) > limit else None)
+    shown, next_cursor = page(rows, limit, _Row.place)
+    return MemoryPage([row.memory() for row in shown], next_cursor)
 
 
 async def read_turn(tx: Transaction, user_id: UUID, id_: UUID) -> Memory:

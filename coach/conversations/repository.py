@@ -22,7 +22,7 @@ from coach.conversations.words import excerpt, words_of
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import InvalidInput, NotFound
-from coach.http.lists import cursor_of, position_of
+from coach.http.lists import newest_first, page
 from coach.values.ids import is_id
 
 _sql = load("conversations")
@@ -64,19 +64,17 @@ async def listed(
     db: Database, user_id: UUID, *, q: str | None, archived: bool, limit: int, cursor: str | None
 ) -> ConversationPage:
     """One page, newest activity first; with ``q`` those that hold its words, in the title or in one message."""
-    before, before_id = position_of(cursor, tuple[datetime, UUID]) if cursor else (None, None)
-    page = {"user_id": user_id, "archived": archived, "before": before, "before_id": before_id, "limit": limit + 1}
+    wanted = {"user_id": user_id, "archived": archived, **newest_first(limit, cursor)}
     async with db.as_user(user_id) as tx:
         if q is None:
-            rows = await _sql.conversations.rows(tx, _Row, **page)
+            rows = await _sql.conversations.rows(tx, _Row, **wanted)
         else:
             words = words_of(q)
             rows = await _sql.conversations_found.rows(
-                tx, _Row, words=words.plain, prefixes=list(words.prefixes), runs=list(words.runs), **page
+                tx, _Row, words=words.plain, prefixes=list(words.prefixes), runs=list(words.runs), **wanted
             )
-    items = [row.conversation(None if q is None else words_of(q).all) for row in rows[:limit]]
-    last = rows[limit - 1] if len(rows) > limit else None
-    return ConversationPage(items, cursor_of((last.updated_at, last.row_id)) if last else None)
+    shown, next_cursor = page(rows, limit, lambda row: (row.updated_at, row.row_id))
+    return ConversationPage([row.conversation(None if q is None else words_of(q).all) for row in shown], next_cursor)
 
 
 async def one(db: Database, user_id: UUID, key: str) -> Conversation:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, TypeVar
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import msgspec
 from litestar.params import QueryParameter
@@ -13,6 +16,7 @@ from coach.errors import InvalidInput
 from coach.kinds.registry import kind_names
 
 T = TypeVar("T")
+Row = TypeVar("Row")
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
 Cursor = Annotated[str | None, QueryParameter(description="`next_cursor` of the page before.")]
@@ -35,3 +39,18 @@ def position_of(cursor: str, kind: type[T]) -> T:
         return msgspec.json.decode(raw, type=kind)
     except (binascii.Error, ValueError, msgspec.DecodeError):
         raise InvalidInput("cursor", "must be the next_cursor of a page of this list.") from None
+
+
+def newest_first(limit: int, cursor: str | None) -> dict[str, Any]:
+    """The parameters of a query that goes back in time: where the last page ended, and one row more than is shown.
+
+    :raises InvalidInput: it is no cursor of this list.
+    """
+    before, before_id = position_of(cursor, tuple[datetime, UUID]) if cursor else (None, None)
+    return {"before": before, "before_id": before_id, "limit": limit + 1}
+
+
+def page(rows: list[Row], limit: int, position: Callable[[Row], object]) -> tuple[list[Row], str | None]:
+    """``items`` and ``next_cursor``, from ``limit + 1`` rows, or fewer at the end of the list."""
+    shown = rows[:limit]
+    return shown, cursor_of(position(shown[-1])) if len(rows) > limit else None

@@ -15,7 +15,7 @@ from coach.database.for_each_user import Outcome, for_each_user, require_all
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import NotFound
-from coach.http.lists import cursor_of, position_of
+from coach.http.lists import newest_first, page
 from coach.realtime.pushes import notify_pushes, store_pushes
 
 _sql = load("nudges")
@@ -78,8 +78,8 @@ async def make_nudges(db: Database, now: datetime) -> None:
     :raises NotAllDone: for some pages it failed; for the others it is done.
     """
     outcomes: list[Outcome[Page, int]] = []
-    async for page in _pages(db):
-        outcomes += [together := await _nudge_each(db, [page], now)]
+    async for users in _pages(db):
+        outcomes += [together := await _nudge_each(db, [users], now)]
         # A transaction of a user holds the lock. Their nudges wait for the next round, those of others do not.
         outcomes += [await _nudge_each(db, [(user_id,) for busy in together.busy for user_id in busy], now)]
     made = sum(count for outcome in outcomes for count in outcome.done.values())
@@ -118,13 +118,9 @@ async def _nudge_each(db: Database, pages: Sequence[Page], now: datetime) -> Out
 
 async def listed(db: Database, user_id: UUID, limit: int, cursor: str | None, now: datetime) -> NudgePage:
     """One page of what is neither dismissed nor past."""
-    before, before_id = position_of(cursor, tuple[datetime, UUID]) if cursor else (None, None)
     async with db.as_user(user_id) as tx:
-        items = await _sql.nudges.rows(
-            tx, Nudge, user_id=user_id, now=now, before=before, before_id=before_id, limit=limit + 1
-        )
-    last = items[limit - 1] if len(items) > limit else None
-    return NudgePage(items[:limit], cursor_of((last.created_at, last.id)) if last else None)
+        rows = await _sql.nudges.rows(tx, Nudge, user_id=user_id, now=now, **newest_first(limit, cursor))
+    return NudgePage(*page(rows, limit, lambda nudge: (nudge.created_at, nudge.id)))
 
 
 async def dismiss(db: Database, user_id: UUID, id_: str, now: datetime) -> None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from coach.database.pool import Database
 from coach.database.queries import load
-from coach.http.lists import cursor_of, position_of
+from coach.http.lists import newest_first, page, position_of
 from coach.pipeline.job_runner import HeldJob, held
 
 _sql = load("operations")
@@ -110,14 +110,9 @@ async def my_pipeline(db: Database, user_id: UUID, now: datetime) -> MyPipeline:
 
 
 async def audit(db: Database, user_id: UUID, limit: int, cursor: str | None) -> AuditPage:
-    before, before_id = position_of(cursor, tuple[datetime, UUID]) if cursor else (None, None)
     async with db.as_user(user_id) as tx:
-        items = await _sql.audit.rows(
-            tx, AuditEntry, user_id=user_id, before=before, before_id=before_id, limit=limit + 1
-        )
-    more = len(items) > limit
-    last = items[limit - 1] if more else None
-    return AuditPage(items[:limit], cursor_of((last.triggered_at, last.id)) if last else None)
+        rows = await _sql.audit.rows(tx, AuditEntry, user_id=user_id, **newest_first(limit, cursor))
+    return AuditPage(*page(rows, limit, lambda entry: (entry.triggered_at, entry.id)))
 
 
 async def pipeline(db: Database, now: datetime) -> Pipeline:
@@ -133,10 +128,8 @@ async def usage(db: Database, month: date, limit: int, cursor: str | None) -> Us
     after = position_of(cursor, UUID) if cursor else None
     async with db.as_operator() as tx:
         total = await _sql.usage_total.one(tx, UsageTotal, month=month)
-        items = await _sql.usage.rows(tx, UserUsage, month=month, after=after, limit=limit + 1)
-    last = items[limit - 1] if len(items) > limit else None
-    total = total or UsageTotal(0, 0, 0, 0, 0.0)
-    return UsagePage(month, total, items[:limit], cursor_of(last.user_id) if last else None)
+        rows = await _sql.usage.rows(tx, UserUsage, month=month, after=after, limit=limit + 1)
+    return UsagePage(month, total or UsageTotal(0, 0, 0, 0, 0.0), *page(rows, limit, lambda user: user.user_id))
 
 
 async def queue_age(db: Database, now: datetime) -> float:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import NotFound
-from coach.http.lists import cursor_of, position_of
+from coach.http.lists import newest_first, page
 from coach.sessions.schemas import Commitment, Session, SessionDetail, SessionPage, Step
 from coach.stages.stages import STAGES, Kind, names_of
 
@@ -50,7 +50,6 @@ async def listed(  # noqa: PLR0917 - the list's parameters
     cursor: str | None,
 ) -> SessionPage:
     """One page, newest first."""
-    before, before_id = position_of(cursor, tuple[datetime, UUID]) if cursor else (None, None)
     async with db.as_user(user_id) as tx:
         rows = await _sql.sessions.rows(
             tx,
@@ -58,12 +57,10 @@ async def listed(  # noqa: PLR0917 - the list's parameters
             user_id=user_id,
             conversation=conversation,
             is_active=is_active,
-            before=before,
-            before_id=before_id,
-            limit=limit + 1,
+            **newest_first(limit, cursor),
         )
-    items = [Session(**row.shown()) for row in rows[:limit]]
-    return SessionPage(items, cursor_of((items[-1].started_at, items[-1].id)) if len(rows) > limit else None)
+    shown, next_cursor = page(rows, limit, lambda row: (row.started_at, row.id))
+    return SessionPage([Session(**row.shown()) for row in shown], next_cursor)
 
 
 async def one(db: Database, user_id: UUID, id_: str) -> SessionDetail:
