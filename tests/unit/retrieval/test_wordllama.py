@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -54,6 +55,18 @@ async def test_any_text_becomes_a_unit_vector(embedder: WordllamaEmbedder, text:
 
     assert np.isfinite(vector).all()
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-4)
+
+
+async def test_a_very_long_text_takes_little_memory_and_means_what_its_half_means(embedder: WordllamaEmbedder) -> None:
+    half = "My knee hurts after running. " * 8_192
+
+    tracemalloc.start()
+    short, long = await embedder.embed_query(half), await embedder.embed_query(half + half)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    np.testing.assert_allclose(short, long, atol=1e-5)
+    assert peak < 60 * 1024**2
 
 
 async def test_no_texts_are_no_vectors(embedder: WordllamaEmbedder) -> None:
