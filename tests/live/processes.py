@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
@@ -27,11 +27,17 @@ IMPORTED = (
 
 
 class CoachProcess:
-    """``coach`` with these arguments, in a session of its own; asked and ended as a ``subprocess.Popen`` is."""
+    """``coach`` with these arguments, in a session of its own; asked and ended as a ``subprocess.Popen`` is.
 
-    def __init__(self, arguments: list[str], environment: Mapping[str, str], output: Path) -> None:
+    Without ``errors`` they go where the output goes.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: Path, errors: Path | None = None
+    ) -> None:
         self.arguments = arguments
-        self._process: BaseProcess = _context().Process(target=_run, args=(arguments, dict(environment), output))
+        given = (list(arguments), dict(environment), output, errors or output, Path.cwd())
+        self._process: BaseProcess = _context().Process(target=_run, args=given)
         self._process.start()
 
     @property
@@ -65,12 +71,13 @@ def _context() -> ForkServerContext:
     return context
 
 
-def _run(arguments: list[str], environment: dict[str, str], output: Path) -> None:
+def _run(arguments: list[str], environment: dict[str, str], output: Path, errors: Path, folder: Path) -> None:
     """What the new process does."""
     os.setsid()
-    with output.open("ab") as written:
-        os.dup2(written.fileno(), 1)
-        os.dup2(written.fileno(), 2)
+    os.chdir(folder)
+    for number, path in ((1, output), (2, errors)):
+        with path.open("ab") as written:
+            os.dup2(written.fileno(), number)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["coach", *arguments]
