@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from coach.database.queries import Queries, load
+from coach.http.lists import newest_first
 from coach.resources import SQL
 
 SOURCE = SQL.parent / "coach"
@@ -46,12 +47,25 @@ def _call(node: ast.Call, loaded: dict[str, Queries]) -> tuple[str, str, str] | 
 
 
 def _described(where: str, node: ast.Call, module: Any, subject: str, query: str, method: str) -> Call:
-    spread = any(keyword.arg is None for keyword in node.keywords) or method == "run_each"
-    names = None if spread else frozenset(str(keyword.arg) for keyword in node.keywords)
+    names = None if method == "run_each" else _names(node)
     place = 0 if method == "statement" else 1
     given = node.args[place] if method in {"one", "rows", "statement"} and len(node.args) > place else None
     row = getattr(module, given.id, tuple) if isinstance(given, ast.Name) else tuple
     return Call(where, subject, query, method, names, row)
+
+
+def _names(node: ast.Call) -> frozenset[str] | None:
+    """None where they are spread from a dictionary whose names cannot be read here."""
+    names = set[str]()
+    for keyword in node.keywords:
+        match keyword:
+            case ast.keyword(arg=str(name)):
+                names.add(name)
+            case ast.keyword(value=ast.Call(ast.Name("newest_first"))):
+                names |= newest_first(1, None).keys()
+            case _:
+                return None
+    return frozenset(names)
 
 
 def parameters(call: Call) -> frozenset[str]:
