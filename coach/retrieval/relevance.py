@@ -15,6 +15,9 @@ LOOKED_AT = 8
 TOGETHER, ALONE = 0.40, 0.55
 """What the three best have on average, and one has by itself."""
 
+ALONE_AMONG_FEW = 0.30
+"""Where a user has fewer rows than are looked at, the mean says nothing, and noise has had few chances to come near."""
+
 WORD = 0.04
 """What a unit of a row's words adds to its similarity: a rare word that it shares with the question about 0.12."""
 
@@ -31,6 +34,8 @@ def is_relevant(found: Sequence[Found], model: str) -> bool:
     near = sorted((_nearness(row, model) for row in best), reverse=True)
     words = sorted((WORD * row.words for row in best), reverse=True)
     alone = max(_nearness(row, model) + WORD * row.words for row in best)
+    if len(found) < LOOKED_AT:
+        return alone >= ALONE_AMONG_FEW
     return alone >= ALONE or fmean(near[:3]) + fmean(words[:3]) >= TOGETHER
 
 

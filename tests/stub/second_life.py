@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID, uuid5
 
-from coach.demo.life import Area, JournalEntry, Life, Person, Pillar, Project, Task, TaskMetadata
+from coach.demo.life import Area, DemoUser, JournalEntry, Life, Pillar, Project, Task, TaskMetadata
 
 _KOFI = UUID("5d0c2f6e-8a51-4f0e-9f55-6c1f2f0a7b3d")
 
@@ -55,7 +55,7 @@ JOURNAL = {
 
 def second_life(today: date) -> Life:
     return Life(
-        Person("Kofi", "Mensah", 70, "Europe/Lisbon"),
+        DemoUser("Kofi", "Mensah", 70, "Europe/Lisbon"),
         today,
         0,
         tuple(_pillars(today)),

@@ -30,7 +30,13 @@ def found(similarity: float | None, words: float = 0.0, *, has_all_words: bool =
     ],
 )
 def test_one_alone_or_three_together_say_whether_it_bears_on_the_question(rows: list[Found], is_shown: bool) -> None:
-    assert is_relevant(rows, "wordllama") is is_shown
+    assert is_relevant([*rows, *[found(-0.1)] * (8 - len(rows))] if rows else [], "wordllama") is is_shown
+
+
+def test_the_only_row_that_bears_on_a_question_is_shown_to_a_new_user() -> None:
+    """“What did I say about my knee?” after “My knee hurts when I run down hills near Potsdam.” and “Rest.”"""
+    assert is_relevant([found(0.496), found(-0.001)], "wordllama")
+    assert not is_relevant([found(0.078), found(0.023)], "wordllama")
 
 
 def test_without_vectors_the_words_that_found_it_decide() -> None:
