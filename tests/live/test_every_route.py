@@ -21,6 +21,9 @@ from tests.live.conftest import SECRET, serving
 
 PAGES = {"/", "/static/{name}", "/problems", "/problems/{slug}"}
 SCHEMA = "/schema"
+PUBLIC = {"/api/config", "/health/live", "/health/ready", "/metrics"}
+"""What needs no token. The description reads it off the guards, so that a forgotten guard would agree with itself."""
+
 METHODS = ("get", "post", "patch", "put", "delete")
 """What reads before what changes, and what deletes last."""
 
@@ -227,6 +230,7 @@ async def test_what_is_not_there_is_refused_as_described(world, operations):
 
 
 async def test_without_a_token_only_public_routes_answer(world, operations):
+    assert {operation.path for operation in operations if operation.is_public} == PUBLIC
     for operation in operations:
         response = await world.person.client.request(operation.method, operation.address(world.ids), content=b"")
         operation.check(response)
