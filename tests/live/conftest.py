@@ -136,7 +136,9 @@ def starting(database_url: str, folder: Path) -> Iterator[StartServer]:
         log.touch()
         settings = os.environ | {"COACH_DATABASE_URL": database_url, "COACH_JWT_SECRET": SECRET} | environment
         command = ["serve", "--port", "0", "--workers", str(workers), *options]
-        process = CoachProcess(command, settings, log) if workers == 1 else started_anew(command, settings, log)
+        # A forked one has its modules already: what PYTHONPATH brings along would come too late.
+        may_fork = workers == 1 and "PYTHONPATH" not in environment
+        process = CoachProcess(command, settings, log) if may_fork else started_anew(command, settings, log)
         server = ServerProcess(process, log)
         started.append(server)
         until(lambda: len(server.lines("serving")) == workers or process.poll() is not None)
