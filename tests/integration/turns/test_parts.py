@@ -62,8 +62,8 @@ async def test_a_made_up_part_is_in_the_stream_the_replay_the_history_and_the_an
     (running,) = coach.turns._running.values()
     await begun(running.log.read())
 
-    running.tell(weather("grey", 4))
-    running.tell(weather("blue", 9))
+    running.publish(weather("grey", 4))
+    running.publish(weather("blue", 9))
 
     live = await read(reader)
     assert shown(live) == SHOWN
@@ -90,7 +90,7 @@ async def test_a_part_that_comes_late_reaches_a_reader_in_another_process_while_
     following = elsewhere.turns.follow(coach.user, running.turn.answer_id)
     await begun(following)
 
-    running.tell(weather("grey", 4))
+    running.publish(weather("grey", 4))
 
     async for batch in following:
         if shown(list(batch)):
