@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from typing import Any
 
 import pytest
 from msgspec import structs
 from pydantic import SecretStr
 
-from coach.chat import turns
+from coach.chat import answer, turns
 from coach.chat.choice import Choices
 from coach.chat.events import (
     ContextRead,
@@ -43,6 +44,21 @@ async def test_a_turn_streams_and_is_stored_with_its_vectors(coach: Coach, model
     assert await coach.quota() == (1, 0)
     assert await coach.rows("select count(message_embedding) from ai_conversation_memory where user_id = %(user)s") == [
         (2,)
+    ]
+
+
+async def test_the_stream_and_the_rows_tell_the_same_time(
+    coach: Coach, model_stub: StubProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader in another process would else end with another figure than the first one."""
+    clock = count(1.0, 0.25)  # each look at it is another time
+    monkeypatch.setattr(answer, "monotonic", lambda: next(clock))
+    *_, ended = await coach.ask("m1")
+    await coach.settled()
+
+    assert isinstance(ended, Finished)
+    assert await coach.rows("select processing_time_ms from ai_interactions where user_id = %(user)s") == [
+        (ended.processing_time_ms,)
     ]
 
 
