@@ -30,6 +30,10 @@ language plpgsql security definer
 set search_path = ''
 as $$
 begin
+    -- Most users have corrected nothing, and an import comes by the thousand rows.
+    if not exists (select from public.memory_corrections k where k.user_id = new.user_id) then
+        return new;
+    end if;
     if exists (
         select
         from public.memory_corrections k
