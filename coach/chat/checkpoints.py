@@ -112,7 +112,7 @@ class Checkpoints:
             contexts=[kept.new_context() for kept in due],
             now=self._clock(),
         )
-        ((stopping,),) = await self._db.run_for_each_user(write)
+        (((stopping,),),) = await self._db.once(None, write)
         for kept, size, count in zip(due, sizes, parts, strict=True):
             kept.written(size, count)
             answer_id = kept.running.turn.answer_id

@@ -11,7 +11,7 @@ from coach.chat import quota
 from coach.chat.events import Quota
 from coach.chat.opening import FirstLook, Opening
 from coach.chat.schemas import ChatRequest
-from coach.database.pool import Database, Transaction
+from coach.database.pool import Database
 from coach.database.queries import load
 
 _sql = load("chat")
@@ -26,14 +26,10 @@ class Ledger:
     @asynccontextmanager
     async def opening(self, user_id: UUID, request: ChatRequest, now: datetime) -> AsyncIterator[Opening]:
         """The transaction in which a turn may begin. Its beginning and its first look are one round trip."""
-
-        async def look(tx: Transaction) -> FirstLook | None:
-            return await _sql.opening.one(
-                tx, FirstLook, user_id=user_id, default_limit=self._monthly_limit, client_id=request.conversation_id
-            )
-
-        async with self._db.asking(user_id, look) as (tx, seen):
-            assert seen is not None, "the query has one row whatever there is"
+        look = _sql.opening.statement(
+            FirstLook, user_id=user_id, default_limit=self._monthly_limit, client_id=request.conversation_id
+        )
+        async with self._db.asking(user_id, look) as (tx, (seen,)):
             yield Opening(tx, user_id, request, seen, now)
 
     async def quota(self, user_id: UUID, now: datetime) -> Quota:

@@ -1,24 +1,19 @@
 """Function files: what a former version of a file made is dropped, and what the file says is made anew.
 
 So a function may change its signature, and what a file no longer makes is gone. What others have built on it (an app's
-views, a migration's triggers) is set aside and put back (``sql/functions/dependents.sql``). All in one transaction.
+views, a migration's triggers) is set aside and put back (``sql/functions/dependents.sql``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import AsyncConnection
 
-from coach.database.schema_files import FunctionFile
+from coach.database.migrating import Connection, run_file
+from coach.database.schema_files import SqlFile
 from coach.errors import Misconfigured
-
-Connection = AsyncConnection[tuple[Any, ...]]
-Run = Callable[[str, str], Any]
-"""Runs one file, of a path and with a text."""
 
 _OBJECTS = """
     select catalog::oid, object, format('%s %s', type, identity)
@@ -44,48 +39,40 @@ _OBJECTS = """
 
 _SET_ASIDE = "select coach.set_aside_dependents(%s::oid, %s::oid, null, %s::oid[])"
 
+_RECORD = """
+    insert into coach.functions as f (name, sha256, made) values (%s, %s, %s)
+    on conflict (name) do update
+    set sha256 = excluded.sha256,
+        made = excluded.made,
+        former = array_remove(f.former, excluded.sha256) || f.sha256,
+        applied_at = now()
+"""
 
-@dataclass(frozen=True)
-class Recorded:
-    """What a file was when it was last applied, what it was before that, and what it made, as ``drop`` names it."""
 
-    sha256: str
-    former: list[str]
-    made: list[str]
-
-
-@dataclass(frozen=True)
-class _Object:
+class _Object(NamedTuple):
     catalog: int
     oid: int
     name: str
 
 
-async def recorded_functions(connection: Connection) -> dict[str, Recorded]:
-    rows = await (await connection.execute("select name, sha256, former, made from coach.functions")).fetchall()
-    return {name: Recorded(sha256, former, made) for name, sha256, former, made in rows}
-
-
-async def apply_functions(connection: Connection, files: Sequence[FunctionFile], gone: Sequence[str], run: Run) -> None:
+async def apply_functions(connection: Connection, files: Sequence[SqlFile], gone: Sequence[str]) -> None:
     """Apply ``files``, in their order, and drop what the files of the names ``gone`` had made."""
-    recorded = await recorded_functions(connection)
-    async with connection.transaction():
-        await _drop(connection, [name for name in (*(file.name for file in files), *gone) if name in recorded])
-        for name in gone:
-            await _record(connection, name, "", [])
-        for file in files:
-            before = {found.oid for found in await _objects(connection)}
-            await run(file.path, file.text)
-            made = [found.name for found in await _objects(connection) if found.oid not in before]
-            await _record(connection, file.name, file.sha256, made)
-        await connection.execute("revoke all on all functions in schema coach from public")
-        if await _has_machinery(connection):
-            await connection.execute("select coach.restore_dependents()")
+    await _drop(connection, [*(file.name for file in files), *gone])
+    for name in gone:
+        await connection.execute(_RECORD, (name, "", []))
+    for file in files:
+        before = {found.oid for found in await _objects(connection)}
+        await run_file(connection, file.path, file.text)
+        made = [found.name for found in await _objects(connection) if found.oid not in before]
+        await connection.execute(_RECORD, (file.name, file.sha256, made))
+    await connection.execute("revoke all on all functions in schema coach from public")
+    if await _has_machinery(connection):
+        await connection.execute("select coach.restore_dependents()")
 
 
 async def _drop(connection: Connection, names: Iterable[str]) -> None:
-    recorded = await recorded_functions(connection)
-    made = {name for file in names for name in recorded[file].made}
+    recorded = await connection.execute("select unnest(made) from coach.functions where name = any(%s)", (list(names),))
+    made = {name for (name,) in await recorded.fetchall()}
     doomed = [found for found in await _objects(connection) if found.name in made]
     if await _has_machinery(connection):
         for found in doomed:
@@ -103,19 +90,7 @@ async def _objects(connection: Connection) -> list[_Object]:
 
 
 async def _has_machinery(connection: Connection) -> bool:
-    row = await (await connection.execute("select to_regproc('coach.restore_dependents') is not null")).fetchone()
-    return row is not None and bool(row[0])
-
-
-async def _record(connection: Connection, name: str, sha256: str, made: Sequence[str]) -> None:
-    await connection.execute(
-        """
-        insert into coach.functions as f (name, sha256, made) values (%s, %s, %s)
-        on conflict (name) do update
-        set sha256 = excluded.sha256,
-            made = excluded.made,
-            former = array_remove(f.former, excluded.sha256) || f.sha256,
-            applied_at = now()
-        """,
-        (name, sha256, list(made)),
-    )
+    found: tuple[Any, ...] | None = await (
+        await connection.execute("select to_regproc('coach.restore_dependents')")
+    ).fetchone()
+    return found is not None and found[0] is not None

@@ -1,4 +1,4 @@
-"""The connection of whoever migrates, and the lock that lets one of them work at a time."""
+"""The connection of whoever migrates, and how a file runs in it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
-from coach.errors import DatabaseUnavailable
+from coach.errors import DatabaseUnavailable, Misconfigured
 
 _LOCK = 0x636F616368  # "coach"
 
@@ -35,7 +35,7 @@ async def connect(url: str, report: Report = lambda line: None) -> AsyncIterator
         except psycopg.OperationalError as error:
             if not connection.broken:
                 raise
-            raise DatabaseUnavailable("The database closed the connection; nothing of the last file stays.") from error
+            raise DatabaseUnavailable("The database closed the connection; nothing of this run stays.") from error
 
 
 def _pass_on(notice: psycopg.errors.Diagnostic, report: Report) -> None:
@@ -45,12 +45,33 @@ def _pass_on(notice: psycopg.errors.Diagnostic, report: Report) -> None:
 
 @asynccontextmanager
 async def alone(connection: Connection, report: Report) -> AsyncIterator[None]:
-    """Of several that migrate at once, one at a time."""
-    row = await (await connection.execute("select pg_try_advisory_lock(%s)", (_LOCK,))).fetchone()
-    if row is None or not row[0]:
-        report("Another process is migrating this database; waiting for it.")
-        await connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
-    yield
-    # After an error the lock would end with the connection. That takes the server a moment, and the next caller would
-    # hear of a migration that is over.
-    await connection.execute("select pg_advisory_unlock(%s)", (_LOCK,))
+    """One transaction over everything. Of several that migrate at once, one at a time."""
+    async with connection.transaction():
+        row = await (await connection.execute("select pg_try_advisory_xact_lock(%s)", (_LOCK,))).fetchone()
+        if row is None or not row[0]:
+            report("Another process is migrating this database; waiting for it.")
+            await connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
+        yield
+
+
+async def run_file(connection: Connection, path: str, text: str) -> None:
+    """:raises Misconfigured: the role may not do it, or the file itself says what only the operator can decide."""
+    await connection.execute(await _search_path(connection))
+    try:
+        await connection.execute(text.encode())
+    except psycopg.errors.InsufficientPrivilege as error:
+        said = " ".join(filter(None, (error.diag.message_primary, error.diag.message_hint)))
+        raise Misconfigured(f"COACH_DATABASE_URL: this role may not do what sql/{path} needs: {said}") from error
+    except psycopg.errors.RaiseException as error:
+        raise Misconfigured(f"sql/{path}: {error.diag.message_primary}") from error
+    except psycopg.Error as error:
+        error.add_note(f"in sql/{path}")
+        raise
+
+
+async def _search_path(connection: Connection) -> sql.Composed:
+    """``public`` first for what is made, then wherever pgvector lies (on Supabase: ``extensions``)."""
+    query = "select extnamespace::regnamespace::text from pg_extension where extname = 'vector'"
+    row = await (await connection.execute(query)).fetchone()
+    schemas = dict.fromkeys(["public", *(row or ())])
+    return sql.SQL("set search_path = {}").format(sql.SQL(", ").join(map(sql.Identifier, schemas)))

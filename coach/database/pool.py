@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString
 from uuid import UUID
 
 import msgspec
@@ -19,15 +19,17 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from coach.database.round_trips import COMMIT, Connection, Statement
 from coach.errors import DatabaseUnavailable
 
-T = TypeVar("T")
 Transaction = AsyncConnection[Any]
 """A connection inside a transaction that its context manager commits, or rolls back on an error."""
 
 _ROLE: LiteralString = "select set_config('role', %s, true)"
 _CLAIMED: LiteralString = "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
-_UNHURRIED: LiteralString = "select set_config('role', %s, true), set_config('synchronous_commit', 'off', true)"
 _BEGIN = Statement("begin")
 _BEGIN_SNAPSHOT = Statement("begin isolation level repeatable read")
+_UNHURRIED = (
+    _BEGIN,
+    Statement("select set_config('role', 'coach_session', true), set_config('synchronous_commit', 'off', true)"),
+)
 
 
 class Database:
@@ -80,81 +82,63 @@ class Database:
 
         ``is_snapshot``: all of its statements see the same rows, whatever others commit meanwhile; for reading only.
         """
-        async with self.asking(user_id, _nothing, role=role, is_snapshot=is_snapshot) as (tx, _):
+        async with self._begun(_becoming(user_id, role, is_snapshot=is_snapshot)) as (tx, _):
             yield tx
 
     @asynccontextmanager
-    async def asking(
-        self,
-        user_id: UUID,
-        question: Callable[[Transaction], Awaitable[T]],
-        *,
-        role: LiteralString = "coach_session",
-        is_snapshot: bool = False,
-    ) -> AsyncIterator[tuple[Transaction, T]]:
-        """``as_user`` that sends its first statement with ``begin``, in one round trip, and yields the rows too. If the
+    async def asking(self, user_id: UUID, question: Statement) -> AsyncIterator[tuple[Transaction, list[Any]]]:
+        """``as_user`` that sends its first statement with ``begin``, in one round trip, and yields its rows too. If the
         connection is dead, the statement is sent again on another.
         """
-        async with self._begun(_becoming(user_id, role, is_snapshot=is_snapshot), question) as begun:
-            yield begun
+        async with self._begun([*_becoming(user_id), question]) as (tx, cursors):
+            yield tx, await cursors[-1].fetchall()
 
-    async def once(self, user_id: UUID, *statements: Statement, is_snapshot: bool = False) -> list[list[Any]]:
+    async def once(self, user_id: UUID | None, *statements: Statement, is_snapshot: bool = False) -> list[list[Any]]:
         """The rows of each statement: a whole transaction of this user's in one round trip, its commit included.
 
         Where an idle connection turns out to be dead they are asked again on another, so each must bear that.
-        """
-        return await self._whole(_becoming(user_id, "coach_session", is_snapshot=is_snapshot), statements)
 
-    async def run_for_each_user(self, statement: Statement) -> list[Any]:
-        """Like ``once``, for a function that itself takes on one user after another; until it does, no row is seen.
-
-        Its commit is not waited for: a crash of the database may undo the last third of a second of such
-        transactions, never a part of one.
+        Without a user: for a function that itself takes on one user after another; until it does, no row is seen. Such
+        a commit is not waited for: a crash of the database may undo the last third of a second of them, never a part of
+        one.
         """
-        return (await self._whole([_BEGIN, Statement(_UNHURRIED, ("coach_session",))], [statement]))[0]
+        first = _UNHURRIED if user_id is None else _becoming(user_id, is_snapshot=is_snapshot)
+        async with self._begun([*first, *statements, COMMIT]) as (_, cursors):
+            return [await cursor.fetchall() for cursor in cursors[len(first) : -1]]
 
     @asynccontextmanager
     async def as_operator(self) -> AsyncIterator[Transaction]:
         """A transaction past row level security, for the worker and the command line."""
-        async with self._begun([_BEGIN, Statement(_ROLE, ("service_role",))], _nothing) as (tx, _):
+        async with self._begun([_BEGIN, Statement(_ROLE, ("service_role",))]) as (tx, _):
             yield tx
 
     @asynccontextmanager
     async def as_login_role(self) -> AsyncIterator[Transaction]:
         """A transaction of the login role, which sees no rows at all."""
-        async with self._begun([_BEGIN], _nothing) as (tx, _):
+        async with self._begun([_BEGIN]) as (tx, _):
             yield tx
 
-    async def _whole(self, first: Sequence[Statement], statements: Sequence[Statement]) -> list[list[Any]]:
-        async def ask(tx: Transaction) -> list[AsyncCursor[Any]]:
-            return [await statement.send(tx) for statement in (*statements, COMMIT)][:-1]
-
-        async with self._begun(first, ask) as (_, cursors):
-            return [await cursor.fetchall() for cursor in cursors]
-
     @asynccontextmanager
-    async def _begun(
-        self, first: Sequence[Statement], question: Callable[[Transaction], Awaitable[T]]
-    ) -> AsyncIterator[tuple[Transaction, T]]:
+    async def _begun(self, first: Sequence[Statement]) -> AsyncIterator[tuple[Transaction, list[AsyncCursor[Any]]]]:
         """A transaction whose first statements have succeeded. If the connection is lost later, the caller gets the
         error."""
         if self._pool is None:
             raise DatabaseUnavailable("The database is not open.")
         try:
-            connection, answer = await self._begin(self._pool, first, question)
-            async with self._kept(self._pool, connection) as tx:
-                yield tx, answer
+            connection, cursors = await self._begin(self._pool, first)
+            try:
+                async with connection as tx:  # commits at the end, or rolls back on an error
+                    yield tx, cursors
+            finally:
+                await self._pool.putconn(connection)
         except PoolTimeout as error:
             raise DatabaseUnavailable("No database connection became free in time.") from error
         except OperationalError as error:
             raise DatabaseUnavailable(f"The database cannot be reached ({type(error).__name__}); try again.") from error
 
     async def _begin(
-        self,
-        pool: AsyncConnectionPool[Transaction],
-        first: Sequence[Statement],
-        question: Callable[[Transaction], Awaitable[T]],
-    ) -> tuple[Transaction, T]:
+        self, pool: AsyncConnectionPool[Transaction], first: Sequence[Statement]
+    ) -> tuple[Transaction, list[AsyncCursor[Any]]]:
         """After a restart of the database every idle connection is dead: each is tried once, then a fresh one.
 
         Asking each connection whether it lives before every transaction would be a round trip more in all of them.
@@ -163,9 +147,7 @@ class Database:
             connection = await pool.getconn()
             try:
                 async with connection.pipeline():  # one round trip, `begin` included
-                    for statement in first:
-                        await statement.send(connection)
-                    return connection, await question(connection)
+                    return connection, [await statement.send(connection) for statement in first]
             except BaseException as error:
                 is_dead = isinstance(error, OperationalError) and connection.closed
                 with suppress(OperationalError):  # otherwise the pool does it and logs a warning
@@ -175,23 +157,12 @@ class Database:
                     raise
         raise DatabaseUnavailable
 
-    @asynccontextmanager
-    async def _kept(self, pool: AsyncConnectionPool[Transaction], tx: Transaction) -> AsyncIterator[Transaction]:
-        """Commit at the end or roll back on an error, and hand the connection back either way."""
-        try:
-            async with tx:
-                yield tx
-        finally:
-            await pool.putconn(tx)
 
-
-def _becoming(user_id: UUID, role: LiteralString, *, is_snapshot: bool) -> Sequence[Statement]:
+def _becoming(
+    user_id: UUID, role: LiteralString = "coach_session", *, is_snapshot: bool = False
+) -> Sequence[Statement]:
     claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
     return _BEGIN_SNAPSHOT if is_snapshot else _BEGIN, Statement(_CLAIMED, (role, claims))
-
-
-async def _nothing(tx: Transaction) -> None:
-    """For a transaction that sends no statement with ``begin``."""
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:

@@ -133,8 +133,10 @@ class Pushes:
     async def _deliver(self, users: Sequence[UUID]) -> None:
         now = self._clock()
         try:
-            rows: list[_Push] = await self._db.run_for_each_user(
-                _sql.pushes_since.statement(_Push, user_ids=list(users), since=now - OVERLAP, origin=self._origin)
+            rows: list[_Push]
+            (rows,) = await self._db.once(
+                None,
+                _sql.pushes_since.statement(_Push, user_ids=list(users), since=now - OVERLAP, origin=self._origin),
             )
         except (CoachError, psycopg.Error) as error:
             _log.warning("pushes_not_read", error=type(error).__name__)

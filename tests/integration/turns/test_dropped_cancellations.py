@@ -53,13 +53,13 @@ async def test_a_turn_ends_though_its_checkpoints_drop_the_cancellation(
 ) -> None:
     """Slow from the first checkpoint on, and hardly ever without one: the end meets one of them."""
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.01)
-    write, deaf.entered = deaf.run_for_each_user, asyncio.Event()
+    once, deaf.entered = deaf.once, asyncio.Event()
 
-    async def write_slowly(*asks: Any) -> Any:
-        deaf.is_slow = True
-        return await write(*asks)
+    async def write_slowly(user_id: Any, *asks: Any, **more: Any) -> Any:
+        deaf.is_slow = deaf.is_slow or user_id is None
+        return await once(user_id, *asks, **more)
 
-    monkeypatch.setattr(deaf, "run_for_each_user", write_slowly)
+    monkeypatch.setattr(deaf, "once", write_slowly)
     model_stub.will(Answer(tokens=12, rate=20.0))
 
     async with asyncio.timeout(30):
