@@ -35,4 +35,4 @@ begin
     end if;
 end
 $$;
-grant execute on function coach.may_act_for(uuid), coach.lock_user(uuid) to authenticated, service_role;
+grant execute on function coach.may_act_for, coach.lock_user to authenticated, service_role;

@@ -77,7 +77,5 @@ create function public.refresh_behavior_views() returns void
 language sql
 set search_path = ''
 as $$ select coach.refresh_behavior_views() $$;
-revoke all on function public.refresh_behavior_views() from public, anon, authenticated;
-grant execute
-    on function coach.refresh_behavior_views(), public.refresh_behavior_views()
-    to service_role;
+revoke all on function public.refresh_behavior_views from public, anon, authenticated;
+grant execute on function coach.refresh_behavior_views, public.refresh_behavior_views to service_role;

@@ -170,9 +170,5 @@ end
 $$;
 
 grant execute
-    on function
-        coach.nearest_candidates(uuid, text, halfvec, text, text[], uuid[], text, integer),
-        coach.all_candidates(uuid, text, halfvec, text, text[], uuid[], text),
-        coach.has_few_rows(uuid),
-        coach.is_source(text, text, text, boolean, text, text)
+    on function coach.nearest_candidates, coach.all_candidates, coach.has_few_rows, coach.is_source
     to authenticated, service_role;

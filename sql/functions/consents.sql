@@ -113,8 +113,8 @@ begin
     return case when coach.may_act_for(p_user_id) then given end;
 end
 $$;
-revoke all on function public.user_has_consented(uuid, text) from public, anon, authenticated;
-grant execute on function public.user_has_consented(uuid, text) to authenticated, service_role;
+revoke all on function public.user_has_consented from public, anon, authenticated;
+grant execute on function public.user_has_consented to authenticated, service_role;
 
 -- Raises where a consent is not given, for a trigger on rows of p_user_id. Nobody else's consent is told: whoever does not
 -- act for them is refused as row level security would.
@@ -199,9 +199,6 @@ begin
 end
 $$;
 
-grant execute
-    on function
-        coach.consents_of(uuid), coach.given_consents(coach.consent_set), coach.require_consent(uuid, text, text)
-    to authenticated, service_role;
-grant execute on function coach.lock_consents(uuid) to coach_session, service_role;
-grant execute on function coach.change_preferences(uuid, jsonb) to coach_session;
+grant execute on function coach.consents_of, coach.given_consents, coach.require_consent to authenticated, service_role;
+grant execute on function coach.lock_consents to coach_session, service_role;
+grant execute on function coach.change_preferences to coach_session;

@@ -74,6 +74,4 @@ begin
 end
 $$;
 
-grant execute
-    on function coach.lexeme(text), coach.conversations_with_words(uuid, text, text[], text[])
-    to authenticated, service_role;
+grant execute on function coach.lexeme, coach.conversations_with_words to authenticated, service_role;

@@ -84,14 +84,6 @@ begin
 end
 $$;
 
--- Whether a kind's rows have something to embed, as a condition on t.
-create function coach.has_content(k coach.entity_kinds) returns text
-language sql immutable
-as $$
-    select format('not t.%I', k.hidden_by)
-        || case when k.filled_by is not null then format(' and t.%I <> ''[]''', k.filled_by) else '' end
-$$;
-
 -- The consents without which nothing of these rows is embedded: those that their kind names, and those that are declared to
 -- cover it. Asked with every change of a row: a search_path of its own would cost this more than the reading does.
 create function coach.needed_consents(p_queue_name text) returns text[]
@@ -115,32 +107,33 @@ begin
 end
 $$;
 
--- Queues all that a user has of these kinds; of what is told by their consents, only rows that have it.
-create function coach.queue_kinds(p_user_id uuid, p_queue_names text[]) returns bigint
+-- Queues the rows t of a kind that have something to embed and meet a condition, which may name an id as $2.
+create function coach.queue_matching(
+    p_user_id uuid, k coach.entity_kinds, p_condition text, p_due timestamptz, p_id uuid default null
+)
+returns bigint
 language plpgsql
 as $$
 declare
-    k coach.entity_kinds;
-    rows bigint;
-    queued bigint := 0;
+    ids uuid[];
 begin
-    for k in select * from coach.entity_kinds where queue_name = any (p_queue_names) order by queue_name loop
-        execute format(
-            'insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before)
-            select t.user_id, $2, t.id, now()
-            from public.%I t
-            where t.user_id = $1 and %s
-            order by t.id
-            on conflict (user_id, entity_table, entity_id) do update
-            set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null',
-            k.table_name, coach.has_content(k)
-        )
-        using p_user_id, k.queue_name;
-        get diagnostics rows = row_count;
-        queued := queued + rows;
-    end loop;
-    return queued;
+    execute format(
+        'select array(select t.id from public.%I t%s where t.user_id = $1 and not t.%I and %s and %s)',
+        k.table_name, coach.joined_parents(k.queue_name), k.hidden_by,
+        case when k.filled_by is null then 'true' else format('t.%I <> ''[]''', k.filled_by) end, p_condition
+    )
+    into ids
+    using p_user_id, p_id;
+    return coach.enqueue(p_user_id, k.queue_name, ids, p_due);
 end
+$$;
+
+-- Queues all that a user has of these kinds.
+create function coach.queue_kinds(p_user_id uuid, p_queue_names text[]) returns bigint
+language sql
+as $$
+    select coalesce(sum(coach.queue_matching(p_user_id, k, 'true', now())), 0)::bigint
+    from (select * from coach.entity_kinds where queue_name = any (p_queue_names) order by queue_name) k
 $$;
 
 -- A row was renamed or moved: queues what carries its name. Of a user (user_profiles) whose zone changed, what has a day in
@@ -149,64 +142,37 @@ create function coach.queue_carriers(p_user_id uuid, p_entity_table text, p_enti
 returns void
 language plpgsql
 as $$
-declare
-    carrier record;
 begin
-    for carrier in
-        select
-            k.queue_name, k.table_name, coach.has_content(k) as has_content,
-            case
-                when p_entity_table = 'user_profiles' then format('t.%I is not null', k.dated_by)
-                when k.table_name = p_entity_table then 't.id = $2'
-                when p.depth = 1 then format('t.%I = $2', p.column_name)
-                else format('p%s.%I = $2', p.depth - 1, p.column_name)
-            end as is_carrier
-        from coach.entity_kinds k
-        left join lateral coach.parents_of(k.queue_name) p on p.table_name = p_entity_table
-        where case p_entity_table
-            when 'user_profiles' then k.dated_by is not null
-            else p.depth is not null or k.table_name = p_entity_table and k.queue_name <> p_entity_table
-        end
-        order by k.queue_name
-    loop
-        execute format(
-            'insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before)
-            select $1, $3, t.id, $4
-            from public.%I t%s
-            where t.user_id = $1 and %s and %s
-            order by t.id
-            on conflict (user_id, entity_table, entity_id) do update
-            set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null',
-            carrier.table_name, coach.joined_parents(carrier.queue_name), carrier.has_content, carrier.is_carrier
-        )
-        using p_user_id, p_entity_id, carrier.queue_name, p_now;
-    end loop;
+    perform coach.queue_matching(
+        p_user_id,
+        k,
+        case
+            when p_entity_table = 'user_profiles' then format('t.%I is not null', k.dated_by)
+            when k.table_name = p_entity_table then 't.id = $2'
+            when p.depth = 1 then format('t.%I = $2', p.column_name)
+            else format('p%s.%I = $2', p.depth - 1, p.column_name)
+        end,
+        p_now,
+        p_entity_id
+    )
+    from coach.entity_kinds k
+    left join lateral coach.parents_of(k.queue_name) p on p.table_name = p_entity_table
+    where case p_entity_table
+        when 'user_profiles' then k.dated_by is not null
+        else p.depth is not null or k.table_name = p_entity_table and k.queue_name <> p_entity_table
+    end
+    order by k.queue_name;
 end
 $$;
 
--- The kind of a row by its name in the queue; and the other way round, where the rows of two tables are of one kind and
--- their chunks are numbered upwards and downwards.
-create function coach.domain_of(p_queue_name text) returns text
-language sql stable
-return (select kind from coach.entity_kinds where queue_name = p_queue_name);
-
+-- The name in the queue of a row of this kind: of two tables of one kind, the chunks of one are numbered downwards.
 create function coach.queue_name_of(p_kind text, p_chunk integer) returns text
 language sql stable
 return (select queue_name from coach.entity_kinds where kind = p_kind and chunk_sign in (0, sign(p_chunk)));
 
 grant execute
     on function
-        coach.parents_of(text),
-        coach.joined_parents(text),
-        coach.readable_column(name, name),
-        coach.read_entities(text, uuid[], uuid[]),
-        coach.needed_consents(text),
-        coach.may_embed(uuid, text)
+        coach.parents_of, coach.joined_parents, coach.readable_column, coach.read_entities, coach.needed_consents,
+        coach.may_embed
     to coach_session, service_role;
-grant execute
-    on function
-        coach.has_content(coach.entity_kinds),
-        coach.queue_carriers(uuid, text, uuid, timestamptz),
-        coach.queue_name_of(text, integer)
-    to service_role;
-grant execute on function coach.domain_of(text) to authenticated, service_role;
+grant execute on function coach.queue_carriers, coach.queue_matching, coach.queue_name_of to service_role;

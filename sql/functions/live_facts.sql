@@ -184,8 +184,4 @@ as $$
     ) q
     cross join lateral coach.read_entities(q.entity_table, array[p_user_id], array[q.entity_id]) e
 $$;
-grant execute
-    on function
-        coach.live_facts(uuid, timestamptz, timestamptz, integer, integer, integer),
-        coach.waiting_rows(uuid, integer)
-    to coach_session;
+grant execute on function coach.live_facts, coach.waiting_rows to coach_session;

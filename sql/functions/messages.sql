@@ -13,21 +13,14 @@ where m.message_embedding is null
 revoke all on coach.messages_to_embed from public, anon, authenticated;
 
 create function coach.queue_messages(p_user_id uuid) returns bigint
-language plpgsql
+language sql
 as $$
-declare
-    queued bigint;
-begin
-    insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before)
-    select user_id, 'ai_conversation_memory', id, now()
-    from coach.messages_to_embed
-    where user_id = p_user_id
-    order by id
-    on conflict (user_id, entity_table, entity_id) do update
-    set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null;
-    get diagnostics queued = row_count;
-    return queued;
-end
+    select coach.enqueue(
+        p_user_id,
+        'ai_conversation_memory',
+        array(select id from coach.messages_to_embed where user_id = p_user_id),
+        now()
+    )
 $$;
 
 -- All that a user's consents let us embed: for rows that came past the triggers, by a back-up or before there was a queue.
@@ -35,10 +28,7 @@ $$;
 create function coach.queue_everything(p_user_id uuid) returns bigint
 language sql
 as $$
-    select coach.queue_kinds(
-            p_user_id, array(select k.queue_name from coach.entity_kinds k where coach.may_embed(p_user_id, k.queue_name))
-        )
-        + case when coach.may_embed(p_user_id, 'ai_conversation_memory') then coach.queue_messages(p_user_id) else 0 end
+    select coach.queue_kinds(p_user_id, array(select queue_name from coach.entity_kinds)) + coach.queue_messages(p_user_id)
 $$;
 
 -- Messages. The turn itself embeds both of its own within seconds and takes them out of the queue again; half a minute
@@ -48,17 +38,15 @@ language plpgsql security definer
 set search_path = ''
 as $$
 begin
-    insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before)
-    select new.user_id, 'ai_conversation_memory', new.id, now() + interval '30 seconds'
-    where exists (select from auth.users u where u.id = new.user_id)
-        and coach.may_embed(new.user_id, 'ai_conversation_memory')
-        and not exists (
-            select
-            from public.conversations c
-            where c.user_id = new.user_id and c.id = new.conversation_id and c.incognito
-        )
-    on conflict (user_id, entity_table, entity_id) do update
-    set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null;
+    if not exists (
+        select
+        from public.conversations c
+        where c.user_id = new.user_id and c.id = new.conversation_id and c.incognito
+    ) then
+        perform coach.enqueue(
+            new.user_id, 'ai_conversation_memory', array[new.id], now() + interval '30 seconds'
+        );
+    end if;
     return null;
 end
 $$;
@@ -209,4 +197,4 @@ begin
 end
 $$;
 
-grant execute on function coach.remember_messages(uuid, text, uuid[], text[], halfvec[]) to coach_session;
+grant execute on function coach.remember_messages to coach_session;

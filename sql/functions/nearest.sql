@@ -62,6 +62,4 @@ begin atomic
     ));
 end;
 
-grant execute
-    on function coach.candidates(bigint), coach.nearest(uuid, halfvec, text, text[], integer)
-    to authenticated, service_role;
+grant execute on function coach.candidates, coach.nearest to authenticated, service_role;

@@ -1,50 +1,66 @@
 -- after: tables, kinds
 -- The trigger functions of the embedding pipeline. coach.watch puts them on a table (functions/watch.sql).
 
--- New rows: those of one statement at once, since imports come by the thousand. Arguments: their name in the queue and
--- the column that hides them. Consents are looked up once a user and not once a row.
-create function coach.queue_added() returns trigger
-language plpgsql security definer
-set search_path = ''
+-- Rows of one kind, queued: all of one user's at once, since imports come by the thousand. Consents and corrections are
+-- looked up once. What the user had forgotten is not even read again, unless others carry its name. The lease of a row
+-- that is there stays as it is: a worker that holds one finds another version when it comes to finish.
+create function coach.enqueue(
+    p_user_id uuid, p_queue_name text, p_ids uuid[], p_due timestamptz, p_expands boolean default false
+)
+returns bigint
+language plpgsql
 as $$
 declare
-    users uuid[] := array(
-        select a.user_id
-        from (select distinct user_id from added) a
-        where exists (select from auth.users u where u.id = a.user_id)
-            and coach.may_embed(a.user_id, tg_argv[0])
+    queued bigint;
+    forgotten uuid[] := array(
+        select entity_id
+        from public.memory_corrections
+        where user_id = p_user_id
+            and domain_tag = (select kind from coach.entity_kinds where queue_name = p_queue_name)
+            and content is null
+            and not p_expands
     );
 begin
-    execute format(
-        'insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before)
-        select user_id, $2, id, now()
-        from added
-        where not %I and user_id = any ($1)
-        on conflict (user_id, entity_table, entity_id) do update
-        set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null',
-        tg_argv[1]
-    )
-    using users, tg_argv[0];
-    return null;
-end
-$$;
-
--- A changed row. Arguments: what it is called in the queue, and whether others carry its name. The lease stays as it is: a worker that holds one finds another version when it comes to finish.
-create function coach.queue_row() returns trigger
-language plpgsql security definer
-set search_path = ''
-as $$
-begin
+    if not coach.may_embed(p_user_id, p_queue_name) then
+        return 0;
+    end if;
     insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before, expands)
-    select new.user_id, tg_argv[0], new.id, now(), tg_argv[1]::boolean
-    where exists (select from auth.users u where u.id = new.user_id)
-        and coach.may_embed(new.user_id, tg_argv[0])
+    select p_user_id, p_queue_name, id, p_due, p_expands
+    from unnest(p_ids) id
+    where id <> all (forgotten) and exists (select from auth.users u where u.id = p_user_id)
+    order by id
     on conflict (user_id, entity_table, entity_id) do update
     set version = q.version + 1,
         not_before = excluded.not_before,
         expands = q.expands or excluded.expands,
         attempts = 0,
         last_error = null;
+    get diagnostics queued = row_count;
+    return queued;
+end
+$$;
+
+-- New rows, those of one statement. Arguments: their name in the queue and the column that hides them.
+create function coach.queue_added() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+    execute format(
+        'select coach.enqueue(user_id, $1, array_agg(id), now()) from added where not %I group by user_id', tg_argv[1]
+    )
+    using tg_argv[0];
+    return null;
+end
+$$;
+
+-- A changed row. Arguments: what it is called in the queue, and whether others carry its name.
+create function coach.queue_row() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+    perform coach.enqueue(new.user_id, tg_argv[0], array[new.id], now(), tg_argv[1]::boolean);
     return null;
 end
 $$;
@@ -100,3 +116,4 @@ begin
     return null;
 end
 $$;
+grant execute on function coach.enqueue to coach_session, service_role;

@@ -79,8 +79,8 @@ as $$
     having coach.may_act_for(p_user_id)
 $$;
 revoke all
-    on function public.check_ai_quota_available(uuid, integer), public.get_user_ai_usage_current_month(uuid)
+    on function public.check_ai_quota_available, public.get_user_ai_usage_current_month
     from public, anon, authenticated;
 grant execute
-    on function public.check_ai_quota_available(uuid, integer), public.get_user_ai_usage_current_month(uuid)
+    on function public.check_ai_quota_available, public.get_user_ai_usage_current_month
     to authenticated, service_role;

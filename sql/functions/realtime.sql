@@ -21,4 +21,4 @@ begin
     end loop;
 end
 $$;
-grant execute on function coach.pushes_since(uuid[], timestamptz, text) to coach_session;
+grant execute on function coach.pushes_since to coach_session;

@@ -179,12 +179,8 @@ begin
 end
 $$;
 revoke all
-    on function
-        public.search_combined_context(uuid, text, halfvec, text, text[], integer, uuid[], text),
-        public.search_metadata_embeddings(halfvec, uuid, text[], integer, text)
+    on function public.search_combined_context, public.search_metadata_embeddings
     from public, anon, authenticated;
 grant execute
-    on function
-        public.search_combined_context(uuid, text, halfvec, text, text[], integer, uuid[], text),
-        public.search_metadata_embeddings(halfvec, uuid, text[], integer, text)
+    on function public.search_combined_context, public.search_metadata_embeddings
     to authenticated, service_role;

@@ -225,17 +225,5 @@ begin
 end
 $$;
 
-grant execute
-    on function
-        coach.begin_turn(
-            uuid, uuid, uuid, text, uuid, uuid, text, uuid, text, jsonb, text, text, uuid, text, jsonb, date, text, text,
-            timestamptz
-        ),
-        coach.checkpoint(uuid[], uuid[], text[], jsonb[], timestamptz)
-    to coach_session;
-grant execute
-    on function coach.end_turn(
-        uuid, date, integer, uuid, uuid, uuid, text, text, text, text, jsonb, integer, text, text, jsonb, integer, integer,
-        integer, integer, integer[], text[], timestamptz
-    )
-    to coach_session, service_role;
+grant execute on function coach.begin_turn, coach.checkpoint to coach_session;
+grant execute on function coach.end_turn to coach_session, service_role;

@@ -42,9 +42,5 @@ as $$
 $$;
 
 grant execute
-    on function
-        coach.current_month(),
-        coach.is_outside(jsonb, numeric, numeric),
-        coach.metric_point_problem(jsonb),
-        coach.is_timezone(text)
+    on function coach.current_month, coach.is_outside, coach.metric_point_problem, coach.is_timezone
     to authenticated, service_role;

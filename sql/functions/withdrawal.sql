@@ -58,8 +58,6 @@ $$;
 create function coach.queue_detailed(p_user_id uuid, k coach.entity_kinds, p_is_given boolean) returns bigint
 language plpgsql
 as $$
-declare
-    queued bigint;
 begin
     if not p_is_given then
         execute format(
@@ -74,19 +72,7 @@ begin
         )
         using p_user_id, k.kind;
     end if;
-    execute format(
-        'insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before)
-        select t.user_id, $2, t.id, now()
-        from public.%I t
-        where t.user_id = $1 and %s and t.%I <> ''{}''
-        order by t.id
-        on conflict (user_id, entity_table, entity_id) do update
-        set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null',
-        k.table_name, coach.has_content(k), k.detail_column
-    )
-    using p_user_id, k.queue_name;
-    get diagnostics queued = row_count;
-    return queued;
+    return coach.queue_matching(p_user_id, k, format('t.%I <> ''{}''', k.detail_column), now());
 end
 $$;
 

@@ -69,9 +69,4 @@ begin
 end
 $$;
 
-grant execute
-    on function
-        coach.rows_with_words(uuid, text, text[], integer),
-        coach.weight_of_word(bigint, bigint),
-        coach.words_of(text)
-    to authenticated, service_role;
+grant execute on function coach.rows_with_words, coach.weight_of_word, coach.words_of to authenticated, service_role;

@@ -115,10 +115,7 @@ where user_id = :user_id and entity_table = any (:tables::text[]) and entity_id 
 
 -- name: queue_entity(user_id, entity_table, entity_id, now)!
 -- The worker makes what is missing of it, for each model.
-insert into embedding_queue as q (user_id, entity_table, entity_id, not_before)
-values (:user_id, :entity_table, :entity_id, :now)
-on conflict (user_id, entity_table, entity_id) do update
-set version = q.version + 1, not_before = excluded.not_before, attempts = 0, last_error = null;
+select coach.enqueue(:user_id, :entity_table, array[:entity_id]::uuid[], :now);
 
 -- name: drop_snippets(user_id, domain_tag, entity_id)!
 delete from user_metadata_embeddings
