@@ -26,12 +26,12 @@ async def notify_work(tx: Transaction) -> None:
     await tx.execute("select pg_notify(%s, '')", (CHANNEL,))
 
 
-class WorkListener:
+class WorkListener(Listener):
     """Hears ``notify_work`` while ``run`` runs. ``url`` has to lead past any transaction pooler."""
 
     def __init__(self, url: str) -> None:
+        super().__init__(url, CHANNEL, name="coach listener", heard=lambda _: self.wake(), connected=self.wake)
         self._announced = asyncio.Event()
-        self._listener = Listener(url, CHANNEL, name="coach listener", heard=lambda _: self.wake(), connected=self.wake)
 
     async def wait_for_work(self, timeout: float = POLL) -> None:
         """Until work was announced since the last call, but never longer than ``timeout`` seconds."""
@@ -43,7 +43,3 @@ class WorkListener:
     def wake(self) -> None:
         """End a wait from inside this process."""
         self._announced.set()
-
-    async def run(self) -> None:
-        """Listen until cancelled; a lost connection is made again, at growing intervals."""
-        await self._listener.run()

@@ -7,8 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from statistics import fmean
 from typing import Literal
-from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
@@ -30,37 +28,25 @@ class Point(Struct, frozen=True):
     focus_time_minutes: float | None = None
 
 
-class MetricsRow(Struct, frozen=True):
-    """``kind`` is Pillar or Area; ``metrics`` the column as it stands."""
-
-    id: UUID
-    name: str
-    kind: str
-    metrics: object
-    timezone: ZoneInfo
-
-
-def of_metrics(row: MetricsRow) -> list[Snippet]:
+def _read(measured: Literal["Pillar", "Area"], record: Record, user: UserContext) -> Iterator[Snippet]:
     """A snippet for each week with a point.
 
     Its chunk is the week's number since 1970, so that a new point changes one week and leaves the others as they are;
     of an area minus that number, since an area and a pillar may have the same id.
     """
     weeks: dict[date, list[Point]] = {}
-    for point in _points(row.metrics):
-        day = point.timestamp.astimezone(row.timezone).date()
+    for point in _points(record.columns["behavior_metrics"]):
+        day = user.day_of(point.timestamp)
         weeks.setdefault(day - timedelta(days=day.weekday()), []).append(point)
-    sign = -1 if row.kind == "Area" else 1
-    return [
-        Snippet(
+    sign = -1 if measured == "Area" else 1
+    for monday, points in sorted(weeks.items()):
+        yield Snippet(
             "behavior_summary",
-            row.id,
+            record.id,
             sign * ((monday - _FIRST_MONDAY).days // 7 + 1),
-            f"{row.name}, week of {day_in_words(monday)}",
-            f"{row.kind} {row.name}, week of {day_in_words(monday)}: {', '.join(_figures(points))}.",
+            title := f"{record.columns['name']}, week of {day_in_words(monday)}",
+            f"{measured} {title}: {', '.join(_figures(points))}.",
         )
-        for monday, points in sorted(weeks.items())
-    ]
 
 
 def _points(metrics: object) -> Iterator[Point]:
@@ -92,11 +78,6 @@ def _figures(points: list[Point]) -> Iterator[str]:
 
 def _given(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
-
-
-def _read(measured: Literal["Pillar", "Area"], record: Record, user: UserContext) -> list[Snippet]:
-    columns = record.columns
-    return of_metrics(MetricsRow(record.id, columns["name"], measured, columns["behavior_metrics"], user.timezone))
 
 
 def _kind(queue_name: str, measured: Literal["Pillar", "Area"], chunk_sign: int) -> EntityKind:
