@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, LiteralString
@@ -19,6 +19,7 @@ from coach.database.embedded import EmbeddedServer
 from coach.database.migrations import Applied, migrate
 
 APP = Path(__file__).with_name("app_database.sql")
+SUPABASE = Path(__file__).with_name("supabase")
 
 Furnish = Callable[[], Awaitable[UUID]]
 
@@ -211,3 +212,34 @@ def _counts(connection: psycopg.Connection[Any]) -> dict[str, int]:
         for (name,) in tables
         for row in connection.execute(counting.format(sql.Identifier(name))).fetchall()
     }
+
+
+@dataclass(frozen=True)
+class Supabase:
+    """A database like Supabase's with the real app in it. ``url`` is its ``postgres``, which is no superuser;
+    ``superuser_url`` looks behind the scenes; ``login`` gives the URL of another role."""
+
+    url: str
+    superuser_url: str
+    login: Callable[[str], str]
+
+
+@contextmanager
+def supabase_database(cluster: EmbeddedServer, *, app: str | None = None) -> Iterator[Supabase]:
+    """One of its own; ``app`` is the SQL of another app."""
+    name = f"supabase_{uuid4().hex[:12]}"
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as maintenance:
+        maintenance.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        with psycopg.connect(cluster.url(name), autocommit=True) as connection:
+            connection.execute((SUPABASE / "platform.sql").read_bytes())
+        url = cluster.url(name, role="app_postgres")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(app.encode() if app is not None else (SUPABASE / "app.sql").read_bytes())
+        yield Supabase(url, cluster.url(name), lambda role: cluster.url(name, role=role))
+        maintenance.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def supabase(cluster: EmbeddedServer) -> Iterator[Supabase]:
+    with supabase_database(cluster) as database:
+        yield database
