@@ -1,4 +1,4 @@
--- after: nearest, words
+-- after: nearest, said, words
 -- One row that a search ranks: how near it is in meaning (null: it has no vector of this model) and in words.
 create type coach.candidate as (
     id uuid,
@@ -14,18 +14,15 @@ create type coach.candidate as (
 
 -- Which messages may be sources. The stand-in's answers only read rows back; remembered, they would push aside the rows
 -- themselves. And not the text of p_echo: the same question asked before answers nothing, and would come first.
-create function coach.is_source(p_status text, p_role text, p_model text, p_deleted boolean, p_content text, p_echo text)
-returns boolean
+create function coach.is_source(m public.ai_conversation_memory, p_echo text) returns boolean
 language sql immutable
 as $$
-    select not p_deleted
-        and p_role <> 'system'
-        and p_status in ('complete', 'interrupted')
-        and p_model is distinct from 'offline'
+    select coach.is_said(m)
+        and m.model_used is distinct from 'offline'
         and (
             p_echo is null
-            or octet_length(p_content) > octet_length(p_echo) + 100
-            or btrim(p_content, E' \t\r\n') <> btrim(p_echo, E' \t\r\n')
+            or octet_length(m.message_content) > octet_length(p_echo) + 100
+            or btrim(m.message_content, E' \t\r\n') <> btrim(p_echo, E' \t\r\n')
         )
 $$;
 
@@ -62,7 +59,7 @@ begin
         from public.ai_conversation_memory m
         where m.user_id = p_user_id
             and 'conversation' = any (p_domains)
-            and coach.is_source(m.status, m.message_role, m.model_used, m.deleted, m.message_content, p_echo)
+            and coach.is_source(m, p_echo)
             and (m.conversation_id = any (hidden)) is not true
             and m.id <> all (p_exclude)
     ),
@@ -142,7 +139,7 @@ begin
     join public.ai_conversation_memory m on m.user_id = p_user_id and m.id = found.id
     left join public.conversations c on c.user_id = m.user_id and c.id = m.conversation_id
     where found.is_message
-        and coach.is_source(m.status, m.message_role, m.model_used, m.deleted, m.message_content, p_echo)
+        and coach.is_source(m, p_echo)
         and not coalesce(c.incognito, false)
         and m.id <> all (p_exclude);
 end

@@ -8,92 +8,37 @@ do $do$
 begin
     perform coach.declare_consents($json$
 [
-    {
-        "name": "record_rag_snippets",
-        "default": true,
-        "entities": ["*"],
-        "stops": "every snippet and vector: none is made, kept or retrieved. Withdrawing purges them in the same transaction. The receipt says that memory was withheld. No text reaches the embedder. Live facts are still read"
-    },
-    {
-        "name": "store_task_context",
-        "default": true,
-        "stops": "`task_metadata` (energy, cognitive load, tags) in snippets and prompts. Withdrawing purges the snippets that hold it; they are made again without it"
-    },
-    {
-        "name": "track_pillar_metrics",
-        "default": true,
-        "stops": "behaviour metrics: refused when written, left out of prompts and views. Withdrawing purges their weekly summaries"
-    },
-    {
-        "name": "track_flow_states",
-        "default": true,
+    {"name": "record_rag_snippets", "default": true, "entities": ["*"],
+        "stops": "every snippet and vector: none is made, kept or retrieved. Withdrawing purges them in the same transaction. The receipt says that memory was withheld. No text reaches the embedder. Live facts are still read"},
+    {"name": "store_task_context", "default": true,
+        "stops": "`task_metadata` (energy, cognitive load, tags) in snippets and prompts. Withdrawing purges the snippets that hold it; they are made again without it"},
+    {"name": "track_pillar_metrics", "default": true,
+        "stops": "behaviour metrics: refused when written, left out of prompts and views. Withdrawing purges their weekly summaries"},
+    {"name": "track_flow_states", "default": true,
         "events": ["flow_entry", "flow_exit", "flow_session", "procrastination_trigger", "context_switch"],
-        "stops": "flow events: refused when written, left out of prompts"
-    },
-    {
-        "name": "store_behavioral_embeddings",
-        "default": true,
-        "stops": "vectors of journal entries and behaviour summaries. Withdrawing purges them"
-    },
-    {
-        "name": "track_search_queries",
-        "default": false,
-        "events": ["search"],
-        "stops": "behaviour events of searches"
-    },
-    {
-        "name": "track_navigation_patterns",
-        "default": true,
-        "events": ["navigation", "page_view"],
-        "stops": "behaviour events of navigation and page views"
-    },
-    {
-        "name": "track_ai_insights_usage",
-        "default": true,
-        "events": ["ai_insight"],
-        "stops": "behaviour events of AI insights"
-    },
-    {
-        "name": "track_ai_actions_usage",
-        "default": true,
-        "events": ["ai_action"],
-        "stops": "behaviour events of AI actions"
-    },
-    {
-        "name": "track_goal_planner_usage",
-        "default": true,
-        "events": ["goal_planner"],
-        "stops": "behaviour events of the goal planner"
-    },
-    {
-        "name": "analytics_consent",
-        "default": true,
-        "events": ["*"],
-        "stops": "all behaviour events; nudges, and the display of earlier ones"
-    },
-    {
-        "name": "ai_behavior_tracking",
-        "default": true,
-        "events": ["ai_interaction"],
-        "stops": "events of AI use; nudges, and the display of earlier ones"
-    },
-    {
-        "name": "performance_tracking",
-        "default": true,
-        "events": ["performance"],
-        "stops": "behaviour events of performance"
-    },
-    {
-        "name": "error_reporting",
-        "default": true,
-        "events": ["error"],
-        "stops": "behaviour events of errors"
-    },
-    {
-        "name": "share_anonymous_stats",
-        "default": true,
-        "stops": "the user's rows in population baselines (there are none so far)"
-    }
+        "stops": "flow events: refused when written, left out of prompts"},
+    {"name": "store_behavioral_embeddings", "default": true,
+        "stops": "vectors of journal entries and behaviour summaries. Withdrawing purges them"},
+    {"name": "track_search_queries", "default": false, "events": ["search"],
+        "stops": "behaviour events of searches"},
+    {"name": "track_navigation_patterns", "default": true, "events": ["navigation", "page_view"],
+        "stops": "behaviour events of navigation and page views"},
+    {"name": "track_ai_insights_usage", "default": true, "events": ["ai_insight"],
+        "stops": "behaviour events of AI insights"},
+    {"name": "track_ai_actions_usage", "default": true, "events": ["ai_action"],
+        "stops": "behaviour events of AI actions"},
+    {"name": "track_goal_planner_usage", "default": true, "events": ["goal_planner"],
+        "stops": "behaviour events of the goal planner"},
+    {"name": "analytics_consent", "default": true, "events": ["*"],
+        "stops": "all behaviour events; nudges, and the display of earlier ones"},
+    {"name": "ai_behavior_tracking", "default": true, "events": ["ai_interaction"],
+        "stops": "events of AI use; nudges, and the display of earlier ones"},
+    {"name": "performance_tracking", "default": true, "events": ["performance"],
+        "stops": "behaviour events of performance"},
+    {"name": "error_reporting", "default": true, "events": ["error"],
+        "stops": "behaviour events of errors"},
+    {"name": "share_anonymous_stats", "default": true,
+        "stops": "the user's rows in population baselines (there are none so far)"}
 ]
 $json$);
 end

@@ -27,21 +27,16 @@ language sql stable
 as $$
     select array[
             format(
-                'create %s %s %s as %s',
-                case relkind when 'm' then 'materialized view' else 'view' end, oid::regclass,
+                'create %s %s %s as %s', type, identity,
                 'with (' || nullif(array_to_string(reloptions, ', '), '') || ')', pg_get_viewdef(oid)
             ),
-            format('alter table %s owner to %s', oid::regclass, relowner::regrole)
+            format('alter table %s owner to %s', identity, relowner::regrole)
         ]
-        || array(select pg_get_indexdef(indexrelid) from pg_index where indrelid = p_view)
-        || coach.grant_statements('table', oid::regclass::text, relacl)
-        || case when obj_description(oid) is not null then
-            array[format(
-                'comment on %s %s is %L', case relkind when 'm' then 'materialized view' else 'view' end,
-                oid::regclass, obj_description(oid)
-            )]
-        else '{}' end
+        || array(select pg_get_indexdef(indexrelid) from pg_index where indrelid = oid)
+        || coach.grant_statements('table', identity, relacl)
+        || array(select format('comment on %s %s is %L', type, identity, note) from obj_description(oid) note where note <> '')
     from pg_class
+    cross join lateral pg_identify_object('pg_class'::regclass, oid, 0)
     where oid = p_view
 $$;
 
@@ -57,6 +52,25 @@ as $$
     where oid = p_function
 $$;
 
+create function coach.policy_statement(p_policy oid) returns text
+language sql stable
+as $$
+    select format(
+            'create policy %I on %s as %s for %s to %s', polname, polrelid::regclass,
+            case when polpermissive then 'permissive' else 'restrictive' end,
+            case polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete'
+                else 'all' end,
+            (
+                select string_agg(case role when 0 then 'public' else role::regrole::text end, ', ')
+                from unnest(polroles) role
+            )
+        )
+        || coalesce(' using (' || pg_get_expr(polqual, polrelid) || ')', '')
+        || coalesce(' with check (' || pg_get_expr(polwithcheck, polrelid) || ')', '')
+    from pg_policy
+    where oid = p_policy
+$$;
+
 -- Saves and drops, deepest first, what depends on one thing (or one column of it) and is not in p_except: views,
 -- functions, triggers, policies. The runner of function files calls it too (coach/database/functions.py).
 create function coach.set_aside_dependents(
@@ -67,6 +81,7 @@ language plpgsql
 as $$
 declare
     dependent record;
+    thing text;
 begin
     for dependent in
         select distinct
@@ -83,90 +98,21 @@ begin
             and coalesce(ev_class, objid) <> all (p_except)
     loop
         perform coach.set_aside_dependents(dependent.catalog, dependent.id, null, p_except);
-        case dependent.catalog
-            when 'pg_class'::regclass then perform coach.set_aside_view(dependent.id);
-            when 'pg_proc'::regclass then perform coach.set_aside_function(dependent.id);
-            when 'pg_trigger'::regclass then perform coach.set_aside_trigger(dependent.id);
-            else perform coach.set_aside_policy(dependent.id);
-        end case;
-    end loop;
-end
-$$;
-
-create function coach.set_aside_view(p_view regclass) returns void
-language plpgsql
-as $$
-begin
-    -- Gone already where two ways lead to it.
-    if exists (select from pg_class where oid = p_view) then
-        insert into coach.set_aside (what, statements) values ('view ' || p_view, coach.view_statements(p_view));
-        execute format(
-            'drop %s %s',
-            (select case relkind when 'm' then 'materialized view' else 'view' end from pg_class where oid = p_view),
-            p_view
-        );
-    end if;
-end
-$$;
-
-create function coach.set_aside_function(p_function regprocedure) returns void
-language plpgsql
-as $$
-begin
-    if exists (select from pg_proc where oid = p_function) then
-        insert into coach.set_aside (what, statements)
-        values ('function ' || p_function, coach.function_statements(p_function));
-        execute format('drop function %s', p_function);
-    end if;
-end
-$$;
-
-create function coach.set_aside_trigger(p_trigger oid) returns void
-language plpgsql
-as $$
-declare
-    old record;
-begin
-    for old in
-        select tgname as name, tgrelid::regclass as source, pg_get_triggerdef(oid) as definition
-        from pg_trigger
-        where oid = p_trigger
-    loop
-        insert into coach.set_aside (what, statements)
-        values (format('trigger %I on %s', old.name, old.source), array[old.definition]);
-        execute format('drop trigger %I on %s', old.name, old.source);
-    end loop;
-end
-$$;
-
-create function coach.set_aside_policy(p_policy oid) returns void
-language plpgsql
-as $$
-declare
-    old record;
-begin
-    for old in
-        select
-            polname as name,
-            polrelid::regclass as source,
-            format(
-                'create policy %I on %s as %s for %s to %s', polname, polrelid::regclass,
-                case when polpermissive then 'permissive' else 'restrictive' end,
-                case polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete'
-                    else 'all' end,
-                (
-                    select string_agg(case role when 0 then 'public' else role::regrole::text end, ', ')
-                    from unnest(polroles) role
-                )
-            )
-            || coalesce(' using (' || pg_get_expr(polqual, polrelid) || ')', '')
-            || coalesce(' with check (' || pg_get_expr(polwithcheck, polrelid) || ')', '') as definition
-        from pg_policy
-        where oid = p_policy
-    loop
-        insert into coach.set_aside (what, statements)
-        values (format('policy %I on %s', old.name, old.source), array[old.definition]);
-        execute format('drop policy %I on %s', old.name, old.source);
+        select type || ' ' || identity into thing from pg_identify_object(dependent.catalog, dependent.id, 0);
+        -- Gone already where two ways lead to it.
+        if thing is not null then
+            insert into coach.set_aside (what, statements)
+            values (
+                thing,
+                case dependent.catalog
+                    when 'pg_class'::regclass then coach.view_statements(dependent.id)
+                    when 'pg_proc'::regclass then coach.function_statements(dependent.id)
+                    when 'pg_trigger'::regclass then array[pg_get_triggerdef(dependent.id)]
+                    else array[coach.policy_statement(dependent.id)]
+                end
+            );
+            execute 'drop ' || thing;
+        end if;
     end loop;
 end
 $$;
@@ -220,13 +166,11 @@ create function coach.replace_public_view(p_name name) returns void
 language plpgsql
 as $$
 declare
-    kind "char" := (select relkind from pg_class where oid = to_regclass(format('public.%I', p_name)));
+    old oid := (select oid from pg_class where oid = to_regclass(format('public.%I', p_name)) and relkind in ('v', 'm'));
 begin
-    if kind in ('v', 'm') then
-        perform coach.set_aside_dependents('pg_class', format('public.%I', p_name)::regclass);
-        execute format(
-            'drop %s public.%I', case kind when 'm' then 'materialized view' else 'view' end, p_name
-        );
+    if old is not null then
+        perform coach.set_aside_dependents('pg_class', old);
+        execute (select format('drop %s %s', type, identity) from pg_identify_object('pg_class'::regclass, old, 0));
         perform coach.report(format('public.%s: replaced by a view of coach.%s', p_name, p_name));
     end if;
 end

@@ -1,4 +1,4 @@
--- after: consents, kinds
+-- after: consents, kinds, said
 -- What a turn reads besides its sources, as one function for the same reasons as in functions/turns.sql.
 
 -- Who asks, and the live facts about them, as JSON: parallel arrays of rows, in the order in which they are shown. What
@@ -143,16 +143,9 @@ begin
         select count(*), jsonb_agg(id) filter (where place <= 100)
         into messages, waiting
         from (
-            select m.id, row_number() over (order by m.created_at desc) as place
-            from public.ai_conversation_memory m
-            left join public.conversations c on c.user_id = m.user_id and c.id = m.conversation_id
-            where m.user_id = p_user_id
-                and m.message_embedding is null
-                and not m.deleted
-                and m.status in ('complete', 'interrupted')
-                and m.message_role <> 'system'
-                and m.message_content <> ''
-                and not coalesce(c.incognito, false)
+            select id, row_number() over (order by created_at desc) as place
+            from coach.said_messages
+            where user_id = p_user_id and message_embedding is null
         ) message;
     end if;
     return jsonb_build_object(

@@ -1,24 +1,12 @@
--- after: access, queue
+-- after: access, queue, said
 -- Messages that wait for their first vector.
-create view coach.messages_to_embed as
-select m.user_id, m.id
-from public.ai_conversation_memory m
-left join public.conversations c on c.user_id = m.user_id and c.id = m.conversation_id
-where m.message_embedding is null
-    and not m.deleted
-    and m.status in ('complete', 'interrupted')
-    and m.message_role <> 'system'
-    and m.message_content <> ''
-    and not coalesce(c.incognito, false);
-revoke all on coach.messages_to_embed from public, anon, authenticated;
-
 create function coach.queue_messages(p_user_id uuid) returns bigint
 language sql
 as $$
     select coach.enqueue(
         p_user_id,
         'ai_conversation_memory',
-        array(select id from coach.messages_to_embed where user_id = p_user_id),
+        array(select id from coach.said_messages where user_id = p_user_id and message_embedding is null),
         now()
     )
 $$;
@@ -53,23 +41,14 @@ $$;
 create trigger coach_embed_added
     after insert on public.ai_conversation_memory
     for each row
-    when (
-        new.message_embedding is null
-        and not new.deleted
-        and new.status in ('complete', 'interrupted')
-        and new.message_role <> 'system'
-        and new.message_content <> ''
-    )
+    when (new.message_embedding is null and coach.is_said(new))
     execute function coach.queue_message();
 create trigger coach_embed_changed
     after update on public.ai_conversation_memory
     for each row
     when (
         new.message_embedding is null
-        and not new.deleted
-        and new.status in ('complete', 'interrupted')
-        and new.message_role <> 'system'
-        and new.message_content <> ''
+        and coach.is_said(new)
         and (new.message_content, new.status, new.deleted) is distinct from (old.message_content, old.status, old.deleted)
     )
     execute function coach.queue_message();

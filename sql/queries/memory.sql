@@ -43,23 +43,17 @@ limit :limit::integer;
 -- GET /api/memory: messages that a search may bring, as search_combined_context chooses them. Index (user_id,
 -- conversation_date, id).
 select
-    'conversation' as source, m.id, coalesce(c.title, '') as title,
-    coalesce(m.author_name || ': ', '') || m.message_content as content, m.conversation_date as updated_at,
-    m.context_window ? 'corrected' as corrected, m.id as row_id, m.message_role as role,
-    c.client_id as conversation_id, m.client_id as message_id
-from ai_conversation_memory m
-left join conversations c on c.user_id = m.user_id and c.id = m.conversation_id
-where m.user_id = :user_id
-    and not m.deleted
-    and m.message_content <> ''
-    and m.message_role <> 'system'
-    and m.status in ('complete', 'interrupted')
-    and m.model_used is distinct from 'offline'
-    and not coalesce(c.incognito, false)
-    and (m.conversation_date, m.id) < (
+    'conversation' as source, id, coalesce(title, '') as title,
+    coalesce(author_name || ': ', '') || message_content as content, conversation_date as updated_at,
+    is_corrected as corrected, id as row_id, message_role as role, conversation_key as conversation_id,
+    client_id as message_id
+from coach.said_messages
+where user_id = :user_id
+    and model_used is distinct from 'offline'
+    and (conversation_date, id) < (
         coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
     )
-order by m.conversation_date desc, m.id desc
+order by conversation_date desc, id desc
 limit :limit::integer;
 
 -- name: consented(user_id)$

@@ -180,13 +180,7 @@ select
         select o.embedding_model from message_embeddings o where o.user_id = m.user_id and o.message_id = m.id
     ) as other_models
 from unnest(:users::uuid[], :ids::uuid[]) k (user_id, id)
-join ai_conversation_memory m on m.user_id = k.user_id and m.id = k.id
-left join conversations c on c.user_id = m.user_id and c.id = m.conversation_id
-where not m.deleted
-    and m.status in ('complete', 'interrupted')
-    and m.message_role <> 'system'
-    and m.message_content <> ''
-    and not coalesce(c.incognito, false);
+join coach.said_messages m on m.user_id = k.user_id and m.id = k.id;
 
 -- name: known(users, domains, ids)
 -- What is embedded of these entities. Unique (user_id, domain_tag, entity_id, chunk, embedding_model).

@@ -104,7 +104,8 @@ async def test_what_an_app_has_built_on_a_function_is_put_back(empty: str, folde
     assert differences(before, catalog(empty)) == []
     assert run(empty, "select twice from doubled") == [(2,)]
     assert sorted(reported) == [
-        "policy even on numbers: recreated", "trigger touch on numbers: recreated", "view doubled: recreated",
+        "policy even on public.numbers: recreated", "trigger touch on public.numbers: recreated",
+        "view public.doubled: recreated",
     ]  # fmt: skip
 
 
