@@ -41,70 +41,55 @@ class CoachError(Exception):
 
     slug: ClassVar[str] = "internal-error"
 
+    def __init_subclass__(cls, slug: str | None = None) -> None:
+        cls.slug = slug or cls.slug
+
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").split("\n", 1)[0])
 
 
-class Refused(CoachError):
+class Refused(CoachError, slug="refused"):
     """Refused."""
 
-    slug = "refused"
 
-
-class InvalidInput(Refused):
+class InvalidInput(Refused, slug="invalid-input"):
     """Something in the request is not as documented."""
-
-    slug = "invalid-input"
 
     def __init__(self, path: str, message: str, *more: FieldError) -> None:
         self.errors: Sequence[FieldError] = (FieldError(path, message), *more)
         super().__init__("; ".join(f"{e.path}: {e.message}" for e in self.errors))
 
 
-class TooLarge(Refused):
+class TooLarge(Refused, slug="too-large"):
     """The request is too large."""
 
-    slug = "too-large"
 
-
-class Unauthenticated(Refused):
+class Unauthenticated(Refused, slug="unauthenticated"):
     """A valid bearer token is needed."""
 
-    slug = "unauthenticated"
 
-
-class Forbidden(Refused):
+class Forbidden(Refused, slug="forbidden"):
     """This token does not reach here."""
 
-    slug = "forbidden"
 
-
-class NotFound(Refused):
+class NotFound(Refused, slug="not-found"):
     """There is no such thing."""
 
-    slug = "not-found"
 
-
-class Conflict(Refused):
+class Conflict(Refused, slug="conflict"):
     """This contradicts what is stored."""
 
-    slug = "conflict"
 
-
-class RateLimited(Refused):
+class RateLimited(Refused, slug="rate-limited"):
     """Too many requests."""
-
-    slug = "rate-limited"
 
     def __init__(self, retry_after: float, message: str | None = None, *, per_minute: int | None = None) -> None:
         self.retry_after, self.per_minute = retry_after, per_minute
         super().__init__(message)
 
 
-class QuotaExhausted(Refused):
+class QuotaExhausted(Refused, slug="quota-exhausted"):
     """The month's quota is used up."""
-
-    slug = "quota-exhausted"
 
     def __init__(self, *, limit: int, used: int, resets_at: datetime) -> None:
         self.limit, self.used, self.resets_at = limit, used, resets_at
@@ -113,22 +98,16 @@ class QuotaExhausted(Refused):
         )
 
 
-class Unavailable(CoachError):
+class Unavailable(CoachError, slug="unavailable"):
     """Not available right now; try again."""
 
-    slug = "unavailable"
 
-
-class ModelUnavailable(Unavailable):
+class ModelUnavailable(Unavailable, slug="model-unavailable"):
     """The language model gave no usable answer; try again."""
 
-    slug = "model-unavailable"
 
-
-class EmbedderUnavailable(Unavailable):
+class EmbedderUnavailable(Unavailable, slug="embedder-unavailable"):
     """The embedder gave no usable answer; try again."""
-
-    slug = "embedder-unavailable"
 
     def __init__(
         self, message: str | None = None, *, retry_after: float | None = None, is_refusal: bool = False
@@ -139,10 +118,8 @@ class EmbedderUnavailable(Unavailable):
         super().__init__(message)
 
 
-class DatabaseUnavailable(Unavailable):
+class DatabaseUnavailable(Unavailable, slug="database-unavailable"):
     """The database cannot be reached; try again."""
-
-    slug = "database-unavailable"
 
 
 class DatabaseBusy(DatabaseUnavailable):
@@ -153,7 +130,5 @@ class NotAllDone(CoachError):
     """For some users it could not be done; the next round tries again."""
 
 
-class Misconfigured(CoachError):
+class Misconfigured(CoachError, slug="misconfigured"):
     """A setting of this server is wrong."""
-
-    slug = "misconfigured"

@@ -4,18 +4,80 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from coach.errors import Misconfigured
 
-Names = Annotated[tuple[str, ...], NoDecode]
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _must(holds: Callable[[str], object], message: str) -> AfterValidator:
+    """The message says nothing of the value: it may be a secret."""
+
+    def check(value: Any) -> Any:
+        if not holds(value.get_secret_value() if isinstance(value, SecretStr) else value):
+            raise ValueError(message)
+        return value
+
+    return AfterValidator(check)
+
+
+def _whole_path(value: Path) -> Path:
+    try:
+        return value.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError("names a home directory that nobody has") from error
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    """Checked by psycopg itself. Its message about a broken URL may quote the password, so it is left out."""
+    from psycopg import Error
+    from psycopg.conninfo import conninfo_to_dict
+
+    url = value.get_secret_value()
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql://")
+    try:
+        parts = conninfo_to_dict(url)
+    except Error:
+        raise ValueError("is not a connection URL; in a password write @ as %40, / as %2F, : as %3A") from None
+    ports = str(parts.get("port") or "").split(",")
+    if "@" in str(parts.get("host")) or not all(port.isdigit() or not port for port in ports):
+        raise ValueError("has no usable host and port; in a password write @ as %40, / as %2F, : as %3A")
+    return value
+
+
+def _is_web_url(value: str) -> bool:
+    return urlsplit(value).scheme in ("http", "https") and bool(urlsplit(value).netloc)
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Origin = Annotated[
+    str,
+    _must(
+        re.compile(r"https?://[^/\s*]+").fullmatch, "each must be scheme://host[:port], without a path or a wildcard"
+    ),
+]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+WebUrl = Annotated[str, _must(_is_web_url, "must be a http(s) URL")]
+LongSecret = Annotated[SecretStr, _must(lambda secret: len(secret.encode()) >= 32, "must have at least 32 bytes")]
+HeaderSecret = Annotated[
+    SecretStr, _must(re.compile(r"[!-~]+").fullmatch, "must be of printable ASCII characters without a space")
+]
+
+
+def _setting(default: Any, meaning: str, example: str, **bounds: Any) -> Any:
+    return Field(default, description=meaning, examples=[example], **bounds)
 
 
 class Settings(BaseSettings):
@@ -25,81 +87,53 @@ class Settings(BaseSettings):
         env_prefix="COACH_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
     )
 
-    home: Path = Field(default_factory=lambda: default_home(), description="where the embedded database lives")  # noqa: PLW0108 - defined below
-    database_url: SecretStr | None = Field(None, description="PostgreSQL >= 15 with pgvector; left out: embedded")
-    worker_database_url: SecretStr | None = Field(
-        None, description="how the worker logs in; default COACH_DATABASE_URL"
+    home: Annotated[Path, AfterValidator(_whole_path)] = Field(
+        default_factory=lambda: default_home(),  # noqa: PLW0108 - defined below
+        description="where the embedded database lives",
+        examples=["/var/lib/aurum-coach"],
     )
-    database_direct_url: SecretStr | None = Field(None, description="for LISTEN behind a transaction pooler")
-    jwt_secret: SecretStr | None = Field(None, description="shared secret of HS256 tokens, 32 bytes or more")
-    jwks_url: str | None = Field(None, description="where ES256/RS256 keys are published")
-    jwt_issuer: str | None = Field(None, description="required `iss` of tokens")
-    jwt_audience: str = Field("authenticated", description="required `aud` of tokens")
-    openai_api_key: SecretStr | None = Field(
+    database_url: PostgresUrl | None = _setting(
         None,
-        validation_alias=AliasChoices("COACH_OPENAI_API_KEY", "OPENAI_API_KEY", "openai_api_key"),
-        description="key of the provider; OPENAI_API_KEY is read too",
+        "PostgreSQL >= 15 with pgvector; left out: embedded",
+        "postgresql://coach_server:…@db.internal/postgres",
     )
-    openai_base_url: str | None = Field(None, description="any OpenAI-compatible endpoint")
-    chat_model: str = Field("", description="model that answers; default gpt-4o-mini with a key, else offline")
-    fallback_models: Names = Field((), description="models to try next, comma separated")
-    embedding_model: str = Field("", description="default text-embedding-3-small with a key, else wordllama")
-    allowed_origins: Names = Field((), description="browser origins that may call, comma separated")
-    monthly_limit: int = Field(250, ge=0, le=1_000_000, description="turns a user has each month")
-    turn_timeout: float = Field(600.0, gt=0, le=86_400, description="seconds after which a turn is ended")
-    metrics_token: SecretStr | None = Field(None, description="bearer token of /metrics")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
-    drain_grace: float = Field(20.0, ge=0, le=3_600, description="seconds a shutdown lets running turns finish")
-    pool_size: int = Field(10, ge=2, le=500, description="database connections of one server process")
-
-    @field_validator("fallback_models", "allowed_origins", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-    @field_validator("allowed_origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            if not re.fullmatch(r"https?://[^/\s*]+", origin):
-                raise ValueError("each must be scheme://host[:port], without a path or a wildcard")
-        return value
-
-    @field_validator("home")
-    @classmethod
-    def _whole_path(cls, value: Path) -> Path:
-        try:
-            return value.expanduser().absolute()
-        except RuntimeError as error:
-            raise ValueError("names a home directory that nobody has") from error
-
-    @field_validator("database_url", "worker_database_url", "database_direct_url")
-    @classmethod
-    def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            _check_postgres_url(value.get_secret_value())
-        return value
-
-    @field_validator("jwks_url", "openai_base_url")
-    @classmethod
-    def _http_url(cls, value: str | None) -> str | None:
-        if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc):
-            raise ValueError("must be a http(s) URL")
-        return value
-
-    @field_validator("jwt_secret")
-    @classmethod
-    def _long_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value().encode()) < 32:
-            raise ValueError("must have at least 32 bytes")
-        return value
-
-    @field_validator("openai_api_key", "metrics_token")
-    @classmethod
-    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
-            raise ValueError("must be of printable ASCII characters without a space")
-        return value
+    worker_database_url: PostgresUrl | None = _setting(
+        None,
+        "how the worker logs in; default COACH_DATABASE_URL",
+        "postgresql://coach_worker:…@db.internal/postgres",
+    )
+    database_direct_url: PostgresUrl | None = _setting(
+        None, "for LISTEN behind a transaction pooler", "postgresql://coach_server:…@db.internal:5432/postgres"
+    )
+    jwt_secret: LongSecret | None = _setting(
+        None, "shared secret of HS256 tokens, 32 bytes or more", "the output of: openssl rand -base64 48"
+    )
+    jwks_url: WebUrl | None = _setting(
+        None, "where ES256/RS256 keys are published", "https://project.example/auth/v1/.well-known/jwks.json"
+    )
+    jwt_issuer: str | None = _setting(None, "required `iss` of tokens", "https://project.example/auth/v1")
+    jwt_audience: str = _setting("authenticated", "required `aud` of tokens", "authenticated")
+    openai_api_key: HeaderSecret | None = _setting(
+        None,
+        "key of the provider; OPENAI_API_KEY is read too",
+        "sk-…",
+        validation_alias=AliasChoices("COACH_OPENAI_API_KEY", "OPENAI_API_KEY", "openai_api_key"),
+    )
+    openai_base_url: WebUrl | None = _setting(None, "any OpenAI-compatible endpoint", "http://127.0.0.1:11434/v1")
+    chat_model: str = _setting("", "model that answers; default gpt-4o-mini with a key, else offline", "gpt-4o-mini")
+    fallback_models: Names = _setting((), "models to try next, comma separated", "gpt-4o-mini,offline")
+    embedding_model: str = _setting("", "default text-embedding-3-small with a key, else wordllama", "wordllama")
+    allowed_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = _setting(
+        (), "browser origins that may call, comma separated", "https://app.example,http://localhost:5173"
+    )
+    monthly_limit: int = _setting(250, "turns a user has each month", "250", ge=0, le=1_000_000)
+    turn_timeout: float = _setting(600.0, "seconds after which a turn is ended", "600", gt=0, le=86_400)
+    metrics_token: HeaderSecret | None = _setting(
+        None, "bearer token of /metrics", "the output of: openssl rand -hex 24"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "the least that is logged", "info")
+    drain_grace: float = _setting(20.0, "seconds a shutdown lets running turns finish", "20", ge=0, le=3_600)
+    pool_size: int = _setting(10, "database connections of one server process", "10", ge=2, le=500)
 
     @property
     def has_provider(self) -> bool:
@@ -114,30 +148,6 @@ class Settings(BaseSettings):
         return self.embedding_model or ("text-embedding-3-small" if self.has_provider else "wordllama")
 
 
-EXAMPLES = {
-    "home": "/var/lib/aurum-coach",
-    "database_url": "postgresql://coach_server:…@db.internal/postgres",
-    "worker_database_url": "postgresql://coach_worker:…@db.internal/postgres",
-    "database_direct_url": "postgresql://coach_server:…@db.internal:5432/postgres",
-    "jwt_secret": "the output of: openssl rand -base64 48",
-    "jwks_url": "https://project.example/auth/v1/.well-known/jwks.json",
-    "jwt_issuer": "https://project.example/auth/v1",
-    "jwt_audience": "authenticated",
-    "openai_api_key": "sk-…",
-    "openai_base_url": "http://127.0.0.1:11434/v1",
-    "chat_model": "gpt-4o-mini",
-    "embedding_model": "wordllama",
-    "fallback_models": "gpt-4o-mini,offline",
-    "allowed_origins": "https://app.example,http://localhost:5173",
-    "monthly_limit": "250",
-    "turn_timeout": "600",
-    "metrics_token": "the output of: openssl rand -hex 24",
-    "log_level": "info",
-    "drain_grace": "20",
-    "pool_size": "10",
-}
-
-
 def load_settings(**overrides: Any) -> Settings:
     """The settings of this process.
 
@@ -150,7 +160,8 @@ def load_settings(**overrides: Any) -> Settings:
         field = str(first["loc"][0]).lower().removeprefix("coach_")
         what = first["msg"].removeprefix("Value error, ")
         variable = variable_of(field)
-        raise Misconfigured(f"{variable}: {what}. Example: {variable}={EXAMPLES[field]}") from None
+        example = (Settings.model_fields[field].examples or [""])[0]
+        raise Misconfigured(f"{variable}: {what}. Example: {variable}={example}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{Path('.env').absolute()} cannot be read ({type(error).__name__}).") from None
 
@@ -169,22 +180,6 @@ def misspelt() -> list[str]:
         near = get_close_matches(name.upper(), known, 1, 0.8)
         lines.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else "."))
     return lines
-
-
-def _check_postgres_url(url: str) -> None:
-    """Checked by psycopg itself. Its message about a broken URL may quote the password, so it is left out."""
-    from psycopg import Error
-    from psycopg.conninfo import conninfo_to_dict
-
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise ValueError("must begin with postgresql://")
-    try:
-        parts = conninfo_to_dict(url)
-    except Error:
-        raise ValueError("is not a connection URL; in a password write @ as %40, / as %2F, : as %3A") from None
-    ports = str(parts.get("port") or "").split(",")
-    if "@" in str(parts.get("host")) or not all(port.isdigit() or not port for port in ports):
-        raise ValueError("has no usable host and port; in a password write @ as %40, / as %2F, : as %3A")
 
 
 def default_home() -> Path:
