@@ -42,7 +42,7 @@ from coach.privacy.routes import preferences_router
 from coach.public.health import config, health_router
 from coach.public.metrics import metrics
 from coach.public.openapi import openapi_config
-from coach.public.pages import HANDLERS as PAGES
+from coach.public.pages import page
 from coach.realtime.accepting import Sockets, ws_ticket
 from coach.retrieval.routes import search_router
 from coach.services import NO_OPERATORS, Services, open_services
@@ -116,7 +116,7 @@ def build_app(services: Services) -> Litestar:
     )
     app = Litestar(
         route_handlers=[
-            *PAGES,
+            page,
             config,
             health_router,
             metrics,

@@ -87,15 +87,14 @@ def work(
     """One process that serves until a signal comes or ``parent`` is gone. A wrong setting is one line, no traceback."""
     import uvloop
 
-    code = 0
     try:
         uvloop.run(_serve(settings, listener, parent, ready, embeds))
     except CoachError as error:
         sys.stderr.write(f"{error}\n")
-        code = STARTUP_FAILED
+        return STARTUP_FAILED
     except KeyboardInterrupt:
-        code = 130
-    return code
+        return 130
+    return 0
 
 
 async def _serve(settings: Settings, listener: socket.socket, parent: int | None, ready: Ready, embeds: bool) -> None:
@@ -167,9 +166,7 @@ class DrainingServer(uvicorn.Server):
             await asyncio.wait([draining], timeout=0.1)
         if self.force_exit:
             draining.cancel()
-            with suppress(asyncio.CancelledError):
-                await draining
-        else:
+        with suppress(asyncio.CancelledError):
             await draining
 
     @contextmanager

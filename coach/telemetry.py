@@ -67,16 +67,7 @@ def configure_logging(level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in (
-        "uvicorn",
-        "uvicorn.error",
-        "uvicorn.access",
-        "httpx",
-        "httpcore",
-        "openai",
-        "psycopg.pool",
-        "httpx2",
-    ):
+    for chatty in ("uvicorn", "httpx", "httpx2", "httpcore", "openai", "psycopg.pool"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Request
-from litestar.enums import MediaType, OpenAPIMediaType
+from litestar import Litestar, Request, Response, Router
+from litestar.enums import OpenAPIMediaType
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
 from litestar.routes import HTTPRoute
+from litestar.serialization import encode_json
 
+from coach.errors import NotFound
 from coach.http.catalogue import KINDS, Kind
 from coach.http.declared import Declared, Form, Refusals
 from coach.http.negotiation import JSON
+from coach.public.documents import Document, answer, document
 from coach.public.schema_page import render_page
 
 Schema = dict[str, Any]
@@ -43,33 +45,31 @@ def openapi_config() -> OpenAPIConfig:
         components=Components(
             security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
         ),
-        render_plugins=(PagePlugin(), JsonPlugin()),
+        # Named only so that the framework makes both addresses; ``serve`` answers in its place.
+        render_plugins=[JsonRenderPlugin()],
+        openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, before_request=_server()),
     )
 
 
-class JsonPlugin(OpenAPIRenderPlugin):
-    """``/schema/openapi.json``."""
+def _server() -> Callable[[Request[Any, Any, Any]], Response[bytes]]:
+    """Answers ``/schema`` and ``/schema/openapi.json``: made once, where the framework renders for each request."""
+    made: dict[str, Document] = {}
 
-    def __init__(self) -> None:
-        super().__init__(path="/openapi.json", media_type=OpenAPIMediaType.OPENAPI_JSON)
+    def serve(request: Request[Any, Any, Any]) -> Response[bytes]:
+        if not made:
+            schema = complete(request.app)
+            made["/schema"] = render_page(schema)
+            made["/schema/openapi.json"] = document(encode_json(schema), OpenAPIMediaType.OPENAPI_JSON)
+        if (found := made.get(request.scope["path_template"])) is None:
+            raise NotFound("There is nothing at this address.")
+        return answer(request, found)
 
-    def render(self, request: Request[Any, Any, Any], openapi_schema: Schema) -> bytes:
-        return self.render_json(request, complete(openapi_schema, request.app))
-
-
-class PagePlugin(OpenAPIRenderPlugin):
-    """``/schema``: a plain page of our own, since the framework's fetch their scripts from elsewhere."""
-
-    def __init__(self) -> None:
-        super().__init__(path="/", media_type=MediaType.HTML)
-
-    def render(self, request: Request[Any, Any, Any], openapi_schema: Schema) -> bytes:
-        return render_page(complete(openapi_schema, request.app)).encode()
+    return serve
 
 
-def complete(generated: Schema, app: Litestar) -> Schema:
-    """Add what the routes declare of themselves, and which of them need no token."""
-    schema = deepcopy(generated)
+def complete(app: Litestar) -> Schema:
+    """What the framework generates, with what the routes declare of themselves, and which of them need no token."""
+    schema = app.openapi_schema.to_schema()
     found = list(_operations(schema, app))
     shapes = _shapes(schema, [handler for _, _, handler in found])
     for path, operation, handler in found:

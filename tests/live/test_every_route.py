@@ -16,10 +16,10 @@ from litestar.routes import ASGIRoute, HTTPRoute
 from coach.app import run_app
 from coach.http.catalogue import KINDS
 from coach.http.limits import CHAT_BODY, OTHER_BODY
+from coach.public.pages import DOCUMENTS
 from coach.settings import load_settings
 from tests.live.conftest import SECRET, serving
 
-PAGES = {"/", "/static/{name}", "/problems", "/problems/{slug}"}
 SCHEMA = "/schema"
 PUBLIC = {"/api/config", "/health/live", "/health/ready", "/metrics"}
 """What needs no token. The description reads it off the guards, so that a forgotten guard would agree with itself."""
@@ -181,7 +181,7 @@ def test_every_route_of_the_app_is_declared_and_described(routes, described):
             assert route.path == "/ws/chat"
             continue
         assert isinstance(route, HTTPRoute)
-        if route.path_format in PAGES or route.path_format.startswith(SCHEMA):
+        if route.path_format in DOCUMENTS or route.path_format.startswith(SCHEMA):
             continue
         for method, (handler, _) in route.route_handler_map.items():
             if method == "OPTIONS":

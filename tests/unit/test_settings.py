@@ -129,7 +129,7 @@ def test_the_first_of_several_wrong_values_is_named(monkeypatch):
 
 @pytest.mark.parametrize("field", ["home", "monthly_limit", "log_level", "pool_size"])
 def test_the_examples_are_good_values_themselves(monkeypatch, field):
-    monkeypatch.setenv(variable_of(field), EXAMPLES[field])
+    monkeypatch.setenv(variable_of(field), Settings.model_fields[field].examples[0])
     load_settings()
 
 
