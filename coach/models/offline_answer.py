@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from coach.models.offline_evidence import Evidence, find_evidence, live_evidence, missing_words
+from coach.models.offline_criteria import Question
+from coach.models.offline_evidence import find_evidence, live_evidence, missing_words, relevant_excerpts, weigh_topic
 from coach.models.offline_intents import Intent, read_question
-from coach.models.offline_question import Question
 from coach.models.offline_reading import Reading
-from coach.models.offline_relevance import relevant_excerpts
 from coach.models.offline_statements import Statement, read_source, read_statements
-from coach.models.offline_wording import ask_about, next_step, word_excerpt, word_item, word_statement
+from coach.models.offline_wording import close, word_excerpt, word_item, word_statement
 
 STAND_IN = (
     "(I am Aurum Coach's offline stand-in: I put this together from your own rows, without a language model; "
@@ -27,9 +26,7 @@ _ABOUT_TOLD = "What would be the first small piece of it?"
 _OF_ONESELF = re.compile(r"\b(?:i|my|me|we|our)\b", re.IGNORECASE)
 _ABOUT_THE_DAY = "Which of these would you be gladdest to have behind you tonight?"
 _ABOUT_NOTHING = "What would you like me to know about it?"
-_WRITTEN, _WRITTEN_TOO = "From what you have written:", "And from what you have written:"
-_NEAREST = "What comes nearest:"
-_OF_A_KIND, _OF_EACH_KIND = 5, 3
+_OF_A_KIND, _OF_EACH_KIND, _RELATED = 5, 3, 3
 
 
 def compose_answer(reading: Reading) -> str:
@@ -47,44 +44,42 @@ def _grounded(reading: Reading) -> list[str]:
     statements = read_statements(reading)
     intent, asked = read_question(reading.question, reading.now)
     body = _direct(statements, intent, asked) if intent else []
-    return body or _related(reading, statements, intent, asked) or _nothing_direct(reading)
+    return body or _related(reading, statements, intent, asked) or _nothing_direct(reading, intent)
 
 
 def _direct(statements: Sequence[Statement], intent: Intent, asked: Question) -> list[str]:
     """What the intent is after. Empty where the prompt does not say it."""
     if asked.nouns or (asked.topic and not intent.falls_back):
-        evidence = find_evidence(statements, intent, asked)
-        if evidence.found:
-            return _told(evidence, intent, asked)
+        if told := _told(statements, intent, asked):
+            return told
         if not intent.falls_back:
             return []
-    found = live_evidence(statements, intent, _OF_A_KIND if len(intent.live) == 1 else _OF_EACH_KIND).found
+    found = live_evidence(statements, intent, _OF_A_KIND if len(intent.live) == 1 else _OF_EACH_KIND)
     if not found:
         return []
     lacking = f"I found {intent.lacks} that names {_quoted(asked.nouns.values())}. " if asked.nouns else ""
     is_a_day = len(found) > 1 and found[0].kind in ("overdue", "today")
-    back = _ABOUT_THE_DAY if is_a_day else ask_about(found, asked.text)
-    return [_listed(lacking + intent.opening, found), next_step(found), back]
+    return [_listed(lacking + intent.opening, found), *close(found, asked.text, _ABOUT_THE_DAY if is_a_day else "")]
 
 
-def _told(evidence: Evidence, intent: Intent, asked: Question) -> list[str]:
+def _told(statements: Sequence[Statement], intent: Intent, asked: Question) -> list[str]:
+    evidence = find_evidence(statements, intent, asked)
     found = evidence.found
-    hedge = _hedge(evidence, intent)
-    if len(found) > 1 and (intent.lists or found[0].kind == "alignment"):
-        body = [_listed(hedge or intent.opening, found)]
-    else:
-        opening = hedge or (intent.opening if intent.latest_first else "")
-        first = word_statement(found[0])
-        body = [f"{opening}: {first[0].lower()}{first[1:]}" if opening else first]
-        if found[1:]:
-            body.append(_listed("Beside that", found[1:]))
-    return [*body, next_step(found), ask_about(found, asked.text)]
-
-
-def _hedge(evidence: Evidence, intent: Intent) -> str:
+    if not found:
+        return []
+    opening = intent.opening
     if evidence.missing:
-        return f"Nothing of yours names {_quoted(evidence.missing)}. The nearest that I have"
-    return f"I found {intent.lacks} for that. The nearest that I have" if evidence.is_weak and intent.lacks else ""
+        opening = f"Nothing of yours names {_quoted(evidence.missing)}. The nearest that I have"
+    elif evidence.is_weak and intent.lacks:
+        opening = f"I found {intent.lacks} for that. The nearest that I have"
+    if len(found) > 1 and (intent.lists or found[0].kind == "alignment"):
+        body = [_listed(opening, found)]
+    else:
+        first = word_statement(found[0])
+        is_opened = intent.latest_first or opening != intent.opening
+        body = [f"{opening}: {first[0].lower()}{first[1:]}" if is_opened else first]
+        body += [_listed("Beside that", found[1:])] if found[1:] else []
+    return [*body, *close(found, asked.text)]
 
 
 def _listed(heading: str, found: Sequence[Statement]) -> str:
@@ -99,36 +94,33 @@ def _quoted(names: Iterable[str]) -> str:
 def _related(reading: Reading, statements: Sequence[Statement], intent: Intent | None, asked: Question) -> list[str]:
     """What shares words with a question that is after nothing in particular, or whose answer stands nowhere."""
     topic = asked.topic.keys()
-    live = [said for said in statements if said.is_live and 2 * len(topic & said.own) >= len(topic) > 0][:3]
-    sources = relevant_excerpts(reading, topic)[:3]
+    live = [said for said in statements if said.line and 2 * len(topic & said.own) >= len(topic) > 0][:_RELATED]
+    sources = relevant_excerpts(reading.sources, weigh_topic(statements, asked.topic))[:_RELATED]
     found = live + [said for source in sources for said in read_source(source)]
     if not found:
         return []
-    missing = missing_words(statements, asked, found[0])
-    lacking = f"Nothing of yours names {_quoted(missing)}. " if missing else _lacking(intent)
+    lacking = ""
+    if missing := missing_words(statements, asked, found[0]):
+        lacking = f"Nothing of yours names {_quoted(missing)}. "
+    elif intent and intent.lacks:
+        lacking = f"I found {intent.lacks} for that in what I may read. "
     facts = [_listed("Your current rows say", live)] if live else []
     if sources:
-        heading = _NEAREST if lacking else _WRITTEN_TOO if live else _WRITTEN
+        too = "And from what you have written:" if live else "From what you have written:"
+        heading = "What comes nearest:" if lacking else too
         facts.append("\n".join([heading, *(f"- {word_excerpt(source, topic)}" for source in sources)]))
-    return [lacking + facts[0], *facts[1:], next_step(found), ask_about(found, reading.question)]
+    return [lacking + facts[0], *facts[1:], *close(found, reading.question)]
 
 
-def _lacking(intent: Intent | None) -> str:
-    return f"I found {intent.lacks} for that in what I may read. " if intent and intent.lacks else ""
-
-
-def _nothing_direct(reading: Reading) -> list[str]:
+def _nothing_direct(reading: Reading, intent: Intent | None) -> list[str]:
     """Nothing shares a word with the question. What retrieval thought nearest is offered as no more than that."""
+    question = reading.question
     if not reading.sources:
-        return [TOLD, _ABOUT_TOLD] if _is_told(reading.question) else [NOTHING, _ABOUT_NOTHING]
+        is_told = intent is None and "?" not in question and _OF_ONESELF.search(question)
+        return [TOLD, _ABOUT_TOLD] if is_told else [NOTHING, _ABOUT_NOTHING]
     return [
         "I found nothing of yours that names that directly. The closest I have, and it may be beside the point:\n- "
         + word_excerpt(reading.sources[0], frozenset()),
         "One next step: tell me in a sentence what you have in mind, in other words, and I will look again.",
         _ABOUT_NOTHING,
     ]
-
-
-def _is_told(text: str) -> bool:
-    """The user tells something and asks nothing."""
-    return "?" not in text and read_question(text, "")[0] is None and _OF_ONESELF.search(text) is not None

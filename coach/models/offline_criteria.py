@@ -1,38 +1,38 @@
-"""Whether a statement answers a kind of question, as a weight: 0 is no answer."""
+"""Whether a statement of a source answers a kind of question, as a weight: 0 is no answer."""
 
 from __future__ import annotations
 
 import re
+from datetime import date
 
-from coach.models.offline_question import Question
+from msgspec import Struct
+
 from coach.models.offline_statements import DAY, MONTHS, Statement
+from coach.models.offline_words import ACTIONS
 
+_PAST = re.compile(r"\b(?:did|was|were|had|have i|has|since)\b", re.IGNORECASE)
 _CALENDAR = rf"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?|{'|'.join(MONTHS)}"
+_HOURS = "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
 _TIME = re.compile(
     rf"\b(?:\d{{1,2}}[:.]\d\d|{_CALENDAR}|noon|midnight|daily|weekly|monthly|yearly|every (?:other )?\w+"
-    r"|(?:at|half past|quarter (?:to|past)) (?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve))\b"
+    rf"|(?:at|half past|quarter (?:to|past)) (?:one|{_HOURS}))\b"
 )
 _NUMBER = re.compile(
-    r"\d|\b(?:half|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|fort?y|fifty|sixty|seventy"
-    r"|eighty|ninety|hundred|thousand|dozen|once|twice)\b",
+    rf"\d|\b(?:half|{_HOURS}|twenty|thirty|fort?y|fifty|sixty|seventy|eighty|ninety|hundred|thousand|dozen|once|twice)\b",
     re.IGNORECASE,
 )
 # What is asked for, and the unit in which that is told.
-_UNITS = tuple(
-    (re.compile(asked, re.IGNORECASE), re.compile(told, re.IGNORECASE))
-    for asked, told in (
-        (
-            r"\b(?:cost|pa(?:y|id)|spen[dt]|owe|sav(?:e|ings)|money|earn|rent|price|fee|worth|fund|budget|loan|debt|salary)",
-            r"[€$£¥]|\b(?:euros?|dollars?|pounds?|francs?|cents?|crowns?|eur|usd|chf|gbp)\b",
-        ),
-        (r"\bhow (?:long|much time)\b|\b(?:minutes?|hours?)\b", r"\b(?:second|minute|hour|day|week|month|year)s?\b"),
-        (r"\bhow far\b|\bkilomet|\bmiles?\b|\bdistance\b", r"\b(?:km|kilomet\w+|miles?|met(?:re|er)s?)\b"),
-        (r"\bhow heavy\b|\bweigh", r"\b(?:kg|kilos?|pounds?|grams?)\b"),
-        (r"\bhow old\b", r"\byears?\b"),
-        (r"\bhow (?:cold|hot|warm)\b|\btemperature\b", r"°|\bdegrees?\b"),
-        (r"\bpercent|\bshare\b", r"%|\bpercent\b"),
-    )
-)
+_UNITS = {
+    r"\b(?:cost|pa(?:y|id)|spen[dt]|owe|sav(?:e|ings)|money|earn|rent|price|fee|worth|fund|budget|loan|debt|salary)": (
+        r"[€$£¥]|\b(?:euros?|dollars?|pounds?|francs?|cents?|crowns?|eur|usd|chf|gbp)\b"
+    ),
+    r"\bhow (?:long|much time)\b|\b(?:minutes?|hours?)\b": r"\b(?:second|minute|hour|day|week|month|year)s?\b",
+    r"\bhow far\b|\bkilomet|\bmiles?\b|\bdistance\b": r"\b(?:km|kilomet\w+|miles?|met(?:re|er)s?)\b",
+    r"\bhow heavy\b|\bweigh": r"\b(?:kg|kilos?|pounds?|grams?)\b",
+    r"\bhow old\b": r"\byears?\b",
+    r"\bhow (?:cold|hot|warm)\b|\btemperature\b": r"°|\bdegrees?\b",
+    r"\bpercent|\bshare\b": r"%|\bpercent\b",
+}
 # A capital letter within a sentence, or at its beginning before a verb or another name.
 _NAME = re.compile(
     r"(?<![.!?…:] )(?<![“\"‘(\[])(?<!^)\b[A-ZÀ-Þ][a-zß-ÿ'’-]+"
@@ -54,16 +54,31 @@ _ALLOCATED = re.compile(r"(\d+(?:\.\d+)?)% allocated")
 _RECENT_DAYS = 60
 
 
-def is_overdue(said: Statement, asked: Question) -> float:
-    if said.is_live:
-        return 3 if said.kind == "overdue" else 0
-    return 2 if _is_open_task(said) and _is_past(said, asked) else 0
+class Question(Struct, frozen=True):
+    """``topic`` maps the stems of what it is about to the words as they were asked; it may name nothing."""
+
+    text: str
+    topic: dict[str, str]
+    today: date | None
+
+    @property
+    def nouns(self) -> dict[str, str]:
+        return {stem: word for stem, word in self.topic.items() if stem not in ACTIONS}
+
+    @property
+    def is_past(self) -> bool:
+        return _PAST.search(self.text) is not None
+
+    def comes_after(self, day: date | None) -> bool:
+        return day is not None and self.today is not None and day < self.today
 
 
 def is_open(said: Statement, asked: Question) -> float:
-    if said.is_live:
-        return {"overdue": 3.0, "today": 3.0, "deadline": 0.5}.get(said.kind, 0)
-    return 2 if _is_open_task(said) else 0
+    return 2 if said.kind == "task" and said.is_state and not said.is_over else 0
+
+
+def is_overdue(said: Statement, asked: Question) -> float:
+    return is_open(said, asked) if asked.comes_after(max(said.days, default=None)) else 0
 
 
 def has_happened(said: Statement, asked: Question) -> float:
@@ -73,30 +88,28 @@ def has_happened(said: Statement, asked: Question) -> float:
 
 def is_dated(said: Statement, asked: Question) -> float:
     if asked.is_past:
-        return has_happened(said, asked) or (1 if said.days and not said.is_live else 0)
+        return has_happened(said, asked) or (1 if said.days and not said.line else 0)
+    if not said.days:
+        return 1 if not said.is_over and _TIME.search(said.text) else 0
+    is_gone = asked.comes_after(max(said.days))
     if said.is_over:
-        return 0.2 if said.days else 0
-    if said.days and (said.is_live or said.is_state):
-        return 0.4 if said.kind == "project" and _is_past(said, asked) else 3
-    if said.days:
-        return 0.3 if _is_past(said, asked) else 2
-    return 1 if _TIME.search(said.text) else 0
+        return 0.2
+    if said.line or said.is_state:
+        return 0.4 if said.kind == "project" and is_gone else 3
+    return 0.3 if is_gone else 2
 
 
 def is_counted(said: Statement, asked: Question) -> float:
-    text = DAY.sub("", said.text)
-    if not _NUMBER.search(text):
+    if not _NUMBER.search(DAY.sub("", said.text)):
         return 0
-    units = [told for wanted, told in _UNITS if wanted.search(asked.text)]
+    units = [told for wanted, told in _UNITS.items() if re.search(wanted, asked.text, re.IGNORECASE)]
     if units:
-        return 2 if any(told.search(text) for told in units) else 0.4
-    return 0.5 if said.is_state or said.is_live else 1
+        return 2 if re.search("|".join(units), said.text, re.IGNORECASE) else 0.4
+    return 0.5 if said.is_state or said.line else 1
 
 
 def names_somebody(said: Statement, asked: Question) -> float:
     """Somebody whom the question does not name itself."""
-    if said.is_live:
-        return 0
     told, known = (said.subject, said.text), asked.text.lower()
     if any(title.lower() not in known for text in told for title in _TITLED.findall(text)):
         return 1.4
@@ -105,8 +118,6 @@ def names_somebody(said: Statement, asked: Question) -> float:
 
 
 def tells_progress(said: Statement, asked: Question) -> float:
-    if said.is_live:
-        return {"deadline": 3.0, "alignment": 2.0, "overdue": 1.5, "today": 0.8}.get(said.kind, 0)
     if said.kind == "project" and said.is_state:
         return 1 if said.is_over or said.text.startswith("On Hold") else 3
     if said.happened is None or (asked.today and (asked.today - said.happened).days > _RECENT_DAYS):
@@ -116,7 +127,7 @@ def tells_progress(said: Statement, asked: Question) -> float:
 
 def introduces(said: Statement, asked: Question) -> float:
     """Says what somebody is to the user."""
-    return 0 if said.is_live else 2 if _ROLE.search(said.text) else 0.6
+    return 2 if _ROLE.search(said.text) else 0.6
 
 
 def gives_a_reason(said: Statement, asked: Question) -> float:
@@ -124,18 +135,10 @@ def gives_a_reason(said: Statement, asked: Question) -> float:
 
 
 def measures_balance(said: Statement, asked: Question) -> float:
-    return {"alignment": 2.0, "pillar": 1.0, "area": 1.0, "behavior_summary": 1.0}.get(said.kind, 0)
+    return 1 if said.kind in ("pillar", "area", "behavior_summary") else 0
 
 
 def surplus(said: Statement) -> float:
     """Percent of all focus beyond what is allocated; a pillar without focus this week lacks all of it."""
     focus, allocated = _FOCUS.search(said.text), _ALLOCATED.search(said.text)
     return (float(focus[1]) if focus else 0) - (float(allocated[1]) if allocated else 0)
-
-
-def _is_open_task(said: Statement) -> bool:
-    return said.kind == "task" and said.is_state and not said.is_over
-
-
-def _is_past(said: Statement, asked: Question) -> bool:
-    return bool(said.days) and asked.today is not None and max(said.days) < asked.today

@@ -10,15 +10,16 @@ from datetime import date
 
 from msgspec import Struct
 
+from coach.models.offline_criteria import Question, surplus
 from coach.models.offline_intents import Intent
-from coach.models.offline_question import Question, weigh_word
-from coach.models.offline_relevance import tells_its_place, words
+from coach.models.offline_reading import Excerpt
 from coach.models.offline_statements import Statement
+from coach.models.offline_words import ACTIONS, tells_its_place, words
 
 _PROJECT = re.compile(r"\bproject ([^,]+)")
 _SHORTEST_NAME = 4
 _FIRST = re.compile(r"\bfirst\b", re.IGNORECASE)
-_SUPPORTING, _LISTED = 2, 5
+_SUPPORTED, _LISTED, _LIVE = 3, 5, 9
 _CLOSE, _CLOSE_IN_A_LIST = 0.6, 0.45
 """How much of the best one's bearing on the topic the others need."""
 _WORTH = 0.2
@@ -26,7 +27,6 @@ _WORTH = 0.2
 _LEAST = 0.4
 """What answers but hardly bears on the topic, while other rows do, is none."""
 _WEAK = 0.5
-_LIVE = 9
 
 
 class Evidence(Struct, frozen=True):
@@ -51,75 +51,72 @@ def find_evidence(statements: Sequence[Statement], intent: Intent, asked: Questi
     ranked = _rank(statements, intent, asked)
     if not ranked:
         return Evidence(())
-    best = max(each.bearing for each in ranked)
+    close = (_CLOSE_IN_A_LIST if intent.lists else _CLOSE) * max(each.bearing for each in ranked)
+    near = [each for each in ranked if each.bearing >= close]
     if intent.soonest_first:
-        near = [each for each in ranked if each.bearing >= _CLOSE_IN_A_LIST * best]
-        shown = sorted(near, key=_due)[:_LISTED]
+        shown = sorted(near, key=lambda each: max(each.said.days, default=date.max))
     else:
         if intent.latest_first or (asked.is_past and _FIRST.search(asked.text)):
-            ranked = _by_day(ranked, intent, asked, _CLOSE * best)
-        close = (_CLOSE_IN_A_LIST if intent.lists else _CLOSE) * best
-        kept = [each for each in ranked if each.bearing >= close and each.score >= _WORTH * ranked[0].score]
-        shown = kept[: _LISTED if intent.lists else 1 + _SUPPORTING]
-    said = tuple(each.said for each in shown)
-    return Evidence(said, missing_words(statements, asked, said[0]), intent.answers(said[0], asked) < _WEAK)
+            named = max(_nouns_in(each.said, asked) for each in ranked)
+            near = [each for each in near if _nouns_in(each.said, asked) == named] or ranked
+            near.sort(key=lambda each: each.said.happened or date.min, reverse=intent.latest_first)
+        shown = [each for each in near if each.score >= _WORTH * near[0].score]
+    said = tuple(each.said for each in shown[: _LISTED if intent.lists else _SUPPORTED])
+    return Evidence(said, missing_words(statements, asked, said[0]), intent.weigh(said[0], asked) < _WEAK)
 
 
 def _rank(statements: Sequence[Statement], intent: Intent, asked: Question) -> list[_Weighed]:
     """What answers and bears on the topic, best first, one statement a row."""
-    weights = _weights(statements, asked.topic)
+    weights = weigh_topic(statements, asked.topic)
     bearings = [_bearing(said, weights, asked.text) for said in statements]
     least = _LEAST * max(bearings, default=0)
     weighed = [
         _Weighed(said, bearing, answers * bearing**2 * (1 + _precision(said, asked)))
         for said, bearing in zip(statements, bearings, strict=True)
         if 0 < bearing >= least
-        and (said.is_live or not tells_its_place(said.text))
-        and (answers := intent.answers(said, asked))
+        and (said.line or not tells_its_place(said.text))
+        and (answers := intent.weigh(said, asked))
     ]
-    return _one_a_row(sorted(weighed, key=lambda each: -each.score))
+    rows: dict[str, _Weighed] = {}
+    for each in sorted(weighed, key=lambda each: -each.score):
+        rows.setdefault(each.said.subject or each.said.text, each)
+    return list(rows.values())
 
 
-def _by_day(ranked: Sequence[_Weighed], intent: Intent, asked: Question, close: float) -> list[_Weighed]:
-    """Of those that name most of what was asked for, the latest first, or the earliest."""
-    named = max(_nouns_in(each.said, asked) for each in ranked)
-    kept = [each for each in ranked if each.bearing >= close and _nouns_in(each.said, asked) == named]
-    return sorted(kept or ranked, key=_day, reverse=intent.latest_first)
-
-
-def live_evidence(statements: Sequence[Statement], intent: Intent, per_kind: int) -> Evidence:
+def live_evidence(statements: Sequence[Statement], intent: Intent, per_kind: int) -> tuple[Statement, ...]:
     """The live facts that answer a question which names nothing, ``per_kind`` of each kind."""
     shown: Counter[str] = Counter()
     found = []
-    facts = [said for said in statements if said.is_live and said.kind in intent.live]
-    for said in sorted(facts, key=lambda said: (intent.live.index(said.kind), intent.key(said))):
+    kinds = [*intent.live]
+    facts = [said for said in statements if said.line and said.kind in kinds]
+    for said in sorted(facts, key=lambda said: (kinds.index(said.kind), surplus(said))):
         shown[said.kind] += 1
-        is_telling = said.kind == intent.live[0] or not said.text.startswith("not measured")
+        is_telling = said.kind == kinds[0] or not said.text.startswith("not measured")
         if is_telling and (shown[said.kind] <= per_kind or not said.subject):
             found.append(said)
-    return Evidence(tuple(found[:_LIVE]))
+    return tuple(found[:_LIVE])
 
 
-def _weights(statements: Sequence[Statement], topic: Mapping[str, str]) -> dict[str, float]:
+def relevant_excerpts(sources: Sequence[Excerpt], weights: Mapping[str, float]) -> list[Excerpt]:
+    """The sources that share words with the topic, best first; ties keep the order of retrieval."""
+    scored = [(sum(weights.get(w, 0) for text in (s.title, s.text) for w in set(words(text))), s) for s in sources]
+    return [source for score, source in sorted(scored, key=lambda each: -each[0]) if score]
+
+
+def weigh_topic(statements: Sequence[Statement], topic: Mapping[str, str]) -> dict[str, float]:
     """The rarer a word among the rows, the heavier; a word that stands nowhere weighs nothing."""
-    rows = {(said.n, said.subject): said.own | said.around for said in statements}
-    seen = Counter(word for row in rows.values() for word in row & topic.keys())
-    return {word: weigh_word(word) * math.log(1 + len(rows) / count) for word, count in seen.items()}
+    rows = {(said.n, said.subject): said.stems for said in statements}
+    seen = Counter(word for row in rows.values() for word in sorted(row & topic.keys()))
+    return {word: (0.5 if word in ACTIONS else 1) * math.log(1 + len(rows) / count) for word, count in seen.items()}
 
 
 def _bearing(said: Statement, weights: Mapping[str, float], question: str) -> float:
-    if _is_named(said, question):
-        return sum(weights.values())
-    return sum(
-        weight * (1 if word in said.own else 0.5) for word, weight in weights.items() if word in said.own | said.around
-    )
-
-
-def _is_named(said: Statement, question: str) -> bool:
-    """The question holds the whole name of the row, or of the project that a live fact puts it in."""
-    project = _PROJECT.search(said.text) if said.is_live else None
+    """All of it where the question holds the whole name of the row, or of the project that a live fact puts it in."""
+    project = _PROJECT.search(said.text) if said.line else None
     names = (said.subject, project[1] if project else "")
-    return any(len(name) >= _SHORTEST_NAME and name.casefold() in question.casefold() for name in names)
+    if any(len(name) >= _SHORTEST_NAME and name.casefold() in question.casefold() for name in names):
+        return sum(weights.values())
+    return sum(weight * (1 if word in said.own else 0.5) for word, weight in weights.items() if word in said.stems)
 
 
 def _precision(said: Statement, asked: Question) -> float:
@@ -129,26 +126,12 @@ def _precision(said: Statement, asked: Question) -> float:
 
 
 def _nouns_in(said: Statement, asked: Question) -> int:
-    return sum(stem in said.own | said.around for stem in asked.nouns)
-
-
-def _one_a_row(ranked: Sequence[_Weighed]) -> list[_Weighed]:
-    rows: dict[str, _Weighed] = {}
-    for each in ranked:
-        rows.setdefault(each.said.subject or each.said.text, each)
-    return list(rows.values())
-
-
-def _due(weighed: _Weighed) -> date:
-    return max(weighed.said.days, default=date.max)
-
-
-def _day(weighed: _Weighed) -> date:
-    return weighed.said.happened or date.min
+    return len(asked.nouns.keys() & said.stems)
 
 
 def missing_words(statements: Sequence[Statement], asked: Question, best: Statement) -> tuple[str, ...]:
     """What the question names and no row does; none where ``best`` covers most of what it names."""
-    known = frozenset[str]().union(*(said.own | said.around for said in statements))
-    covered = sum(stem in best.own | best.around for stem in asked.nouns)
-    return () if 2 * covered > len(asked.nouns) else tuple(w for stem, w in asked.nouns.items() if stem not in known)
+    if 2 * _nouns_in(best, asked) > len(asked.nouns):
+        return ()
+    known = frozenset[str]().union(*(said.stems for said in statements))
+    return tuple(word for stem, word in asked.nouns.items() if stem not in known)

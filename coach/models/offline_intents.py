@@ -3,42 +3,46 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
 from coach.models import offline_criteria as criteria
-from coach.models.offline_question import Question, read_topic
+from coach.models.offline_criteria import Question
 from coach.models.offline_statements import Statement, days_in
+from coach.models.offline_words import read_topic
 
 
 class Intent(Struct, frozen=True):
-    """``answers`` weighs a statement, 0 is no answer. ``live`` facts answer where no topic is named.
+    """``criterion`` weighs a statement of a source, 0 is no answer; ``live`` weighs live facts by their kind.
 
     ``opening`` stands before what is found, ``lacks`` says what was not. ``lists`` shows several as equals instead of
-    one and what supports it; ``falls_back`` shows the live facts where none of them names the topic; ``key`` orders
-    them.
+    one and what supports it; ``falls_back`` shows the live facts where none of them names the topic.
     """
 
     asks: re.Pattern[str]
-    answers: Callable[[Statement, Question], float]
+    criterion: Callable[[Statement, Question], float]
     lacks: str = ""
-    live: tuple[str, ...] = ()
+    live: Mapping[str, float] = {}
     opening: str = ""
     lists: bool = False
     falls_back: bool = False
     latest_first: bool = False
     soonest_first: bool = False
-    key: Callable[[Statement], float] = lambda _: 0
+
+    def weigh(self, said: Statement, asked: Question) -> float:
+        if said.line and self.criterion not in (criteria.is_dated, criteria.is_counted):
+            return self.live.get(said.kind, 0)
+        return self.criterion(said, asked)
 
 
-def _asked(*ways: str) -> re.Pattern[str]:
+def _any(*ways: str) -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(ways)})\b", re.IGNORECASE)
 
 
-INTENTS: Sequence[Intent] = (
+INTENTS = (
     Intent(
-        _asked(
+        _any(
             r"(?:which|what) (?:pillars?|areas?|parts?)(?= .{0,40}\b(?:neglect|short|too little|least|forg|ignor))",
             r"(?:time|attention)(?= .{0,40}\b(?:each|every|my) (?:pillars?|areas?|parts?))|(?:in|out of) balance",
             r"too (?:little|much) (?:time|attention)|alignment|aligned|balanced?",
@@ -46,14 +50,13 @@ INTENTS: Sequence[Intent] = (
         ),
         criteria.measures_balance,
         lacks="nothing measured",
-        live=("alignment",),
+        live={"alignment": 2},
         opening="This is your week, first what gets least of the time that you meant for it",
         lists=True,
         falls_back=True,
-        key=criteria.surplus,
     ),
     Intent(
-        _asked(
+        _any(
             r"(?:put(?:ting)?|push(?:ed|ing)?|kick\w*) (?:\w+ ){0,3}?(?:off|back|aside|down the road)",
             r"over-?due|past due|late (?:with|on|for)|running late|procrastinat\w+|postpon\w+|delay\w*|defer\w*",
             r"neglect\w*|avoid\w*|ignor\w+|behind (?:on|with|in)|(?:fall\w*|fell) behind|slip\w*|dragg?\w* my feet",
@@ -63,13 +66,13 @@ INTENTS: Sequence[Intent] = (
         ),
         criteria.is_overdue,
         lacks="nothing overdue",
-        live=("overdue",),
+        live={"overdue": 3},
         opening="This is overdue",
         lists=True,
         falls_back=True,
     ),
     Intent(
-        _asked(
+        _any(
             r"(?:did|have|had) i last|last time|most recent(?:ly)?|latest|how long (?:ago|is it since|has it been)",
             r"when (?:was|were) (?:my|the|our) last|since when|(?:was|were) (?:i|we) last",
             r"last (?:saw|met|spoke|did|went|wrote)",
@@ -80,26 +83,26 @@ INTENTS: Sequence[Intent] = (
         latest_first=True,
     ),
     Intent(
-        _asked(
+        _any(
             r"when(?:'s|’s)?|(?:what|which) (?:day|date|time|month|week)|by when|how soon",
             r"how (?:long|many \w+) (?:until|till|before|do i have)",
             r"deadlines?|due(?: dates?)?|scheduled?",
         ),
         criteria.is_dated,
         lacks="no day",
-        live=("overdue", "today", "deadline"),
+        live={"overdue": 3, "today": 3, "deadline": 3},
         opening="These days stand in your rows",
     ),
     Intent(
-        _asked(r"how (?:did|was|is|has) (?:my |the |this |last )?(?:week|day|month)"),
+        _any(r"how (?:did|was|is|has) (?:my |the |this |last )?(?:week|day|month)"),
         criteria.tells_progress,
         lacks="nothing measured",
-        live=("flow", "alignment", "overdue"),
+        live={"flow": 3, "alignment": 2, "overdue": 1.5},
         opening="This is your week so far",
         lists=True,
     ),
     Intent(
-        _asked(
+        _any(
             r"on (?:track|course|schedule)|progress(?:ing)?|coming (?:along|on)",
             r"how far (?:along|am i|have i)|how close",
             r"how(?: is| are| am| was| has|'s|’s)(?= (?:.{1,60} )?(?:going|doing|getting on|shaping up|look\w*)\b)",
@@ -107,29 +110,29 @@ INTENTS: Sequence[Intent] = (
         ),
         criteria.tells_progress,
         lacks="nothing on how it stands",
-        live=("deadline", "alignment", "overdue"),
+        live={"deadline": 3, "alignment": 2, "overdue": 1.5},
         opening="This is how it stands",
         lists=True,
     ),
     Intent(
-        _asked(
+        _any(
             r"how (?:much|many|long|far|often|old|heavy|high|big|fast|tall|deep|cold|hot|warm|expensive)",
             r"what (?:percentage|share|number|amount|score|price)",
             r"what (?:does|do|did|would|will)(?= .{1,60} (?:cost|pay|earn|weigh))|(?:cost|price)s?",
         ),
         criteria.is_counted,
         lacks="no figure",
-        live=("flow", "alignment"),
+        live={"flow": 0.5, "alignment": 0.5},
         opening="These figures stand in your rows",
     ),
-    Intent(_asked(r"who(?:'s|’s| is| was| are| were)(?= (?-i:[A-ZÀ-Þ]))"), criteria.introduces),
+    Intent(_any(r"who(?:'s|’s| is| was| are| were)(?= (?-i:[A-ZÀ-Þ]))"), criteria.introduces),
     Intent(
-        _asked("who(?:'s|’s|m|se)?|with whom|which (?:person|people|friends?|colleagues?)|names?"),
+        _any("who(?:'s|’s|m|se)?|with whom|which (?:person|people|friends?|colleagues?)|names?"),
         criteria.names_somebody,
         lacks="no name",
     ),
     Intent(
-        _asked(
+        _any(
             r"(?:what(?:'s|’s| is| are| comes)? )?(?:the )?next(?: steps?)?|what now",
             r"still (?:open|to do|have to|need to|left|missing)",
             r"(?:do i|have i got|have) (?:still )?(?:have |need )?(?:anything )?(?:left )?to (?:do|book|buy|call)",
@@ -138,21 +141,21 @@ INTENTS: Sequence[Intent] = (
         ),
         criteria.is_open,
         lacks="nothing open",
-        live=("overdue", "today", "deadline"),
+        live={"overdue": 3, "today": 3, "deadline": 0.5},
         opening="This is open",
         soonest_first=True,
         lists=True,
         falls_back=True,
     ),
-    Intent(_asked("why|what for|how come|reasons?"), criteria.gives_a_reason, lacks="no reason"),
+    Intent(_any("why|what for|how come|reasons?"), criteria.gives_a_reason, lacks="no reason"),
     Intent(
-        _asked(
+        _any(
             r"today|tonight|tomorrow|priorit(?:y|ies)|urgent(?:ly)?|focus|agenda|plan(?:ning)?",
             r"plate|attention|(?:this )?week",
         ),
         criteria.is_open,
         lacks="nothing open",
-        live=("overdue", "today", "deadline", "alignment", "flow", "changed"),
+        live={"overdue": 3, "today": 3, "deadline": 0.5, "alignment": 0, "flow": 0, "changed": 0},
         opening="This is where things stand right now",
         lists=True,
         falls_back=True,

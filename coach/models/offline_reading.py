@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from html import unescape
 
 from msgspec import Struct
 
@@ -14,8 +15,6 @@ UI_TASK = "### Task:"
 
 _HEADER = re.compile(r'((?:\w+="[^"]*"\s*)+)>')
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
-_ENTITY = re.compile(r"&(lt|gt|quot|apos|#39|amp);")
-_ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "#39": "'", "amp": "&"}
 
 
 class Excerpt(Struct, frozen=True):
@@ -47,59 +46,30 @@ def read_prompt(messages: Sequence[ChatMessage]) -> Reading:
     """The last user message, taken apart; its values unescaped."""
     asked = next((m.content for m in reversed(messages) if m.role == "user"), "")
     is_first = not any(m.role == "assistant" for m in messages)
-    context, after = _between(asked, "<context>", "</context>")
+    context, after = _between(asked, "context")
+    question, _ = _between(after, "question")
+    question = after.strip() if question is None else unescape(question).strip()
     if context is None:
-        return Reading(_question(asked), is_first=is_first)
-    state, _ = _between(context, "<state>", "</state>")
-    sources, _ = _between(context, "<sources>", "</sources>")
-    now, _ = _between(context, "<now>", "</now>")
-    return Reading(
-        _question(after), _fact_lines(state or ""), _excerpts(sources or ""), True, _unescape(now or ""), is_first
-    )
+        return Reading(question, is_first=is_first)
+    now, state, sources = (_between(context, tag)[0] or "" for tag in ("now", "state", "sources"))
+    facts = (unescape(line).strip().removeprefix("- ").strip() for line in state.splitlines())
+    return Reading(question, tuple(filter(None, facts)), tuple(_excerpts(sources)), True, unescape(now), is_first)
 
 
-def _between(text: str, opening: str, closing: str) -> tuple[str | None, str]:
+def _between(text: str, tag: str) -> tuple[str | None, str]:
     """What stands between the first pair, and the rest. Values are escaped, so they cannot hold either."""
-    before, found, rest = text.partition(opening)
-    if not found:
-        return None, before
-    inside, found, after = rest.partition(closing)
-    return (inside, after) if found else (None, text)
+    _, _, rest = text.partition(f"<{tag}>")
+    inside, closed, after = rest.partition(f"</{tag}>")
+    return (inside, after) if closed else (None, text)
 
 
-def _question(text: str) -> str:
-    inside, _ = _between(text, "<question>", "</question>")
-    return text.strip() if inside is None else _unescape(inside).strip()
-
-
-def _fact_lines(block: str) -> tuple[str, ...]:
-    lines = (_unescape(line).strip().removeprefix("- ").strip() for line in block.splitlines())
-    return tuple(line for line in lines if line)
-
-
-def _excerpts(block: str) -> tuple[Excerpt, ...]:
+def _excerpts(block: str) -> Iterator[Excerpt]:
     """Split at the opening tags, not matched by one pattern: that took quadratic time on text that never closes."""
-    pieces = block.split("<source ")[1:]
-    return tuple(excerpt for piece in pieces if (excerpt := _excerpt(piece)) is not None)
-
-
-def _excerpt(piece: str) -> Excerpt | None:
-    header = _HEADER.match(piece)  # not up to the first ">": a title may hold one
-    if header is None:
-        return None
-    body, closed, _ = piece[header.end() :].partition("</source>")
-    values = {name: _unescape(value) for name, value in _ATTRIBUTE.findall(header[1])}
-    number = values.get("n", "")
-    if not (closed and number.isascii() and number.isdigit()):
-        return None
-    return Excerpt(
-        int(number[:9]),
-        values.get("kind", ""),
-        values.get("title", ""),
-        values.get("date", ""),
-        _unescape(body).strip(),
-    )
-
-
-def _unescape(text: str) -> str:
-    return _ENTITY.sub(lambda found: _ENTITIES[found[1]], text) if "&" in text else text
+    for piece in block.split("<source ")[1:]:
+        header = _HEADER.match(piece)  # not up to the first ">": a title may hold one
+        body, closed, _ = piece[header.end() if header else 0 :].partition("</source>")
+        values = {name: unescape(value) for name, value in _ATTRIBUTE.findall(header[1] if header else "")}
+        number = values.get("n", "")
+        if closed and number.isascii() and number.isdigit():
+            kind, title, date = (values.get(name, "") for name in ("kind", "title", "date"))
+            yield Excerpt(int(number[:9]), kind, title, date, unescape(body).strip())

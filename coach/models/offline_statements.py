@@ -9,12 +9,9 @@ from datetime import date
 from msgspec import Struct
 
 from coach.models.offline_reading import Excerpt, Reading
-from coach.models.offline_relevance import sentences_of, words
+from coach.models.offline_words import sentences_of, words
 
-MONTHS = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
+MONTHS = "January February March April May June July August September October November December".split()
 DAY = re.compile(rf"\b(?:(\d{{4}})-(\d\d)-(\d\d)|(\d{{1,2}}) ({'|'.join(MONTHS)}) (\d{{4}}))\b")
 _LIVE = re.compile(r"(overdue|today|deadline|alignment|flow|changed)\b([^:]*):\s*(.+)", re.IGNORECASE | re.DOTALL)
 _CHANGED = re.compile(r" just now, \w+ ")
@@ -23,7 +20,7 @@ _CHANGED = re.compile(r" just now, \w+ ")
 _STATE = re.compile(r"(Open|In [Pp]rogress|In [Rr]eview|On Hold|Not Started|Completed|Done|Cancelled)\b(?:,| on \d|\.)")
 _OVER = re.compile(r"\bDone(?: on\b|[,.])|\b[Cc]ompleted\b|\b[Cc]ancelled\b|\b[Aa]rchived\b")
 _UNTOLD = re.compile(r", (?:\d+ minutes|(?:low|medium|high) energy|\w+ cognitive load)(?=[,)])")
-HAPPENED = frozenset(("journal_entry", "conversation"))
+_HAPPENED = frozenset(("journal_entry", "conversation"))
 """Kinds of which a row tells of its own day."""
 
 
@@ -47,13 +44,13 @@ class Statement(Struct, frozen=True):
     line: str = ""
 
     @property
-    def is_live(self) -> bool:
-        return bool(self.line)
+    def stems(self) -> frozenset[str]:
+        return self.own | self.around
 
     @property
     def happened(self) -> date | None:
         """The day of what has happened: of an entry its own, of a finished task the last one that it names."""
-        if self.kind in HAPPENED:
+        if self.kind in _HAPPENED:
             return next(days_in(self.day), None)
         return self.days[-1] if self.is_over and self.is_state and self.days else None
 
@@ -61,9 +58,8 @@ class Statement(Struct, frozen=True):
 def days_in(text: str) -> Iterator[date]:
     """The days that a text names, in either way of writing them; what is no day of the calendar is none."""
     for year, month, day, day_first, name, year_last in DAY.findall(text):
-        parts = (int(year), int(month), int(day)) if year else (int(year_last), MONTHS.index(name) + 1, int(day_first))
         try:
-            yield date(*parts)
+            yield date(int(year or year_last), int(month or MONTHS.index(name) + 1), int(day or day_first))
         except ValueError:
             continue
 
@@ -77,10 +73,12 @@ def read_statements(reading: Reading) -> list[Statement]:
 
 def _live_fact(line: str, cited: dict[str, Excerpt]) -> Statement:
     found = _LIVE.fullmatch(line)
-    if found is None:
-        return Statement("", "", line, frozenset(words(line)), frozenset(), tuple(days_in(line)), line=line)
-    kind, place, text = found[1].lower(), found[2], found[3]
-    subject, details = _parted(kind, place, text)
+    kind, place, text = (found[1].lower(), found[2], found[3]) if found else ("", "", line)
+    is_task = kind in ("overdue", "today", "deadline")
+    subject, details = _parted(place, text) if is_task else ("", text)
+    if found and not is_task:
+        named = _CHANGED.match(place)
+        subject = place[named.end() :] if named else place.rpartition(", ")[2]
     source = cited.get(subject)
     return Statement(
         kind,
@@ -94,39 +92,32 @@ def _live_fact(line: str, cited: dict[str, Excerpt]) -> Statement:
     )
 
 
-def _parted(kind: str, place: str, text: str) -> tuple[str, str]:
-    """What a live fact is about, and what it says: ``Book the MRI (due 2026-11-20, …)`` has it in parentheses."""
-    if kind in ("overdue", "today", "deadline"):
-        if "besides" in place:
-            return "", text
-        if not text.endswith(")") or " (" not in text:
-            return text, ""
-        at = text.rindex(" (")
-        return text[:at], _UNTOLD.sub("", text[at + 2 :])[:-1]
-    named = _CHANGED.match(place)
-    return (place[named.end() :] if named else place.rpartition(", ")[2]), text
+def _parted(place: str, text: str) -> tuple[str, str]:
+    """What a task is called, and its details: ``Book the MRI (due 2026-11-20, …)`` has them in parentheses."""
+    if "besides" in place:
+        return "", text
+    title, opened, details = text.rpartition(" (")
+    return (title, _UNTOLD.sub("", details)[:-1]) if opened and text.endswith(")") else (text, "")
 
 
 def read_source(source: Excerpt) -> Iterator[Statement]:
     """Its sentences but the heading; one empty statement where there is no more."""
-    sentences = sentences_of(source)
     named = frozenset(words(source.title))
-    told = [frozenset[str]() if is_state(each) else frozenset(words(each)) for each in sentences]
-    around = named.union(*told)  # "Open" is no word about a row
-    day = next((found[0] for found in DAY.finditer(source.text[:60])), "") if source.kind == "journal_entry" else ""
-    is_over = source.kind in ("task", "project") and _OVER.search(source.text) is not None
-    for sentence, stems in zip(sentences or [""], told or [named], strict=True):
+    told = {s: frozenset(() if is_state(s) else words(s)) for s in sentences_of(source)}  # "Open" is no word about it
+    written = DAY.search(source.text[:60]) if source.kind == "journal_entry" else None
+    happened = source.date if source.kind in _HAPPENED else ""
+    for sentence, stems in (told or {"": named}).items():
         yield Statement(
             source.kind,
             source.title,
             sentence,
             own=named | stems,
-            around=around,
+            around=named.union(*told.values()),
             days=tuple(days_in(sentence)),
-            day=day or (source.date if source.kind in HAPPENED else ""),
+            day=written[0] if written else happened,
             n=source.n,
             is_state=is_state(sentence),
-            is_over=is_over,
+            is_over=source.kind in ("task", "project") and _OVER.search(source.text) is not None,
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from coach.models.offline_relevance import words
+from coach.models.offline_words import words
 from coach.models.offline_sessions import conclude, judge
 
 _HISTORY = re.compile(r"<chat_history>(.*?)</chat_history>", re.DOTALL)

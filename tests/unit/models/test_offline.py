@@ -11,7 +11,7 @@ from coach.models.base import ChatMessage, ModelOptions
 from coach.models.offline import OfflineModel
 from coach.models.offline_answer import NOTHING, STAND_IN, TOLD
 from coach.models.offline_reading import Excerpt
-from coach.models.offline_relevance import best_sentences
+from coach.models.offline_words import best_sentences
 from tests.stub.answers import ask
 
 STATE = (
