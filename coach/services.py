@@ -25,7 +25,7 @@ from coach.identity.jwks import JwksKeys
 from coach.identity.rate import RateLimiter
 from coach.identity.tokens import Verifier
 from coach.identity.users import Accounts
-from coach.models.lazy import Models
+from coach.models.configure import Models
 from coach.openai_api.ui_tasks import UiTasks
 from coach.realtime.hub import Hub
 from coach.realtime.pushes import Pushes

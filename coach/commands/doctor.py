@@ -85,16 +85,16 @@ async def _sign_in(settings: Settings) -> Finding:
 
 async def _model(settings: Settings) -> Finding:
     from coach.models.base import ChatMessage, Completion
-    from coach.models.configure import build_model
+    from coach.models.configure import Models
 
-    name, model = settings.chat_model_name, build_model(settings)
+    name, models = settings.chat_model_name, Models(settings)
     answered = ""
     try:
-        async for piece in model.stream([ChatMessage("user", "Say: ready")]):
+        async for piece in models.default.stream([ChatMessage("user", "Say: ready")]):
             if isinstance(piece, Completion):
                 answered = piece.model
     finally:
-        await model.aclose()
+        await models.aclose()
     if name == "offline":
         detail = "offline, a stand-in that answers from your data without a language model"
         return Finding("model", True, detail, "For a real one set COACH_OPENAI_API_KEY or COACH_OPENAI_BASE_URL.")

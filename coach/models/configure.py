@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from functools import partial
+from typing import Protocol, Self
 
 from pydantic import SecretStr
 
@@ -27,60 +29,46 @@ class ModelSettings(Protocol):
     def turn_timeout(self) -> float: ...
 
 
-_PROVIDERS = frozenset(
-    {
-        "anthropic",
-        "anthropic_bedrock",
-        "azure_ai",
-        "azure_openai",
-        "baseten",
-        "bedrock",
-        "bedrock_converse",
-        "cohere",
-        "deepseek",
-        "fireworks",
-        "google_anthropic_vertex",
-        "google_genai",
-        "google_vertexai",
-        "groq",
-        "huggingface",
-        "ibm",
-        "litellm",
-        "meta",
-        "mistralai",
-        "nvidia",
-        "ollama",
-        "openai",
-        "openrouter",
-        "perplexity",
-        "together",
-        "upstage",
-        "xai",
-    }
-)
+_PROVIDERS = frozenset((
+    "anthropic", "anthropic_bedrock", "azure_ai", "azure_openai", "baseten", "bedrock", "bedrock_converse", "cohere",
+    "deepseek", "fireworks", "google_anthropic_vertex", "google_genai", "google_vertexai", "groq", "huggingface", "ibm",
+    "litellm", "meta", "mistralai", "nvidia", "ollama", "openai", "openrouter", "perplexity", "together", "upstage",
+    "xai",
+))  # fmt: skip
 """What ``init_chat_model`` knows. Anything else before a colon is the endpoint's own, as in ``llama3:8b``."""
 
 
-def model_names(settings: ModelSettings) -> tuple[str, ...]:
-    """The names that a request may choose from, the default first."""
-    return tuple(dict.fromkeys((settings.chat_model_name, *settings.fallback_models)))
-
-
-def build_models(settings: ModelSettings) -> dict[str, ChatModel]:
+class Models(dict[str, FallbackModel]):
     """The models a request may name, the default first. Each goes on to those behind it until one begins to answer.
 
-    They share connections; closing all of them closes each.
-
-    :raises Misconfigured: where a name needs a key or a package that is not there
+    They connect at the first call, since their imports take seconds and a worker seldom makes one.
     """
-    names = model_names(settings)
-    connected = [_connect(name, settings) for name in names]
-    return {name: FallbackModel(connected[i:]) if connected[i + 1 :] else connected[i] for i, name in enumerate(names)}
 
+    def __init__(self, settings: ModelSettings) -> None:
+        self._settings = settings
+        self._connected: list[ChatModel] = []
+        names = tuple(dict.fromkeys((settings.chat_model_name, *settings.fallback_models)))
+        super().__init__({name: FallbackModel(name, partial(self._behind, at)) for at, name in enumerate(names)})
 
-def build_model(settings: ModelSettings) -> ChatModel:
-    """The default of ``build_models``."""
-    return next(iter(build_models(settings).values()))
+    @property
+    def default(self) -> ChatModel:
+        return next(iter(self.values()))
+
+    def connect(self) -> Self:
+        """Make those that are not made yet.
+
+        :raises Misconfigured: a name needs a key or a package that is not there.
+        """
+        self._connected = self._connected or [_connect(name, self._settings) for name in self]
+        return self
+
+    def _behind(self, place: int) -> Sequence[ChatModel]:
+        return self.connect()._connected[place:]
+
+    async def aclose(self) -> None:
+        """Close those that have been made."""
+        for model in self._connected:
+            await model.aclose()
 
 
 def _connect(name: str, settings: ModelSettings) -> ChatModel:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import cached_property
 
 import structlog
 
@@ -19,12 +20,12 @@ class FallbackModel:
     The ``Completion`` names the model that answered.
     """
 
-    def __init__(self, models: Sequence[ChatModel]) -> None:
-        self._models = tuple(models)
+    def __init__(self, name: str, connect: Callable[[], Sequence[ChatModel]]) -> None:
+        self.name, self._connect = name, connect
 
-    @property
-    def name(self) -> str:
-        return self._models[0].name
+    @cached_property
+    def _models(self) -> Sequence[ChatModel]:
+        return self._connect()
 
     @property
     def context_tokens(self) -> int:
@@ -53,5 +54,4 @@ class FallbackModel:
                 )
 
     async def aclose(self) -> None:
-        for model in self._models:
-            await model.aclose()
+        """Who made the models closes them."""

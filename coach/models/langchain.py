@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AsyncExitStack, aclosing
 from typing import Any, cast
 
+import msgspec
 import structlog
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
@@ -100,7 +101,9 @@ class LangChainModel:
         usage: Usage | None = None
         reason: FinishReason = "other"
         spoken = [_KINDS[message.role](content=message.content) for message in messages]
-        streamed = cast("AsyncGenerator[AIMessageChunk, None]", self._chat.astream(spoken, **_given(options)))
+        streamed = cast(
+            "AsyncGenerator[AIMessageChunk, None]", self._chat.astream(spoken, **msgspec.to_builtins(options))
+        )
         async with aclosing(streamed) as chunks:
             while (chunk := await self._next_chunk(chunks, min(loop.time() + patience, deadline))) is not None:
                 # Python 3.11's wait_for, which providers' packages use, drops a cancellation that meets a chunk.
@@ -115,7 +118,7 @@ class LangChainModel:
                 reason = _reason(chunk) or reason
         if not written:
             raise ModelUnavailable("The language model gave an empty answer; try again.")
-        yield Completion(reason, usage or self._counted(messages, "".join(written)), self._name)
+        yield Completion(reason, usage or tokens.count_usage(messages, "".join(written), self._name), self._name)
 
     async def _next_chunk(self, chunks: AsyncIterator[Any], until: float) -> Any:
         try:
@@ -128,20 +131,10 @@ class LangChainModel:
             log.warning("model.failed", model=self._name, error=type(error).__name__)
             raise ModelUnavailable("The language model gave no usable answer; try again.") from None
 
-    def _counted(self, messages: Sequence[ChatMessage], answer: str) -> Usage:
-        asked = sum(self.count_tokens(m.content) + tokens.MESSAGE_OVERHEAD for m in messages)
-        return Usage(asked, self.count_tokens(answer), counted=True)
-
 
 def _cancellations() -> int:
     task = asyncio.current_task()
     return task.cancelling() if task else 0
-
-
-def _given(options: ModelOptions) -> dict[str, Any]:
-    given = {name: getattr(options, name) for name in ("temperature", "top_p", "max_tokens", "seed")}
-    given["stop"] = list(options.stop) or None
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _add(usage: Usage | None, chunk: Any) -> Usage | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from calendar import day_name
 from datetime import date, timedelta
 
 import msgspec
@@ -15,7 +16,7 @@ _PROMISE = re.compile(
     r"\b(?:I['’]ll|I will|I shall|I['’]m going to|I am going to|I commit to|I promise to|I plan to|ich werde)\s+(.+)",
     re.I,
 )
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_DAYS = [name.lower() for name in day_name]
 _WHEN = re.compile(
     r"\b(?:(?:by|on|until|before|this|next)\s+)*"
     rf"(?P<day>{'|'.join(_DAYS)}|today|tonight|tomorrow|next week|\d{{4}}-\d\d-\d\d)\b",

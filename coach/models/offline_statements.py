@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from calendar import month_name
 from collections.abc import Iterator
 from datetime import date
 
@@ -11,7 +12,7 @@ from msgspec import Struct
 from coach.models.offline_reading import Excerpt, Reading
 from coach.models.offline_words import sentences_of, words
 
-MONTHS = "January February March April May June July August September October November December".split()
+MONTHS = month_name[1:]
 DAY = re.compile(rf"\b(?:(\d{{4}})-(\d\d)-(\d\d)|(\d{{1,2}}) ({'|'.join(MONTHS)}) (\d{{4}}))\b")
 _LIVE = re.compile(r"(overdue|today|deadline|alignment|flow|changed)\b([^:]*):\s*(.+)", re.IGNORECASE | re.DOTALL)
 _CHANGED = re.compile(r" just now, \w+ ")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from coach.models.offline_words import words
 from coach.models.offline_sessions import conclude, judge
+from coach.models.offline_words import words
 
 _HISTORY = re.compile(r"<chat_history>(.*?)</chat_history>", re.DOTALL)
 _TURN = re.compile(r"^(USER|ASSISTANT|user|assistant):\s*(.*)$", re.MULTILINE)

@@ -13,15 +13,14 @@ _SPACES = str.maketrans(dict.fromkeys('.,;:!?…()[]{}<>"“”„«»*#_/|\\-�
 _SENTENCE_END = re.compile(r"(?<=[.!?…])(?<!\b[DM]r\.)(?<!\bMs\.)(?<!\bMrs\.)(?<!\bSt\.)\s+(?![a-z])|\n+")
 _CITATION = re.compile(r"\[(\d+)\]")
 _ENDINGS = ("ations", "ation", "ings", "ing", "edly", "ies", "ied", "ers", "er", "es", "ed", "ly", "s", "e")
-_STOP = frozenset(
-    """
+_COMMON = """
     a about after again all also am an and any are as at be because been before being but by can could did do does
     doing don't for from get give go had has have having he her here him his how i i'm i've if in into is it it's its
     just know let like make me more most my need no not now of off on one or our out over please really say she should
     so some still tell than that that's the their them then there these they thing things think this those to too up us
     very want was we were what what's when where which who why will with would you your
-    """.split()
-)
+"""
+_STOP = frozenset(_COMMON.split())
 # Where a row stands in the hierarchy, its tags, and how much effort it is: true of it, but no answer to anything.
 _PLACE = re.compile(
     r"(?:Sub-task|Task|Project|Area|Pillar|Journal)\b[^.]{0,20}?(?: of | in |, )|Needs\b|About [\w, -]+\.$|↑"

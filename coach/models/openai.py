@@ -21,7 +21,7 @@ from msgspec import Struct
 from pydantic import SecretStr
 
 from coach.models import tokens
-from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, ModelOptions, Usage
+from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, ModelOptions
 from coach.models.openai_failures import Transient, from_openai, refusal, sent
 from coach.models.openai_upstream import PATIENT, Timeouts, Upstream
 from coach.models.openai_wire import BROKEN_OFF
@@ -105,7 +105,7 @@ class OpenAIModel:
                 written.append(text)
                 yield Delta(text)
                 text = await upstream.read()
-            usage = upstream.usage or self._counted(messages, "".join(written))
+            usage = upstream.usage or tokens.count_usage(messages, "".join(written), self._name)
             yield Completion(upstream.reason, usage, self._name)
             await upstream.drain()
         finally:
@@ -180,13 +180,9 @@ class OpenAIModel:
             self._rejected |= {rejected}
 
     def _payload(self, messages: Sequence[ChatMessage], options: ModelOptions) -> dict[str, Any]:
-        given = {
-            name: value
-            for name in ("temperature", "top_p", "max_tokens", "seed")
-            if (value := getattr(options, name)) is not None
-        }
+        given = msgspec.to_builtins(options)
+        stop = given.pop("stop", None)
         spoken = [(message.role, message.content) for message in messages]
-        stop = list(options.stop) or None
         include_usage = {"include_usage": True}
         return self._chat._get_request_payload(spoken, stop=stop, stream=True, stream_options=include_usage, **given)
 
@@ -195,10 +191,6 @@ class OpenAIModel:
         if "max_completion_tokens" in self._rejected and "max_completion_tokens" in payload:
             spelled["max_tokens"] = payload["max_completion_tokens"]
         return spelled
-
-    def _counted(self, messages: Sequence[ChatMessage], answer: str) -> Usage:
-        asked = sum(self.count_tokens(m.content) + tokens.MESSAGE_OVERHEAD for m in messages)
-        return Usage(asked, self.count_tokens(answer), counted=True)
 
 
 def _rejected_parameter(error: openai.APIStatusError, sent: Mapping[str, Any]) -> str | None:

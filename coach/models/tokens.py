@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from coach.models.base import ChatMessage, Usage
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -46,6 +49,12 @@ def count(text: str, model: str) -> int:
     if encoding is None:
         return len(text.encode("utf-8", "surrogatepass"))
     return sum(len(encoding.encode_ordinary(text[at : at + _SLICE])) for at in range(0, len(text), _SLICE))
+
+
+def count_usage(messages: Sequence[ChatMessage], answer: str, model: str) -> Usage:
+    """What a call used, where its provider does not say."""
+    asked = sum(count(message.content, model) + MESSAGE_OVERHEAD for message in messages)
+    return Usage(asked, count(answer, model), counted=True)
 
 
 def encoding_for(model: str) -> Encoding | None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from pydantic import SecretStr
 
 from coach.errors import Misconfigured
-from coach.models.configure import build_model, build_models
+from coach.models.configure import Models
 from coach.models.fallback import FallbackModel
 from coach.models.offline import OfflineModel
 from coach.models.openai import OpenAIModel, Retries
@@ -26,10 +26,10 @@ async def chain(model_stub: StubProvider) -> AsyncIterator[FallbackModel]:
     first, second = (
         OpenAIModel(name, api_key=None, base_url=model_stub.url, timeouts=CALM, retries=ONCE) for name in ("a", "b")
     )
-    chain = FallbackModel([first, second, OfflineModel()])
-    yield chain
+    yield FallbackModel("a", lambda: [first, second, OfflineModel()])
     await model_stub.until(lambda stub: stub.open_streams == 0)
-    await chain.aclose()
+    await first.aclose()
+    await second.aclose()
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,11 @@ async def test_a_good_answer_asks_no_other_model(chain, model_stub):
 async def test_the_last_failure_is_reported(model_stub):
     only = [OpenAIModel(n, api_key=None, base_url=model_stub.url, timeouts=CALM, retries=ONCE) for n in ("a", "b")]
     model_stub.will(Status(401), Status(404))
-    chain = FallbackModel(only)
+    chain = FallbackModel("a", lambda: only)
 
     assert "404" in str((await ask(chain)).failure)
-    await chain.aclose()
+    for model in only:
+        await model.aclose()
 
 
 async def test_closing_the_stream_closes_the_one_that_answers(chain, model_stub):
@@ -104,7 +105,7 @@ class Configured(Struct):
 
 
 async def test_a_request_may_choose_any_configured_model_and_falls_back_to_those_behind_it(model_stub):
-    models = build_models(
+    models = Models(
         Configured(chat_model_name="a", fallback_models=("b:8b", "offline"), openai_base_url=model_stub.url)
     )
     model_stub.always(Status(400))
@@ -112,20 +113,19 @@ async def test_a_request_may_choose_any_configured_model_and_falls_back_to_those
     assert list(models) == ["a", "b:8b", "offline"]
     assert (await ask(models["b:8b"])).completion.model == "offline"
     assert [request.body["model"] for request in model_stub.requests] == ["b:8b"]
-    for model in models.values():
-        await model.aclose()
+    await models.aclose()
 
 
 async def test_an_openai_model_by_provider_goes_through_langchain_with_our_key(model_stub):
-    model = build_model(
+    models = Models(
         Configured("openai:gpt-4o-mini", openai_api_key=SecretStr("sk-ours"), openai_base_url=model_stub.url)
     )
 
-    ending = await ask(model)
+    ending = await ask(models.default)
 
     assert ending.completion.model == "openai:gpt-4o-mini"
     assert model_stub.requests[-1].headers["authorization"] == "Bearer sk-ours"
-    await model.aclose()
+    await models.aclose()
     await model_stub.until(lambda stub: stub.open_connections == 0)
 
 
@@ -140,7 +140,7 @@ async def test_an_openai_model_by_provider_goes_through_langchain_with_our_key(m
 )
 def test_a_model_that_cannot_be_had_stops_the_start_with_one_line(configured, variable, why):
     with pytest.raises(Misconfigured) as stopped:
-        build_models(configured)
+        Models(configured).connect()
 
     assert str(stopped.value).startswith(variable)
     assert why in str(stopped.value)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from coach.database.pool import Database
-from coach.models.configure import build_model
+from coach.models.configure import Models
 from coach.sessions.concluding import conclude_overdue_sessions
 from coach.sessions.overdue import judge_overdue_sessions
 from coach.settings import Settings
@@ -59,9 +59,9 @@ async def test_stages_are_judged(
     provider.will(YES)
     await hesitant(couches[0].person.user_id)
 
-    model = build_model(coach_settings)
-    async with aclosing(model), asyncio.timeout(5):
-        await judge_overdue_sessions(operator, datetime.now(UTC) + timedelta(minutes=3), model=model)
+    models = Models(coach_settings)
+    async with aclosing(models), asyncio.timeout(5):
+        await judge_overdue_sessions(operator, datetime.now(UTC) + timedelta(minutes=3), model=models.default)
 
     assert [(await couch.session())["stage"] for couch in couches] == ["goal", "reality"]
     assert provider.calls == before + 1, "for nothing nobody is asked"

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from coach.database.pool import Database
-from coach.models.configure import build_model
+from coach.models.configure import Models
 from coach.pipeline.job_runner import enqueue
 from coach.sessions.overdue import judge_overdue_sessions
 from coach.settings import Settings
@@ -46,11 +46,11 @@ def make_up(operator: Database, owner: Any, coach_settings: Settings) -> Any:
     """``await make_up()``: the job, a while after the last turn was finished."""
 
     async def run(later: timedelta = TWO_MINUTES) -> None:
-        model = build_model(coach_settings)
+        models = Models(coach_settings)
         rows = await owner.execute("select max(updated_at) from ai_conversation_memory where status = 'complete'")
         (finished,) = await rows.fetchone()
-        async with aclosing(model):
-            await judge_overdue_sessions(operator, finished + later, model=model)
+        async with aclosing(models):
+            await judge_overdue_sessions(operator, finished + later, model=models.default)
 
     return run
 
