@@ -23,11 +23,7 @@ _HELP = "Enter sends. Ctrl-C stops an answer, Ctrl-D or /quit leaves."
 async def run(url: str, name: str, token: str | None, feature: str, question: str | None) -> int:
     """Ask one question, or chat until the user leaves; returns the exit code."""
     console = Console(highlight=False)
-    if token is None:
-        await reachable(url)
-        token = await make_token(load_settings(), name, "authenticated", timedelta(hours=8))
-    headers = {"Authorization": f"Bearer {token}"}
-    async with AsyncClient(base_url=url, headers=headers, timeout=httpx.Timeout(30, read=None)) as client:
+    async with await signed_in(url, name, token, httpx.Timeout(30, read=None)) as client:
         talk = TerminalChat(client, console, feature)
         if question is not None:
             return 0 if await talk.ask(question) else 1
@@ -114,10 +110,16 @@ async def _line(console: Console) -> str | None:
         return None
 
 
-async def reachable(url: str) -> None:
-    """Check this before a token is made: without a server the advice is to start one."""
+async def signed_in(url: str, name: str, token: str | None, timeout: httpx.Timeout) -> AsyncClient:
+    """A client of the server at ``url``, with ``token`` or one that is made for ``name``.
+
+    Without a server the advice is to start one, so this is checked before a token is made.
+    """
     try:
         async with AsyncClient(base_url=url, timeout=3) as client:
             await client.get("/health/live")
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise CoachError(f"No coach answers at {url}; start one with: coach demo") from error
+    if token is None:
+        token = await make_token(load_settings(), name, "authenticated", timedelta(hours=8))
+    return AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout)

@@ -46,10 +46,8 @@ async def _carefully(check: Check, settings: Settings) -> Finding:
         return await check(settings)
     except CoachError as error:
         name = check.__name__.strip("_").replace("_", " ")
-        remedy = (
-            "Set what the line names." if isinstance(error, Misconfigured) else "See that it can be reached from here."
-        )
-        return Finding(name, False, str(error), f"{remedy} Then run coach doctor again.")
+        what = "Set what the line names" if isinstance(error, Misconfigured) else "See that it can be reached from here"
+        return Finding(name, False, str(error), f"{what}. Then run coach doctor again.")
 
 
 async def _settings(settings: Settings) -> Finding:
@@ -69,11 +67,11 @@ async def _database(settings: Settings) -> Finding:
                 await connection.execute("select extversion from pg_extension where extname = 'vector'")
             ).fetchone()
     detail = f"{kind}; PostgreSQL {version}, pgvector {row[0] if row else 'not installed yet'}"
-    if waiting and settings.database_url is None:
-        return Finding("database", True, f"{detail}; {len(waiting)} files of sql/ wait", "The next start applies them.")
-    if waiting:
-        return Finding("database", False, f"{detail}; {len(waiting)} files of sql/ wait", "coach migrate")
-    return Finding("database", True, detail)
+    if not waiting:
+        return Finding("database", True, detail)
+    is_embedded = settings.database_url is None
+    remedy = "The next start applies them." if is_embedded else "coach migrate"
+    return Finding("database", is_embedded, f"{detail}; {len(waiting)} files of sql/ wait", remedy)
 
 
 async def _sign_in(settings: Settings) -> Finding:
@@ -118,9 +116,8 @@ async def _tokens(settings: Settings) -> Finding:
     if encoding_for(settings.chat_model_name) is not None:
         return Finding("token counts", True, "exact, by tiktoken")
     where = os.environ.get("TIKTOKEN_CACHE_DIR", "its cache directory")
-    return Finding(
-        "token counts", True, f"an upper bound from bytes: tiktoken's ranks are not in {where}", "Harmless, if coarse."
-    )
+    detail = f"an upper bound from bytes: tiktoken's ranks are not in {where}"
+    return Finding("token counts", True, detail, "Harmless, if coarse.")
 
 
 CHECKS: tuple[Check, ...] = (_settings, _database, _sign_in, _model, _embedder, _tokens)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -13,12 +12,10 @@ from httpx import AsyncClient, Response
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from coach.commands.chat import reachable
-from coach.commands.token import make_token
+from coach.commands.chat import signed_in
 from coach.conversations.export_file import Piece, pieces, read_export
 from coach.conversations.importing import Imported, Rejected
 from coach.errors import CoachError, Unavailable
-from coach.settings import load_settings
 
 ATTEMPTS = 5
 SHOWN = 20
@@ -30,19 +27,11 @@ async def run(file: Path, url: str, name: str, token: str | None, *, as_json: bo
     console = Console(stderr=as_json, highlight=False)
     conversations = read_export(file)
     parts = list(pieces(conversations))
-    await reachable(url)
-    if token is None:
-        token = await make_token(load_settings(), name, "authenticated", timedelta(hours=8))
     total = Imported(len(conversations), 0, 0, [])
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    columns = (
-        TextColumn("Importing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("messages"),
-        TimeRemainingColumn(),
-    )
-    async with AsyncClient(base_url=url, headers=headers, timeout=120) as client:
+    said, unit = TextColumn("Importing"), TextColumn("messages")
+    columns = (said, BarColumn(), MofNCompleteColumn(), unit, TimeRemainingColumn())
+    async with await signed_in(url, name, token, httpx.Timeout(120)) as client:
+        client.headers["Content-Type"] = "application/json"
         with Progress(*columns, console=console) as progress:
             bar = progress.add_task("", total=sum(part.count for part in parts))
             for part in parts:

@@ -52,20 +52,14 @@ class NudgePush(Struct, tag_field="type", tag="nudge"):
     nudge: Nudge
 
 
-class MadeNudge(Struct):
+class MadeNudge(Nudge):
     """A row that was made now."""
 
     user_id: UUID
-    id: UUID
-    kind: str
-    body: str
-    details: dict[str, Any]
-    created_at: datetime
-    expires_at: datetime | None
 
     @property
     def push(self) -> dict[str, Any]:
-        nudge = Nudge(self.id, self.kind, self.body, self.details, self.created_at, self.expires_at)
+        nudge = msgspec.convert(self, Nudge, from_attributes=True)
         return msgspec.to_builtins(NudgePush(nudge))  # type: ignore[no-any-return]
 
 

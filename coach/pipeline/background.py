@@ -21,15 +21,13 @@ from coach.pipeline.jobs import jobs_of
 from coach.pipeline.orphans import OrphanCloser
 from coach.pipeline.worker import Worker
 from coach.services import Services
+from coach.values.background import BackgroundTasks
 
 _log = structlog.get_logger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 STEADY = 60.0
 """Seconds after which a part counts as having worked, so that its next fault is its first again."""
-
-LAST_CALL = 2.0
-"""Seconds that parts which were cut off have to let go of what they hold."""
 
 
 class Part(Protocol):
@@ -48,12 +46,12 @@ class Background:
         self._wake, self._makers = wake, makers
         self._parts: dict[str, Part] = {}
         self._stopping = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._listening: asyncio.Task[None] | None = None
+        self._tasks, self._listening = BackgroundTasks("worker_ended"), BackgroundTasks("listener_ended")
 
     def start(self) -> None:
-        self._listening = asyncio.create_task(self._wake.run(), name="coach listener")
-        self._tasks = [asyncio.create_task(self._keep(name), name=f"coach {name}") for name in self._makers]
+        self._listening.start(self._wake.run())
+        for name in self._makers:
+            self._tasks.start(self._keep(name), part=name)
         _log.info("worker_started", parts=list(self._makers))
 
     async def stop(self, grace: float) -> None:
@@ -64,15 +62,10 @@ class Background:
         for part in self._parts.values():
             part.stop()
         self._wake.wake()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
-        left = [task for task in self._tasks if not task.done()]
-        ending = [*left, *([self._listening] if self._listening else [])]
-        for task in ending:
-            task.cancel()
-        if ending:
-            await asyncio.wait(ending, timeout=LAST_CALL)
-        _log.info("worker_stopped", cut_off=[task.get_name() for task in left])
+        await self._tasks.wait(grace)
+        _log.info("worker_stopped", cut_off=list(self._parts))
+        await self._tasks.aclose()
+        await self._listening.aclose()
 
     async def _keep(self, name: str) -> None:
         pause = FIRST_PAUSE
@@ -96,6 +89,8 @@ class Background:
             frames = traceback.format_tb(error.__traceback__)
             _log.error("worker_part_died", part=name, error=type(error).__name__, frames=frames)
             WORKER_CRASHES.labels(name).inc()
+        finally:
+            self._parts.pop(name, None)
 
 
 def background(services: Services) -> Background:

@@ -8,17 +8,19 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgspec
 from msgspec import Struct
 
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
+from coach.errors import EmbedderUnavailable
 from coach.kinds.base import Record, Snippet, UserContext
 from coach.kinds.consents import covering
 from coach.kinds.registry import KINDS
-from coach.pipeline.corrections import corrected, corrections
+from coach.pipeline.embedding import Outcome
 from coach.pipeline.queue import QueueRow
 
-_sql = load("pipeline")
+_sql, _memory = load("pipeline"), load("memory")
 
 MESSAGES = "ai_conversation_memory"
 
@@ -31,32 +33,37 @@ class QueuedUser(Struct, frozen=True):
     models: tuple[str, ...]
 
 
-class Missing(Struct, frozen=True):
-    """A text that ``model`` has no vector of yet; of a message ``chunk`` is 0."""
+class Text(Struct):
+    """A text that ``model`` has no vector of yet, and what came of embedding it; of a message ``chunk`` is 0.
 
-    plan: int
+    ``outcome`` is None as long as it was not embedded: its model may not be asked any more.
+    """
+
     model: str
     chunk: int
     title: str
     text: str
     content_hash: str
+    outcome: Outcome | None = None
 
 
-class RowPlan(Struct, frozen=True):
-    """What to do with one claimed row. ``outdated``: chunks and models whose vectors go; ``content``: a message's."""
+class RowPlan(Struct):
+    """What to do with one claimed row: ``texts`` must be embedded first, then it is finished.
+
+    ``outdated``: chunks and models whose vectors go; ``content``: a message's.
+    """
 
     claimed: QueueRow
+    user: QueuedUser
     updated_at: datetime
-    outdated: tuple[tuple[int, str], ...] = ()
+    texts: list[Text] = []
+    outdated: list[tuple[int, str]] = []
     content: str | None = None
 
-
-class Work(Struct, frozen=True):
-    """A batch, read. Each plan finishes its row; ``missing`` are the texts that must be embedded first."""
-
-    users: dict[UUID, QueuedUser]
-    plans: list[RowPlan]
-    missing: list[Missing]
+    @property
+    def fault(self) -> str | None:
+        """Why a text of it was refused: such a row stays in the queue."""
+        return next((str(text.outcome) for text in self.texts if isinstance(text.outcome, EmbedderUnavailable)), None)
 
 
 class UserRow(Struct, frozen=True):
@@ -103,57 +110,91 @@ class Message(Struct, frozen=True):
         return f"{self.author}: {self.content}" if self.author else self.content
 
 
-_Texts = dict[tuple[UUID, str, UUID], tuple[list[Snippet], datetime]]
-_Known = dict[tuple[UUID, str, UUID], list[KnownText]]
-_Messages = dict[tuple[UUID, UUID], Message]
+class Correction(Struct, frozen=True):
+    """Another wording of a memory, or None where it was deleted. It overrides what the row says now."""
+
+    user_id: UUID
+    domain: str
+    id: UUID
+    content: str | None
+
+    def apply(self, snippets: list[Snippet]) -> list[Snippet]:
+        """One snippet with that wording in the place of the first, or none."""
+        if self.content is None or not snippets:
+            return []
+        return [msgspec.structs.replace(min(snippets, key=lambda each: each.chunk), text=self.content)]
 
 
-async def read_rows(db: Database, rows: Sequence[QueueRow], target: str) -> Work:
+_Users = dict[UUID, QueuedUser]
+
+
+async def read_rows(db: Database, rows: Sequence[QueueRow], target: str) -> list[RowPlan]:
     """Read what these rows say now. A row that is edited later has another version when it is stored."""
+    entities = [row for row in rows if row.table in KINDS]
+    messages = [row for row in rows if row.table == MESSAGES]
     async with db.as_operator() as tx:
         users = await _users(tx, rows, target)
-        texts = await _snippets(tx, rows, users)
-        known = await _known(tx, rows)
-        messages = await _messages(tx, rows)
-    work = Work(users, [], [])
+        plans = [
+            *(await _message_plans(tx, messages, users) if messages else ()),
+            *(await _entity_plans(tx, entities, users) if entities else ()),
+        ]
+    unknown = [RowPlan(row, users[row.user_id], row.queued_at) for row in rows if row.table not in (MESSAGES, *KINDS)]
+    return [*plans, *unknown]
+
+
+def _keys(rows: Sequence[QueueRow]) -> dict[str, list[UUID]]:
+    return {"users": [row.user_id for row in rows], "ids": [row.id for row in rows]}
+
+
+async def _message_plans(tx: Transaction, rows: Sequence[QueueRow], users: _Users) -> list[RowPlan]:
+    found = {(each.user_id, each.id): each for each in await _sql.messages.rows(tx, Message, **_keys(rows))}
+    plans = []
     for row in rows:
-        if row.table == MESSAGES:
-            _plan_message(work, row, messages.get((row.user_id, row.id)))
-        else:
-            _plan_entity(work, row, texts, known)
-    return work
+        plans.append(plan := RowPlan(row, users[row.user_id], row.queued_at))
+        message = found.get((row.user_id, row.id))
+        if message is not None and plan.user.context.consents >= covering(MESSAGES):
+            have = (message.own_model, *message.other_models)
+            plan.content = message.content
+            plan.texts = [Text(model, 0, "", message.text, "") for model in plan.user.models if model not in have]
+    return plans
 
 
-def _plan_message(work: Work, row: QueueRow, message: Message | None) -> None:
-    user, place = work.users[row.user_id], len(work.plans)
-    if message is None or not user.context.consents >= covering(MESSAGES):
-        work.plans.append(RowPlan(row, row.queued_at))
-        return
-    work.plans.append(RowPlan(row, row.queued_at, content=message.content))
-    have = (message.own_model, *message.other_models)
-    work.missing.extend(Missing(place, model, 0, "", message.text, "") for model in user.models if model not in have)
-
-
-def _plan_entity(work: Work, row: QueueRow, texts: _Texts, known: _Known) -> None:
-    user, place = work.users[row.user_id], len(work.plans)
-    snippets, updated_at = texts.get((row.user_id, row.table, row.id), ([], row.queued_at))
-    kind = KINDS.get(row.table)
-    have = {
-        (text.chunk, text.model): text.content_hash
-        for text in known.get((row.user_id, kind.kind if kind else "", row.id), ())
-        if kind is not None and kind.owns_chunk(text.chunk)
+async def _entity_plans(tx: Transaction, rows: Sequence[QueueRow], users: _Users) -> list[RowPlan]:
+    domains = [KINDS[row.table].kind for row in rows]
+    known: dict[tuple[UUID, str, UUID], list[KnownText]] = {}
+    for text in await _sql.known.rows(tx, KnownText, domains=domains, **_keys(rows)):
+        known.setdefault((text.user_id, text.domain, text.id), []).append(text)
+    corrections = {
+        (each.user_id, each.domain, each.id): each
+        for each in await _memory.corrections.rows(tx, Correction, domains=domains, **_keys(rows))
     }
+    texts = await _snippets(tx, rows, users)
+    plans = []
+    for row, domain in zip(rows, domains, strict=True):
+        key = (row.user_id, domain, row.id)
+        snippets, updated_at = texts.get((row.table, row.user_id, row.id), ([], row.queued_at))
+        if key in corrections:
+            snippets = corrections[key].apply(snippets)
+        plans.append(_entity_plan(row, users[row.user_id], updated_at, snippets, known.get(key, ())))
+    return plans
+
+
+def _entity_plan(
+    row: QueueRow, user: QueuedUser, updated_at: datetime, snippets: Sequence[Snippet], known: Sequence[KnownText]
+) -> RowPlan:
+    owned = [text for text in known if KINDS[row.table].owns_chunk(text.chunk)]
+    have = {(text.chunk, text.model): text.content_hash for text in owned}
     wanted = {snippet.chunk for snippet in snippets}
-    work.plans.append(RowPlan(row, updated_at, tuple(key for key in have if key[0] not in wanted)))
-    work.missing.extend(
-        Missing(place, model, snippet.chunk, snippet.title, snippet.text, snippet.content_hash)
+    missing = [
+        Text(model, snippet.chunk, snippet.title, snippet.text, snippet.content_hash)
         for snippet in snippets
         for model in user.models
         if have.get((snippet.chunk, model)) != snippet.content_hash
-    )
+    ]
+    return RowPlan(row, user, updated_at, missing, [key for key in have if key[0] not in wanted])
 
 
-async def _users(tx: Transaction, rows: Sequence[QueueRow], target: str) -> dict[UUID, QueuedUser]:
+async def _users(tx: Transaction, rows: Sequence[QueueRow], target: str) -> _Users:
     found = await _sql.users_of.rows(tx, UserRow, users=list({row.user_id for row in rows}))
     return {
         user.user_id: QueuedUser(
@@ -165,42 +206,17 @@ async def _users(tx: Transaction, rows: Sequence[QueueRow], target: str) -> dict
     }
 
 
-async def _snippets(tx: Transaction, rows: Sequence[QueueRow], users: dict[UUID, QueuedUser]) -> _Texts:
-    texts: _Texts = {}
+async def _snippets(
+    tx: Transaction, rows: Sequence[QueueRow], users: _Users
+) -> dict[tuple[str, UUID, UUID], tuple[list[Snippet], datetime]]:
+    """By table, user and entity: what its row says, and since when."""
+    texts = {}
     for name, kind in KINDS.items():
         allowed = [r for r in rows if r.table == name and kind.is_allowed(users[r.user_id].context.consents)]
         if not allowed:
             continue
-        keys = {"users": [row.user_id for row in allowed], "ids": [row.id for row in allowed]}
-        for row in await _sql.read_entities.rows(tx, EntityRow, queue_name=name, **keys):
+        for row in await _sql.read_entities.rows(tx, EntityRow, queue_name=name, **_keys(allowed)):
             record = Record(row.id, row.updated_at, row.columns)
             snippets = list(kind.snippets(record, users[row.user_id].context))
-            texts[row.user_id, name, row.id] = (snippets, row.updated_at)
-    by_owner = await corrections(tx, [(row, KINDS[row.table].kind) for row in rows if row.table in KINDS])
-    for (user_id, name, id_), (snippets, updated_at) in texts.items():
-        if (key := (user_id, KINDS[name].kind, id_)) in by_owner:
-            texts[user_id, name, id_] = (corrected(snippets, by_owner[key]), updated_at)
+            texts[name, row.user_id, row.id] = (snippets, row.updated_at)
     return texts
-
-
-async def _known(tx: Transaction, rows: Sequence[QueueRow]) -> _Known:
-    embedded = [row for row in rows if row.table in KINDS]
-    known: _Known = {}
-    if embedded:
-        for text in await _sql.known.rows(
-            tx,
-            KnownText,
-            users=[row.user_id for row in embedded],
-            domains=[KINDS[row.table].kind for row in embedded],
-            ids=[row.id for row in embedded],
-        ):
-            known.setdefault((text.user_id, text.domain, text.id), []).append(text)
-    return known
-
-
-async def _messages(tx: Transaction, rows: Sequence[QueueRow]) -> _Messages:
-    claimed = [row for row in rows if row.table == MESSAGES]
-    if not claimed:
-        return {}
-    keys = {"users": [row.user_id for row in claimed], "ids": [row.id for row in claimed]}
-    return {(message.user_id, message.id): message for message in await _sql.messages.rows(tx, Message, **keys)}

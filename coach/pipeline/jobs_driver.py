@@ -17,7 +17,6 @@ from pgqueuer.domain.settings import DBSettings
 from pgqueuer.ports.driver import Driver, NotifyCallback
 from psycopg import AsyncRawCursor
 from psycopg.rows import dict_row
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from coach.database.pool import Database
 
@@ -67,24 +66,10 @@ class PooledDriver(Driver):
         self._listeners.clear()
 
 
-class Names(DBSettings):
-    """The names of our migration, whatever the environment holds: pgqueuer would read ``QUEUE_TABLE`` and the like."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
-
-
 def queries(db: Database) -> Queries:
     """pgqueuer's statements, on our tables."""
-    names = Names(db_schema=SCHEMA)
+    # Not by its constructor: whatever the environment holds, ``QUEUE_TABLE`` and the like, would change the names.
+    names = DBSettings.model_construct(db_schema=SCHEMA)
     return Queries(
         PooledDriver(db),
         qbe=QueryBuilderEnvironment(names),

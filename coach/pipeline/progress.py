@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from coach.database.pool import Database
 from coach.database.queries import load
@@ -29,60 +30,63 @@ class ModelStatus(Struct, frozen=True):
 
 
 class Progress(Struct, frozen=True):
-    """At one moment. ``target`` is the model that all are to be served from; None where no worker has run yet."""
+    """Of a change of model: how far it is, and how fast it went between two readings.
 
-    at: datetime
+    ``target`` is the model that all are to be served from; None where no worker has run yet. ``texts_done`` have a
+    vector of it. It ``is_moving`` where a worker is filling in a user's vectors. ``waiting`` rows keep users from being
+    switched.
+    """
+
     target: str | None
     since: datetime | None
+    is_complete: bool
+    is_moving: bool
+    users: int
+    users_switched: int
+    texts: int
+    texts_done: int
+    texts_per_second: float
+    seconds_left: int | None
+    waiting: int
+    given_up: int
     models: tuple[ModelStatus, ...]
 
     @property
-    def former(self) -> tuple[ModelStatus, ...]:
-        return tuple(each for each in self.models if each.model != self.target)
-
-    @property
-    def is_complete(self) -> bool:
-        return self.target is None or not self.former
-
-    @property
-    def is_moving(self) -> bool:
-        """Whether a worker is filling in a user's vectors now."""
-        return any(each.filling for each in self.former)
-
-    @property
-    def users(self) -> int:
-        return sum(each.users for each in self.models)
-
-    @property
-    def switched(self) -> int:
-        return self.users - sum(each.users for each in self.former)
-
-    @property
-    def texts(self) -> int:
-        return sum(each.vectors for each in self.models)
-
-    @property
-    def done(self) -> int:
-        """Texts that the target has a vector of."""
-        return self.texts - sum(each.vectors - each.filled for each in self.former)
-
-    @property
-    def waiting(self) -> int:
-        return sum(each.waiting for each in self.former)
-
-    @property
-    def given_up(self) -> int:
-        return sum(each.given_up for each in self.models)
+    def former(self) -> list[ModelStatus]:
+        return [each for each in self.models if each.model != self.target]
 
 
 async def progress(db: Database, now: datetime) -> Progress:
-    """``db`` is an operator's."""
+    """At one moment, before which nothing is known. ``db`` is an operator's."""
     async with db.as_operator() as tx:
         target, since = await _sql.target_since.one(tx, tuple) or (None, None)
-        return Progress(now, target, since, tuple(await _sql.status.rows(tx, ModelStatus, now=now)))
+        models = tuple(await _sql.status.rows(tx, ModelStatus, now=now))
+    former = [each for each in models if each.model != target]
+    users, texts = sum(each.users for each in models), sum(each.vectors for each in models)
+    return Progress(
+        target=target,
+        since=since,
+        is_complete=target is None or not former,
+        is_moving=any(each.filling for each in former),
+        users=users,
+        users_switched=users - sum(each.users for each in former),
+        texts=texts,
+        texts_done=texts - sum(each.vectors - each.filled for each in former),
+        texts_per_second=0.0,
+        seconds_left=None,
+        waiting=sum(each.waiting for each in former),
+        given_up=sum(each.given_up for each in models),
+        models=models,
+    )
 
 
-def rate(before: Progress, after: Progress) -> float:
-    """Texts a second between two moments of one change."""
-    seconds = (after.at - before.at).total_seconds()
-    return max(0.0, (after.done - before.done) / seconds) if seconds > 0 else 0.0
+def moved(before: Progress, after: Progress, seconds: float) -> Progress:
+    """``after``, with what happened since ``before``, so many seconds ago."""
+    pace = max(0.0, (after.texts_done - before.texts_done) / seconds)
+    has_moved = (before.texts_done, before.users_switched) != (after.texts_done, after.users_switched)
+    return replace(
+        after,
+        is_moving=before.is_moving or after.is_moving or has_moved,
+        texts_per_second=round(pace, 1),
+        seconds_left=round((after.texts - after.texts_done) / pace) if pace and not after.is_complete else None,
+    )

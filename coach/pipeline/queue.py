@@ -62,9 +62,6 @@ class Batch(Struct, frozen=True):
     def users(self) -> list[UUID]:
         return list(dict.fromkeys(row.user_id for row in self.rows))
 
-    def of(self, user_id: UUID) -> list[QueueRow]:
-        return [row for row in self.rows if row.user_id == user_id]
-
 
 class Queue:
     """Claims of one worker. ``clock`` gives an aware time; workers of several machines may differ by seconds."""
@@ -117,9 +114,8 @@ class Queue:
                 async with yielding_transaction(self._db) as tx:
                     await _sql.lock_consents.value(tx, user_id=user_id)
                     gone = await _sql.bury.rows(tx, tuple, user_id=user_id, now=now, most_attempts=ATTEMPTS)
-                    await _sql.log_audit.run_each(
-                        tx, [_error(user_id, table, since, BURIED, now) for table, since in gone]
-                    )
+                    lines = [audit_line(user_id, table, since, now, error=BURIED) for table, since in gone]
+                    await _sql.log_audit.run_each(tx, lines)
 
     async def renew(self, batch: Batch) -> None:
         until = self.clock() + LEASE
@@ -153,9 +149,8 @@ class Queue:
             own = [(row, error) for row, error in faults if row.user_id == user_id]
             try:
                 async with yielding_transaction(self._db) as tx:
-                    await _sql.log_audit.run_each(
-                        tx, list(_audit_line(own, now))
-                    )  # the user is locked before their rows
+                    # The user is locked before their rows.
+                    await _sql.log_audit.run_each(tx, list(_failures(own, now)))
                     await _sql.charge.run_each(tx, list(_charged(batch, own, now)))
             except DatabaseBusy:
                 await self.postpone(batch, user_id)
@@ -169,17 +164,21 @@ def _charged(batch: Batch, faults: Sequence[tuple[QueueRow, str]], now: datetime
         }  # fmt: skip
 
 
-def _audit_line(faults: Sequence[tuple[QueueRow, str]], now: datetime) -> Iterator[dict[str, object]]:
+def _failures(faults: Sequence[tuple[QueueRow, str]], now: datetime) -> Iterator[dict[str, object]]:
     """The audit trail has the first and the last failure of a row."""
     for row, error in faults:
         if row.attempts == 1 or row.attempts >= ATTEMPTS:
-            yield _error(row.user_id, row.table, row.queued_at, error[:300], now)
+            yield audit_line(row.user_id, row.table, row.queued_at, now, error=error[:300])
 
 
-def _error(user_id: UUID, table: str, since: datetime, error: str, now: datetime) -> dict[str, object]:
+def audit_line(
+    user_id: UUID, table: str, since: datetime, now: datetime, *, rows: int = 1, error: str | None = None
+) -> dict[str, object]:
+    """Parameters of ``log_audit``: so many rows were embedded, or failed with ``error``."""
+    status = "error" if error else "completed"
     return {
-        "user_id": user_id, "kind": "metadata_embedding_error", "table_name": table, "since": since,
-        "status": "error", "error": error, "rows": 1, "now": now,
+        "user_id": user_id, "kind": f"metadata_embedding_{status}", "table_name": table, "since": since,
+        "status": status, "error": error, "rows": rows, "now": now,
     }  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated
+from uuid import UUID
 
 from litestar import Router, get, post
 from litestar.di import NamedDependency
@@ -12,15 +13,32 @@ from msgspec import Struct
 
 from coach.chat.quota import month_of
 from coach.database.pool import Database
+from coach.database.queries import load
+from coach.database.wake import notify_work
 from coach.errors import InvalidInput
 from coach.http.declared import declares
-from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
+from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit, newest_first, page, position_of
 from coach.identity.guards import CurrentUser
-from coach.pipeline import status
-from coach.pipeline.job_runner import enqueue, release
+from coach.pipeline.job_runner import enqueue, held, release
 from coach.pipeline.jobs import REFRESH_VIEWS
-from coach.pipeline.status import AuditPage, MyPipeline, Pipeline, UsagePage
+from coach.pipeline.status import (
+    AuditEntry,
+    AuditPage,
+    DeadLetter,
+    MyPipeline,
+    Pipeline,
+    UsagePage,
+    UsageTotal,
+    UserUsage,
+    queue_age,
+    queue_rows,
+)
 from coach.values.clock import utc_now
+
+_sql = load("operations")
+
+RATE_WINDOW = timedelta(minutes=5)
+LETTERS = 100
 
 
 class Retried(Struct):
@@ -40,7 +58,9 @@ class Queued(Struct):
 @get("/pipeline", summary="What waits to be embedded", **declares())
 async def my_pipeline(user_id: CurrentUser, db: NamedDependency[Database]) -> MyPipeline:
     """Changed rows and new messages that a search by meaning does not find yet."""
-    return await status.my_pipeline(db, user_id, utc_now())
+    async with db.as_user(user_id) as tx:
+        found = await _sql.my_pipeline.one(tx, MyPipeline, user_id=user_id, now=utc_now())
+    return found or MyPipeline(0, 0, 0.0)
 
 
 @get("/audit", summary="What was done with your data", **declares())
@@ -48,19 +68,30 @@ async def audit(
     user_id: CurrentUser, db: NamedDependency[Database], limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> AuditPage:
     """Newest first."""
-    return await status.audit(db, user_id, limit, cursor)
+    async with db.as_user(user_id) as tx:
+        rows = await _sql.audit.rows(tx, AuditEntry, user_id=user_id, **newest_first(limit, cursor))
+    return AuditPage(*page(rows, limit, lambda entry: (entry.triggered_at, entry.id)))
 
 
 @get("/pipeline", summary="How the pipeline stands", **declares())
 async def pipeline(operators: NamedDependency[Database]) -> Pipeline:
     """Depth, age of the oldest, rate, dead letters (the latest hundred) and held jobs."""
-    return await status.pipeline(operators, utc_now())
+    now = utc_now()
+    rows, oldest = await queue_rows(operators), await queue_age(operators, now)
+    async with operators.as_operator() as tx:
+        done = await _sql.embedded_since.value(tx, since=now - RATE_WINDOW)
+        letters = await _sql.dead_letters.rows(tx, DeadLetter, limit=LETTERS)
+    rate = done / (RATE_WINDOW / timedelta(minutes=1))
+    return Pipeline(rows.waiting, rows.failed, oldest, rate, letters, await held(operators))
 
 
 @post("/pipeline/retry", status_code=200, summary="Try again what was given up", **declares())
 async def retry(operators: NamedDependency[Database]) -> Retried:
     """Gives dead letters and held jobs new attempts."""
-    return Retried(await status.retry_dead_letters(operators, utc_now()), await release(operators))
+    async with operators.as_operator() as tx:
+        retried = await _sql.retry_dead_letters.run(tx, now=utc_now())
+        await notify_work(tx)
+    return Retried(retried, await release(operators))
 
 
 @post("/refresh-views", status_code=202, summary="Refresh the behaviour views", **declares())
@@ -77,7 +108,11 @@ async def usage(
     cursor: Cursor = None,
 ) -> UsagePage:
     """Turns, tokens and cost of a UTC calendar month, by user."""
-    return await status.usage(operators, _month(month), limit, cursor)
+    of_month, after = _month(month), position_of(cursor, UUID) if cursor else None
+    async with operators.as_operator() as tx:
+        total = await _sql.usage_total.one(tx, UsageTotal, month=of_month)
+        rows = await _sql.usage.rows(tx, UserUsage, month=of_month, after=after, limit=limit + 1)
+    return UsagePage(of_month, total or UsageTotal(0, 0, 0, 0, 0.0), *page(rows, limit, lambda user: user.user_id))
 
 
 def _month(text: str | None) -> date:

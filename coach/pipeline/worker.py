@@ -19,12 +19,12 @@ from coach.database.wake import POLL
 from coach.errors import DatabaseBusy, DatabaseUnavailable, EmbedderUnavailable
 from coach.metrics import EMBEDDED, EMBEDDER_PAUSES
 from coach.pipeline.embedding import embed
-from coach.pipeline.entities import Missing, Work, read_rows
-from coach.pipeline.queue import ATTEMPTS, LEASE, Batch, Queue, QueueRow, backoff
+from coach.pipeline.entities import RowPlan, Text, read_rows
+from coach.pipeline.queue import LEASE, Batch, Queue, QueueRow, backoff
 from coach.pipeline.reembed import Reembedding
-from coach.pipeline.storing import Embedded, EmbeddedRow, store
+from coach.pipeline.storing import store
 from coach.realtime.pushes import notify_pushes
-from coach.retrieval.base import Embedder, Vector
+from coach.retrieval.base import Embedder
 from coach.values.background import beside
 
 _log = structlog.get_logger(__name__)
@@ -119,77 +119,60 @@ class Worker:
 
     async def _process(self, batch: Batch) -> None:
         try:
-            work = await read_rows(self._db, batch.rows, self._embedder.model)
-            vectors = await self._vectors(work.missing)
+            plans = await read_rows(self._db, batch.rows, self._embedder.model)
+            await self._embed([text for plan in plans for text in plan.texts])
         except EmbedderUnavailable as error:
             self._pause(error)
             return
         self._failures = 0
-        await self._store(batch, work, vectors)
+        await self._store(batch, plans)
 
-    async def _vectors(self, missing: Sequence[Missing]) -> dict[int, Vector | EmbedderUnavailable]:
-        """By place in ``missing``; without those whose model can no longer be asked."""
-        vectors: dict[int, Vector | EmbedderUnavailable] = {}
-        for model in dict.fromkeys(text.model for text in missing):
-            places = [place for place, text in enumerate(missing) if text.model == model]
+    async def _embed(self, texts: Sequence[Text]) -> None:
+        """Put down the outcome of each; none of those whose model can no longer be asked."""
+        for model in dict.fromkeys(text.model for text in texts):
+            own = [text for text in texts if text.model == model]
             embedder = self._embedder_of(model)
             if embedder is None:
                 continue
             try:
-                outcomes = await embed(embedder, [missing[place].text for place in places])
+                outcomes = await embed(embedder, [text.text for text in own])
             except EmbedderUnavailable as error:
                 if error.is_refusal and model != self._embedder.model:
                     # The model that is on its way out does not serve us any more: its outdated vectors go.
                     self._embedders[model] = None
                     continue
                 raise
-            vectors.update(zip(places, outcomes, strict=True))
-        return vectors
+            for text, outcome in zip(own, outcomes, strict=True):
+                text.outcome = outcome
 
     def _embedder_of(self, model: str) -> Embedder | None:
         if model not in self._embedders:
             self._embedders[model] = self._build(model)
         return self._embedders[model]
 
-    async def _store(self, batch: Batch, work: Work, vectors: dict[int, Vector | EmbedderUnavailable]) -> None:
+    async def _store(self, batch: Batch, plans: Sequence[RowPlan]) -> None:
         """If one text of a row is refused, the others are stored and the row is charged."""
-        texts: dict[int, list[Embedded]] = {}
-        faults: dict[int, str] = {}
-        for place, missing in enumerate(work.missing):
-            outcome = vectors.get(place)
-            if isinstance(outcome, EmbedderUnavailable):
-                faults[missing.plan] = str(outcome)
-                if work.plans[missing.plan].claimed.attempts < ATTEMPTS:
-                    continue
-                outcome = None  # a dead letter: its old text must not be found for ever
-            texts.setdefault(missing.plan, []).append(Embedded(missing, outcome))
-        charged = {work.plans[plan].claimed: fault for plan, fault in faults.items()}
+        charged = {plan.claimed: plan.fault for plan in plans if plan.fault}
         for user_id in batch.users:
-            ready = [
-                EmbeddedRow(plan, texts.get(place, ()), place not in faults)
-                for place, plan in enumerate(work.plans)
-                if plan.claimed.user_id == user_id
-            ]
-            charged |= dict(await self._store_for(batch, work, ready))
+            charged |= await self._store_for(batch, [plan for plan in plans if plan.claimed.user_id == user_id])
         async with self._db.as_operator() as tx:
             await notify_pushes(tx, batch.users)
         await self._queue.charge(batch, list(charged.items()))
         EMBEDDED.labels("failed").inc(len(charged))
 
-    async def _store_for(self, batch: Batch, work: Work, ready: Sequence[EmbeddedRow]) -> list[tuple[QueueRow, str]]:
+    async def _store_for(self, batch: Batch, plans: Sequence[RowPlan]) -> dict[QueueRow, str]:
         """All of a user's at once, or one by one where the database refuses one of them; returns who was refused."""
-        if not ready:
-            return []
-        person = work.users[ready[0].plan.claimed.user_id]
+        faults: dict[QueueRow, str] = {}
         try:
-            EMBEDDED.labels("done").inc(await store(self._db, batch, person, ready, self._queue.clock()))
+            EMBEDDED.labels("done").inc(await store(self._db, batch, plans, self._queue.clock()))
         except DatabaseBusy:
-            await self._queue.postpone(batch, person.user_id)
+            await self._queue.postpone(batch, plans[0].user.user_id)
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, psycopg.InternalError) as error:
-            if len(ready) == 1:
-                return [(ready[0].plan.claimed, f"The database refused it ({type(error).__name__}).")]
-            return [fault for each in ready for fault in await self._store_for(batch, work, [each])]
-        return []
+            if len(plans) == 1:
+                return {plans[0].claimed: f"The database refused it ({type(error).__name__})."}
+            for plan in plans:
+                faults |= await self._store_for(batch, [plan])
+        return faults
 
     @asynccontextmanager
     async def _leased(self, batch: Batch) -> AsyncIterator[None]:

@@ -104,7 +104,8 @@ async def test_a_locked_row_keeps_no_other_from_being_renewed_or_released(
 
     async with asyncio.timeout(15):  # the lease is longer
         await queue.renew(batch)
-        await queue.charge(batch, [(batch.of(ann.id)[0], "Refused.")])
+        row = next(row for row in batch.rows if row.user_id == ann.id)
+        await queue.charge(batch, [(row, "Refused.")])
         await queue.release(batch)
 
     assert (await due(ann), await due(ben)) == (0, 1), "hers comes back with the end of its lease"

@@ -124,7 +124,7 @@ async def test_a_stop_waits_for_what_runs_and_cuts_off_what_takes_too_long() -> 
 
     assert quick.ended
     assert slow.ended
-    assert [line["cut_off"] for line in lines] == [["coach slow"]], "and a second stop has nothing to do"
+    assert [line["cut_off"] for line in lines] == [["slow"]], "and a second stop has nothing to do"
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("coach")]
 
 
