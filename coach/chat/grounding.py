@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -12,7 +12,8 @@ from coach.chat.schemas import ChatRequest
 from coach.database.pool import Database
 from coach.metrics import RETRIEVAL
 from coach.retrieval.base import Context
-from coach.retrieval.context import Question, Retrieved, Retriever
+from coach.retrieval.context import Retrieved, Retriever
+from coach.retrieval.search import Scope
 
 SOURCES = 8
 
@@ -27,8 +28,8 @@ class Grounding:
         """Ask for as many more sources as the client holds messages. The prompt shows those messages, so they are no
         sources."""
         question = await self._retriever.question(request.text, may_embed=may_embed)
-        limit = SOURCES + min(len(request.known_ids), HISTORY_DEPTH)
-        retrieved = await self._retriever.retrieve(self._db, user_id, question, limit=limit, now=self._clock())
+        scope = Scope(SOURCES + min(len(request.known_ids), HISTORY_DEPTH))
+        retrieved = await self._retriever.retrieve(self._db, user_id, question, scope, self._clock())
         RETRIEVAL.observe(retrieved.took_ms / 1000)
         return retrieved
 
@@ -37,11 +38,6 @@ class Grounding:
         shown = {turn.question_id, turn.answer_id, *(message.id for message in turn.history)}
         if retrieved.is_enough(SOURCES, shown):
             return retrieved.context(SOURCES, shown)
-        return await self._again(turn, retrieved.question, shown)
-
-    async def _again(self, turn: Opened, question: Question, shown: Collection[UUID]) -> Context:
-        """The client did not say which messages it holds. So the conversation's own messages took the places of the
-        sources."""
-        return await self._retriever.combined_context(
-            self._db, turn.user_id, question, limit=SOURCES, exclude=shown, now=self._clock()
-        )
+        # The client did not say which messages it holds: the conversation's own took the places of the sources.
+        scope = Scope(SOURCES, exclude=shown)
+        return await self._retriever.combined_context(self._db, turn.user_id, retrieved.question, scope, self._clock())

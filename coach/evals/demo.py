@@ -21,10 +21,10 @@ from coach.demo.generate import DEMO_SEED, generate
 from coach.demo.life import Life
 from coach.demo.load import load
 from coach.errors import InvalidInput
+from coach.evals.past import ranked
 from coach.evals.ranking import METRICS, Scores, score
 from coach.resources import EVALS
 from coach.retrieval.base import Embedder
-from coach.retrieval.search import Searcher
 
 MAIN, PARAPHRASED = (EVALS / "datasets" / f"demo_retrieval{suffix}.yaml" for suffix in ("", "_paraphrased"))
 DATASETS = (MAIN, PARAPHRASED)
@@ -128,9 +128,7 @@ class _Search(NamedTuple):
     keys: Mapping[str, str]
 
     async def ask(self, case: Case, rows: frozenset[str]) -> Asked:
-        vector = await self.embedder.embed_query(case.inputs)
-        async with self.db.as_user(self.user_id) as tx:
-            found = await Searcher(self.embedder).search(tx, self.user_id, case.inputs, vector, limit=DEPTH)
+        found = await ranked(self.db, self.user_id, case.inputs, self.embedder, DEPTH)
         ids = [source.source_id for source in found]
         best = tuple(self.keys.get(id_, id_) for id_ in ids[:10])
         return Asked(case.name, case.metadata.thread, case.inputs, score(ids, rows), best)

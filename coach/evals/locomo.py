@@ -18,10 +18,9 @@ from msgspec import Struct
 
 from coach.database.pool import Database
 from coach.errors import InvalidInput
+from coach.evals.past import PastConversation, PastMessage, ranked, remember
 from coach.evals.ranking import METRICS, Scores, score
 from coach.retrieval.base import Embedder
-from coach.retrieval.memory import PastConversation, PastMessage, remember
-from coach.retrieval.search import Searcher
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
 DEPTH = 20
@@ -142,13 +141,8 @@ async def _live(db: Database, embedder: Embedder, person: LocomoUser) -> UUID:
 async def _ask(
     db: Database, embedder: Embedder, user_id: UUID, questions: Sequence[Question]
 ) -> list[tuple[str, Scores]]:
-    searcher = Searcher(embedder)
     asked = []
     for question in questions:
-        vector = await embedder.embed_query(question.text)
-        async with db.as_user(user_id) as tx:
-            found = await searcher.search(
-                tx, user_id, question.text, vector, limit=DEPTH, domains=frozenset({"conversation"})
-            )
+        found = await ranked(db, user_id, question.text, embedder, DEPTH, domains={"conversation"})
         asked.append((question.category, score([source.message_id or "" for source in found], question.evidence)))
     return asked

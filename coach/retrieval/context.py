@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from time import perf_counter
-from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -15,13 +14,21 @@ from msgspec.structs import replace
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import EmbedderUnavailable
-from coach.retrieval.base import Context, Domain, Embedder, Receipt, Vector, Withheld
+from coach.retrieval.base import Context, Embedder, Receipt, Vector, Withheld
 from coach.retrieval.live_facts import Facts, Person, facts_of_rows, live_facts_statement
 from coach.retrieval.relevance import is_relevant
-from coach.retrieval.search import Found, Searcher
+from coach.retrieval.search import WIDE, Found, Scope, search_statement
+from coach.values.clock import utc_now
 
 _sql = load("retrieval")
 _log = structlog.get_logger(__name__)
+
+CONSENT_OF = {
+    "pillar_metrics": "track_pillar_metrics",
+    "flow": "track_flow_states",
+    "task_context": "store_task_context",
+}
+"""Parts of the live facts that a consent of their own may keep out."""
 
 
 class Question(Struct, frozen=True):
@@ -32,19 +39,6 @@ class Question(Struct, frozen=True):
     unembedded: str = "embedder-unavailable"
 
 
-class _How(Struct, frozen=True):
-    limit: int
-    domains: Collection[Domain] | None
-    exclude: Collection[UUID]
-    now: datetime
-    is_ranking: bool
-
-
-class _Read(NamedTuple):
-    found: list[Found]
-    facts: Facts
-
-
 class Retrieved(Struct, frozen=True):
     """What was retrieved for a question, best first, before messages that the prompt shows are left out.
 
@@ -53,16 +47,16 @@ class Retrieved(Struct, frozen=True):
 
     question: Question
     model: str
+    scope: Scope
     found: Sequence[Found]
     facts: Facts
     took_ms: int
-    has_more: bool
 
-    def context(self, limit: int, shown: Collection[UUID] = (), *, is_ranking: bool = False) -> Context:
+    def context(self, limit: int, shown: Collection[UUID] = ()) -> Context:
         """The ``limit`` best of what is not ``shown``; none where they are mere noise, but in a ranking."""
         state = self.facts.block()
         found = self._besides(shown)[:limit]
-        sources = [row.source for row in found] if is_ranking or is_relevant(found, self.model) else []
+        sources = [row.source for row in found] if self.scope.is_ranking or is_relevant(found, self.model) else []
         receipt = Receipt(
             used=(*(source.source_id for source in sources), *(["state"] if state else [])),
             withheld=tuple(withheld_sources(self.facts.person, self.question)),
@@ -73,7 +67,7 @@ class Retrieved(Struct, frozen=True):
 
     def is_enough(self, limit: int, shown: Collection[UUID]) -> bool:
         """False if shown messages took the places of sources that were not read."""
-        return not self.has_more or len(self._besides(shown)) >= limit
+        return len(self.found) < self.scope.limit or len(self._besides(shown)) >= limit
 
     def _besides(self, shown: Collection[UUID]) -> list[Found]:
         return [row for row in self.found if not (row.domain == "conversation" and row.id in shown)]
@@ -85,7 +79,6 @@ class Retriever:
     def __init__(self, embedder: Embedder, build: Callable[[str], Embedder | None] = lambda model: None) -> None:
         """``build`` returns the embedder of another serving model, or None."""
         self._embedder, self._build = embedder, build
-        self._searcher = Searcher(embedder)
 
     async def question(self, text: str, *, may_embed: bool) -> Question:
         """``text``, with its vector if it may reach the embedder and the embedder answers."""
@@ -106,77 +99,32 @@ class Retriever:
         return await self.question(text, may_embed=has_consented)
 
     async def combined_context(
-        self,
-        db: Database,
-        user_id: UUID,
-        question: Question,
-        *,
-        limit: int = 8,
-        domains: Collection[Domain] | None = None,
-        exclude: Collection[UUID] = (),
-        now: datetime | None = None,
-        is_ranking: bool = False,
+        self, db: Database, user_id: UUID, question: Question, scope: Scope = WIDE, now: datetime | None = None
     ) -> Context:
-        """Sources, live facts as of ``now``, and what was read, what was not and why.
-
-        During a change of model the question's vector may be of another one than serves this user: then it is embedded
-        once more. ``exclude`` names messages that the prompt shows anyway. A ranking is for somebody who searches: it
-        has the same question asked before, which answers nothing, and what is below the relevance gate.
-        """
-        retrieved = await self.retrieve(
-            db,
-            user_id,
-            question,
-            limit=limit,
-            domains=domains,
-            exclude=exclude,
-            now=now,
-            is_ranking=is_ranking,
-        )
-        return retrieved.context(limit, exclude, is_ranking=is_ranking)
+        """Sources, live facts as of ``now``, and what was read, what was not and why."""
+        retrieved = await self.retrieve(db, user_id, question, scope, now)
+        return retrieved.context(scope.limit, scope.exclude)
 
     async def retrieve(
-        self,
-        db: Database,
-        user_id: UUID,
-        question: Question,
-        *,
-        limit: int,
-        domains: Collection[Domain] | None = None,
-        exclude: Collection[UUID] = (),
-        now: datetime | None = None,
-        is_ranking: bool = False,
+        self, db: Database, user_id: UUID, question: Question, scope: Scope, now: datetime | None = None
     ) -> Retrieved:
-        """The same before it is known which messages the prompt shows: ask for as many more sources."""
-        started = perf_counter()
-        how = _How(limit, domains, exclude, now or datetime.now(UTC), is_ranking)
-        model = self._embedder.model
-        # Search again if another model serves this user, which only happens during a change of model.
-        while isinstance(read := await self._read(db, user_id, model, question, how), str):
-            model, question = read, await self._embedded_by(read, question)
-        took = round((perf_counter() - started) * 1000)
-        return Retrieved(question, model, read.found, read.facts, took, len(read.found) == limit)
+        """The same before it is known which messages the prompt shows: ask for as many more sources.
 
-    async def _read(self, db: Database, user_id: UUID, model: str, question: Question, how: _How) -> str | _Read:
-        """What one snapshot holds; or the name of the serving model, if that is not ``model``.
-
-        The whole transaction is one round trip, beginning and end included.
+        One snapshot, in one round trip. During a change of model the question's vector may be of another one than
+        serves this user: then it is embedded once more.
         """
-
-        search = self._searcher.asking(
-            user_id,
-            question.text,
-            question.vector,
-            limit=how.limit,
-            domains=how.domains,
-            exclude=how.exclude,
-            model=model,
-            includes_same_question=how.is_ranking,
-        )
-        found, told = await db.once(user_id, search, live_facts_statement(user_id, how.now), is_snapshot=True)
-        facts = facts_of_rows(told)
-        serving = facts.person.serving_model or self._embedder.model
-        return serving if serving != model else _Read(found, facts)
+        started = perf_counter()
+        model = self._embedder.model
+        while True:
+            search = search_statement(user_id, question.text, question.vector, model, scope)
+            found, told = await db.once(
+                user_id, search, live_facts_statement(user_id, now or utc_now()), is_snapshot=True
+            )
+            facts = facts_of_rows(told)
+            serving = facts.person.serving_model or self._embedder.model
+            if serving == model:
+                return Retrieved(question, model, scope, found, facts, round((perf_counter() - started) * 1000))
+            model, question = serving, await self._embedded_by(serving, question)
 
     async def _embedded_by(self, model: str, question: Question) -> Question:
         """Without a vector if the serving model is no longer available: until the switch only words count. A question
@@ -197,9 +145,6 @@ def withheld_sources(person: Person, question: Question) -> Iterator[Withheld]:
         yield Withheld("life_data", "record_rag_snippets")
     elif question.vector is None:
         yield Withheld("vectors", question.unembedded)
-    if not person.track_pillar_metrics:
-        yield Withheld("pillar_metrics", "track_pillar_metrics")
-    if not person.track_flow_states:
-        yield Withheld("flow", "track_flow_states")
-    if not person.store_task_context:
-        yield Withheld("task_context", "store_task_context")
+    for source, consent in CONSENT_OF.items():
+        if not getattr(person, consent):
+            yield Withheld(source, consent)

@@ -190,4 +190,4 @@ def _group(word: str, tasks: list[DueTask]) -> Iterator[str]:
 
 def _plain(number: Decimal) -> str:
     """``30`` and ``12.5``, not ``30.00``."""
-    return f"{number:f}".rstrip("0").rstrip(".") if "." in f"{number:f}" else f"{number:f}"
+    return f"{number.normalize():f}"

@@ -19,6 +19,7 @@ from coach.identity.guards import CurrentUser
 from coach.kinds.registry import one_of_kinds
 from coach.retrieval.base import Receipt, Source
 from coach.retrieval.context import Retriever
+from coach.retrieval.search import Scope
 from coach.values.text import shorten
 
 SNIPPET = 1_000
@@ -62,9 +63,7 @@ async def search(
         db,
         user_id,
         await retriever.consented_question(db, user_id, _question(q)),
-        limit=limit,
-        domains=None if (kind := one_of_kinds(domain, "domain")) is None else frozenset((kind,)),
-        is_ranking=True,
+        Scope(limit, None if (kind := one_of_kinds(domain, "domain")) is None else (kind,), is_ranking=True),
     )
     return SearchResult([_found(source) for source in context.sources], context.receipt)
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
-from coach.database.pool import Transaction
 from coach.database.queries import load
 from coach.database.round_trips import Statement
-from coach.retrieval.base import Domain, Embedder, Source, Vector, halfvec
+from coach.retrieval.base import Domain, Source, Vector, halfvec
 
 _sql = load("retrieval")
 
@@ -51,49 +49,39 @@ class Found(Struct, frozen=True):
         )
 
 
-class Searcher:
-    """Finds this user's rows for a question. The statement is ``search_combined_context``; figures in decision 0004."""
+class Scope(Struct, frozen=True):
+    """Which rows a search may find. ``exclude`` names messages to leave out, such as those that the prompt shows.
 
-    def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
+    A ranking is for somebody who searches: it has the same question asked before, which answers nothing, and what is
+    below the relevance gate.
+    """
 
-    async def search(
-        self, tx: Transaction, user_id: UUID, question: str, vector: Vector | None, **narrowed: Any
-    ) -> list[Source]:
-        """What ``asking`` asks for, best first."""
-        found = await self.asking(user_id, question, vector, **narrowed).send(tx)
-        return [row.source for row in await found.fetchall()]
+    limit: int = 8
+    domains: Collection[Domain] | None = None
+    exclude: Collection[UUID] = ()
+    is_ranking: bool = False
 
-    def asking(
-        self,
-        user_id: UUID,
-        question: str,
-        vector: Vector | None,
-        *,
-        limit: int = 10,
-        domains: Collection[Domain] | None = None,
-        exclude: Collection[UUID] = (),
-        model: str | None = None,
-        includes_same_question: bool = True,
-    ) -> Statement:
-        """For the ``limit`` best sources, best first; none where ``record_rag_snippets`` is withdrawn.
 
-        ``vector`` is the question's, of ``model`` or else of this searcher's embedder; without one the words decide
-        alone. ``exclude`` names rows of memory to leave out, such as the question itself. Without
-        ``includes_same_question`` the same question asked before is left out as well. Its rows are ``Found``.
-        """
-        readable_question = without_surrogates(question)
-        return _sql.combined_context.statement(
-            Found,
-            user_id=user_id,
-            question=readable_question,
-            embedding=None if vector is None else halfvec(vector),
-            model=model or self._embedder.model,
-            domains=None if domains is None else list(domains),
-            limit=limit,
-            exclude=list(exclude),
-            echo=None if includes_same_question else readable_question,
-        )
+WIDE = Scope()
+
+
+def search_statement(user_id: UUID, question: str, vector: Vector | None, model: str, scope: Scope) -> Statement:
+    """For the best sources, best first, each a ``Found``; none where ``record_rag_snippets`` is withdrawn.
+
+    ``vector`` is the question's, of ``model``; without one the words decide alone. Figures in decision 0004.
+    """
+    readable_question = without_surrogates(question)
+    return _sql.combined_context.statement(
+        Found,
+        user_id=user_id,
+        question=readable_question,
+        embedding=None if vector is None else halfvec(vector),
+        model=model,
+        domains=None if scope.domains is None else list(scope.domains),
+        limit=scope.limit,
+        exclude=list(scope.exclude),
+        echo=None if scope.is_ranking else readable_question,
+    )
 
 
 def without_surrogates(text: str) -> str:

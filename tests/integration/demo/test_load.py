@@ -18,8 +18,8 @@ from coach.demo.life import Life
 from coach.demo.load import is_loaded, load
 from coach.demo.population import populate
 from coach.errors import EmbedderUnavailable
+from coach.evals.past import ranked
 from coach.retrieval.base import Vector
-from coach.retrieval.search import Searcher
 from coach.retrieval.wordllama import WordllamaEmbedder
 from tests.conftest import NewUser
 
@@ -168,8 +168,7 @@ async def test_what_a_consent_keeps_out_is_left_out(
 async def test_the_loaded_life_can_be_asked(db: Database, new_user: NewUser, maya: Life) -> None:
     user, question = await new_user(), "Is my MRI for the knee booked?"
     await load(db, EMBEDDER, user, maya)
-    async with db.as_user(user) as tx:
-        found = await Searcher(EMBEDDER).search(tx, user, question, await EMBEDDER.embed_query(question), limit=10)
+    found = await ranked(db, user, question, EMBEDDER, 10)
     assert "Book the follow-up MRI of the left knee" in [source.title for source in found]
 
 

@@ -16,6 +16,7 @@ from coach.demo.load import load
 from coach.evals.demo import MAIN, read
 from coach.retrieval.base import Context
 from coach.retrieval.context import Retriever
+from coach.retrieval.search import Scope
 from coach.retrieval.wordllama import WordllamaEmbedder
 
 OFF_TOPIC = [
@@ -47,7 +48,7 @@ class Demo:
 
     async def context(self, text: str, **more: Any) -> Context:
         question = await self._retriever.question(text, may_embed=True)
-        return await self._retriever.combined_context(self._db, self._user_id, question, **more)
+        return await self._retriever.combined_context(self._db, self._user_id, question, Scope(**more))
 
 
 @pytest.fixture

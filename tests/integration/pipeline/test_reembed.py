@@ -11,6 +11,7 @@ from coach.errors import EmbedderUnavailable
 from coach.pipeline.worker import Worker
 from coach.retrieval.base import Vector
 from coach.retrieval.context import Question, Retriever
+from coach.retrieval.search import Scope
 from coach.retrieval.wordllama import WordllamaEmbedder
 from tests.integration.pipeline.conftest import PipelineUser, until
 from tests.integration.pipeline.test_messages import grown_old, says, vectors
@@ -132,7 +133,7 @@ async def test_two_changes_under_load_mix_nothing_and_lose_nothing(
         while not over.is_set():
             retriever = retrievers[count % 3]
             vector = await retriever._embedder.embed_query("Task 77")
-            found = await retriever.combined_context(db, ann.id, Question("Task 77", vector), limit=3)
+            found = await retriever.combined_context(db, ann.id, Question("Task 77", vector), Scope(3))
             # Of mixed models the exact words would not come first: the vectors of one are the others' upside down.
             assert found.sources[0].title == "Task 77"
             count += 1

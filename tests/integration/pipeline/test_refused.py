@@ -13,6 +13,7 @@ from coach.pipeline.queue import ATTEMPTS
 from coach.pipeline.worker import Worker
 from coach.retrieval.base import Vector
 from coach.retrieval.context import Question, Retriever
+from coach.retrieval.search import Scope
 from tests.integration.pipeline.conftest import PipelineUser
 from tests.integration.pipeline.test_messages import grown_old, says, vectors
 from tests.integration.pipeline.test_reembed import ALL, A, C, Named, finished, models
@@ -73,7 +74,7 @@ async def test_the_old_vectors_of_refused_texts_serve_until_the_switch(
     assert await vectors(ann) == [("model-a", True, True)]
     question = "Something that is bad for me"
     found = await Retriever(A).combined_context(
-        db, ann.id, Question(question, await A.embed_query(question)), is_ranking=True
+        db, ann.id, Question(question, await A.embed_query(question)), Scope(is_ranking=True)
     )
     assert {source.title for source in found.sources} >= {"This is poison", "Rest the knee"}
     assert [table for table, _ in await ann.queued()] == ["ai_conversation_memory", "tasks"]

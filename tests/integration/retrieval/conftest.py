@@ -12,10 +12,10 @@ import pytest
 from psycopg import AsyncConnection
 
 from coach.database.pool import Database
+from coach.evals.past import PastConversation, PastMessage, remember
 from coach.retrieval.base import DIMENSIONS, Context, Source, Vector, halfvec
 from coach.retrieval.context import Question, Retriever
-from coach.retrieval.memory import PastConversation, PastMessage, remember
-from coach.retrieval.search import Searcher
+from coach.retrieval.search import Scope, search_statement
 from coach.retrieval.wordllama import WordllamaEmbedder
 
 NOW = datetime(2026, 11, 23, 20, 30, tzinfo=UTC)
@@ -84,13 +84,15 @@ class RetrievalUser:
     ) -> list[Source]:
         if vector is None and not words_only:
             vector = await EMBEDDER.embed_query(question)
-        async with self.db.as_user(self.id) as tx:
-            return await Searcher(EMBEDDER).search(tx, self.id, question, vector, **more)
+        scope = Scope(**{"limit": 10, "is_ranking": True} | more)
+        (found,) = await self.db.once(self.id, search_statement(self.id, question, vector, EMBEDDER.model, scope))
+        return [row.source for row in found]
 
     async def context(self, question: str = "How am I doing?", *, embedded: bool = True, **more: Any) -> Context:
         vector = await EMBEDDER.embed_query(question) if embedded else None
+        now = more.pop("now", NOW)
         return await Retriever(EMBEDDER).combined_context(
-            self.db, self.id, Question(question, vector), **{"now": NOW} | more
+            self.db, self.id, Question(question, vector), Scope(**more), now
         )
 
     async def consents(self, **consents: bool) -> None:

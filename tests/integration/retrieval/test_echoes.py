@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from coach.database.pool import Database
+from coach.evals.past import PastConversation, PastMessage, remember
 from coach.retrieval.context import Question, Retriever
-from coach.retrieval.memory import PastConversation, PastMessage, remember
+from coach.retrieval.search import Scope
 from coach.retrieval.wordllama import WordllamaEmbedder
 
 QUESTION = "What should I do about my knee?"
@@ -17,7 +18,7 @@ THEN = datetime(2026, 3, 1, tzinfo=UTC)
 
 async def sources_of(db: Database, user: UUID, embedder: WordllamaEmbedder) -> list[str]:
     vector = await embedder.embed_query(QUESTION)
-    context = await Retriever(embedder).combined_context(db, user, Question(QUESTION, vector), limit=3)
+    context = await Retriever(embedder).combined_context(db, user, Question(QUESTION, vector), Scope(3))
     return [source.text for source in context.sources]
 
 

@@ -142,7 +142,7 @@ async def test_a_question_asked_before_is_left_out_where_it_would_answer_itself(
     await anyone.said(f"  {KNEE}\n", "Rest it")
 
     assert KNEE in {text.strip() for text in texts_of(await anyone.finds(KNEE))}
-    assert texts_of(await anyone.finds(KNEE, includes_same_question=False)) == ["Rest it"]
+    assert texts_of(await anyone.finds(KNEE, is_ranking=False)) == ["Rest it"]
 
 
 async def test_the_running_turn_does_not_find_its_own_question(anyone: RetrievalUser) -> None:

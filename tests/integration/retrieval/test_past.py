@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from coach.retrieval.memory import PastConversation, PastMessage, remember
+from coach.evals.past import PastConversation, PastMessage, remember
 from tests.integration.retrieval.conftest import EMBEDDER, NOW, RetrievalUser
 
 MESSAGES = tuple(

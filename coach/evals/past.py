@@ -1,19 +1,20 @@
-"""Past conversations: stored with their vectors, as an import or the demo brings them."""
+"""Past conversations, stored with their vectors: what the searches are tried on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal
 from uuid import UUID, uuid4
 
 from msgspec import Struct
 
-from coach.database.pool import Transaction
+from coach.database.pool import Database, Transaction
 from coach.database.queries import load
-from coach.retrieval.base import Vector, halfvec
+from coach.retrieval.base import Domain, Embedder, Source, Vector, halfvec
+from coach.retrieval.search import Scope, search_statement
 
-_sql = load("retrieval")
+_sql = load("bench")
 
 
 class PastMessage(Struct, frozen=True):
@@ -94,3 +95,19 @@ def new_rows(
             )
         parent = id_
     return rows
+
+
+async def ranked(
+    db: Database,
+    user_id: UUID,
+    question: str,
+    embedder: Embedder,
+    limit: int,
+    *,
+    domains: Collection[Domain] | None = None,
+) -> list[Source]:
+    """The ranking of a user's rows for a question, best first."""
+    vector = await embedder.embed_query(question)
+    scope = Scope(limit, domains, is_ranking=True)
+    (found,) = await db.once(user_id, search_statement(user_id, question, vector, embedder.model, scope))
+    return [row.source for row in found]
