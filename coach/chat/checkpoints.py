@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 from psycopg.types.json import Jsonb
 
+from coach.chat.parts import store
 from coach.chat.running import RunningTurn
 from coach.database.pool import Database
 from coach.database.queries import load
@@ -41,7 +42,7 @@ class CheckpointState:
 
     def new_context(self) -> Jsonb | None:
         """All of its parts, where there are more of them than were written."""
-        return Jsonb(self.running.stored_context()) if len(self.running.parts) > self._parts else None
+        return Jsonb(store(self.running.parts)) if len(self.running.parts) > self._parts else None
 
     def written(self, size: int, parts: int) -> None:
         self._saved, self._parts = size, parts

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypedDict, cast
 
 from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from coach.chat import parts
 from coach.chat.encoders import Reader, ended_properly, usage
-from coach.chat.events import Failed, Finished, Interrupted, Quota, Started, TextDelta
+from coach.chat.events import Event, Failed, Finished, Interrupted, Quota, Started, TextDelta
 from coach.chat.parts import Part
 from coach.retrieval.base import Receipt
 
@@ -36,42 +38,33 @@ class FinishedTurn(TypedDict):
 
 async def collect(reader: Reader) -> FinishedTurn | Failed:
     """Read a turn to its end; an interrupted one is an answer too, and says so in the message's metadata."""
-    turn: dict[str, Any] = {"conversation_id": "", "message": AnswerMessage(), "usage": None, "interaction_id": None}
-    text, told = list[str](), list[Part]()
-    async for batch in ended_properly(reader):
-        for event in batch:
-            match event:
-                case Failed():
-                    return event
-                case TextDelta():
-                    text.append(event.text)
-                case Part():
-                    told.append(event)
-                case Started() | Finished() | Interrupted():
-                    _add(turn, event)
+    events = [event async for batch in ended_properly(reader) for event in batch]
+    return last if isinstance(last := events[-1], Failed) else finished_turn(events)
+
+
+def finished_turn(events: Sequence[Event]) -> FinishedTurn:
+    """What the events of a turn say, as one object."""
+    message = AnswerMessage()
+    told = [event for event in events if isinstance(event, Part)]
+    turn: dict[str, Any] = {"conversation_id": "", "message": message, "usage": None, "interaction_id": None}
+    for event in events:
+        match event:
+            case Started():
+                started = asdict(event)
+                message.id = started.pop("message_id")
+                turn |= {name: started.pop(name) for name in ("conversation_id", "interaction_id")}
+                message.metadata |= started
+            case Finished():
+                turn["usage"] = usage(event.usage)
+                message.metadata |= {
+                    "status": "complete",
+                    "finish_reason": event.reason,
+                    "first_token_ms": event.first_token_ms,
+                    "processing_time_ms": event.processing_time_ms,
+                }
+            case Interrupted():
+                message.metadata["status"] = "interrupted"
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
     shown = [part.shown() for part in told if part.stored_as is not None]
-    turn["message"].parts = [*shown, {"type": "text", "text": "".join(text), "state": "done"}]
+    message.parts = [*shown, {"type": "text", "text": text, "state": "done"}]
     return cast(FinishedTurn, turn | parts.answer(told))
-
-
-def _add(turn: dict[str, Any], event: Started | Finished | Interrupted) -> None:
-    message: AnswerMessage = turn["message"]
-    match event:
-        case Started():
-            turn |= {"conversation_id": event.conversation_id, "interaction_id": event.interaction_id}
-            message.id = event.message_id
-            message.metadata |= {
-                "user_message_id": event.user_message_id,
-                "model": event.model,
-                "prompt": event.prompt,
-            }
-        case Finished():
-            turn["usage"] = usage(event.usage)
-            message.metadata |= {
-                "status": "complete",
-                "finish_reason": event.reason,
-                "first_token_ms": event.first_token_ms,
-                "processing_time_ms": event.processing_time_ms,
-            }
-        case Interrupted():
-            message.metadata["status"] = "interrupted"

@@ -102,11 +102,13 @@ async def sse(reader: Reader) -> AsyncGenerator[bytes, None]:
     parts = UIMessageParts()
     async with aclosing(ended_properly(reader)) as batches:
         async for batch in batches:
-            if batch:
-                yield b"".join([b"data: " + part + b"\n\n" for event in batch for part in parts.encode(event)])
-            else:
-                yield PING
+            yield encode_batch(parts, batch) if batch else PING
     yield DONE
+
+
+def encode_batch(parts: UIMessageParts, batch: Sequence[Event]) -> bytes:
+    """Events as lines of the stream."""
+    return b"".join([b"data: " + part + b"\n\n" for event in batch for part in parts.encode(event)])
 
 
 async def ended_properly(reader: Reader) -> AsyncGenerator[Sequence[Event], None]:

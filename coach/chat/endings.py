@@ -11,6 +11,7 @@ from typing import Any
 import stamina
 import structlog
 
+from coach.chat import parts
 from coach.chat.events import Failed, Finished, Interrupted, Terminal
 from coach.chat.figures import check
 from coach.chat.opened import Opened
@@ -107,7 +108,7 @@ def _facts(running: RunningTurn) -> dict[str, Any]:
         "output_tokens": completion.usage.output_tokens if completion else None,
         "first_token_ms": answer.first_token_ms,
         "processing_ms": answer.elapsed_ms,
-        "context": running.stored_context() or {},
+        "context": parts.store(running.parts),
         "details": _details(running),
     }
 

@@ -34,14 +34,13 @@ class Ledger:
 
     async def quota(self, user_id: UUID, now: datetime) -> Quota:
         """This month's figures for a user."""
-        async with self._db.as_user(user_id) as tx:
-            limit = await _sql.read_monthly_limit.value(tx, user_id=user_id, default_limit=self._monthly_limit)
-            return await quota.current(tx, user_id, limit, now)
+        month = quota.month_of(now)
+        (((limit, taken),),) = await self._db.once(user_id, quota.month_statement(user_id, month, self._monthly_limit))
+        return quota.told(taken, limit, month)
 
     async def request_stop(self, user_id: UUID, conversation_key: str) -> list[UUID]:
         """Request a stop from the process that runs a turn of this conversation. Return the ids of the answers."""
-        async with self._db.as_user(user_id) as tx:
-            conversation = await _sql.conversation.one(tx, tuple, user_id=user_id, client_id=conversation_key)
-            if conversation is None:
-                return []
-            return await _sql.request_stop.values(tx, user_id=user_id, conversation_id=conversation[0])
+        (found,) = await self._db.once(
+            user_id, _sql.request_stop.statement(user_id=user_id, client_id=conversation_key)
+        )
+        return [answer_id for (answer_id,) in found]

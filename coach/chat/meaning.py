@@ -6,13 +6,16 @@ a repeat, an edit or a second attempt after a failure.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
 from coach.chat.schemas import ChatRequest
-from coach.database.pool import Transaction
 from coach.database.queries import load
+from coach.database.round_trips import Statement
 from coach.errors import Conflict
 
 _sql = load("chat")
@@ -49,7 +52,7 @@ Meaning = Ask | Answer | Replay
 
 
 class Revision(Struct, frozen=True):
-    """One wording of a stored message."""
+    """One wording of a stored question, and the newest answer to it."""
 
     id: UUID
     key: str
@@ -57,64 +60,73 @@ class Revision(Struct, frozen=True):
     role: str
     content: str
     root: UUID
-
-
-class _Latest(Struct, frozen=True):
-    """The newest answer to a question."""
-
-    id: UUID
-    status: str
+    answer_id: UUID | None
+    status: str | None
     trigger: str | None
 
 
-async def interpret(
-    tx: Transaction, user_id: UUID, request: ChatRequest, conversation_id: UUID, leaf: UUID | None
-) -> Meaning:
-    """Decide by the table in the wire contract, "Chat".
+class Known(Struct, frozen=True):
+    """What an idempotency key has led to. Without ``answer_id`` it was deleted."""
+
+    fingerprint: str
+    answer_id: UUID | None
+    status: str | None
+    question_id: UUID | None
+    question_key: str | None
+    parent_id: UUID | None
+
+
+class Stored(Struct, frozen=True):
+    """What is stored of what a request names. ``revisions``: of its message, newest first; ``held``: the last answer
+    that the client holds; ``running``: a turn of the conversation."""
+
+    known: Known | None = None
+    revisions: Sequence[Revision] = ()
+    held: UUID | None = None
+    running: UUID | None = None
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[Any]]) -> Stored:
+        """From the rows of ``stored_statements``."""
+        known, revisions, held, running = rows
+        return cls(next(iter(known), None), revisions, *(found[0][0] if found else None for found in (held, running)))
+
+
+def stored_statements(
+    user_id: UUID, request: ChatRequest, conversation_id: UUID | None, keys_since: datetime
+) -> tuple[Statement, ...]:
+    """What ``Stored`` is read by, together. ``keys_since``: an older idempotency key is forgotten."""
+    where = {"user_id": user_id, "conversation_id": conversation_id}
+    return (
+        _sql.idempotent.statement(Known, user_id=user_id, key=request.idempotency_key, since=keys_since),
+        _sql.revisions_of.statement(Revision, **where, client_id=request.message_id),
+        _sql.last_known_answer.statement(**where, client_ids=list(request.answer_ids)),
+        _sql.running_answer.statement(**where),
+    )
+
+
+def interpret(request: ChatRequest, stored: Stored, leaf: UUID | None) -> Meaning:
+    """Decide by the table in the wire contract, "Chat". A message without a parent that the client names follows
+    ``leaf``.
 
     :raises Conflict: a known message id with other text that is not said to be an edit.
     """
-    revisions = await _revisions(tx, user_id, conversation_id, request.message_id)
+    revisions = stored.revisions
     same = next((r for r in revisions if r.role == "user" and r.content == request.text), None)
-    if same is None and not revisions:
-        return Ask(await _parent(tx, user_id, request, conversation_id, leaf))
     if same is not None:
-        return await _again(tx, user_id, request, same)
+        return _again(request, same)
+    if not revisions:
+        return Ask(stored.held or leaf)
     newest = revisions[0]
     if newest.role == "user" and request.trigger == "submit-message" and request.target_id == request.message_id:
         return Ask(newest.parent_id, newest.root)
     raise Conflict(f"Message {request.message_id} is stored with another text; to edit it, repeat its id in messageId.")
 
 
-async def _again(tx: Transaction, user_id: UUID, request: ChatRequest, question: Revision) -> Meaning:
+def _again(request: ChatRequest, question: Revision) -> Meaning:
     """A stored question came again: a repeat, another attempt, or a request for another answer."""
-    wanted = Answer(question.id, question.key, question.parent_id)
-    latest = await _sql.latest_answer.one(tx, _Latest, user_id=user_id, question_id=question.id)
-    if latest is None:
-        return wanted
-    if request.trigger == "regenerate-message":
-        joins = latest.status == "streaming" and latest.trigger == "regenerate-message"
-        return Replay(latest.id) if joins else wanted
-    return wanted if latest.status == "failed" else Replay(latest.id)
-
-
-async def _revisions(tx: Transaction, user_id: UUID, conversation_id: UUID, client_id: str | None) -> list[Revision]:
-    if client_id is None:
-        return []
-    rows = await _sql.revisions_of.rows(
-        tx, Revision, user_id=user_id, conversation_id=conversation_id, client_id=client_id
-    )
-    return rows
-
-
-async def _parent(
-    tx: Transaction, user_id: UUID, request: ChatRequest, conversation_id: UUID, leaf: UUID | None
-) -> UUID | None:
-    """The last answer that the client holds and we know, else the conversation's current leaf."""
-    held = [key for role, key in request.known_ids if role == "assistant"]
-    if held:
-        return (
-            await _sql.last_known_answer.value(tx, user_id=user_id, conversation_id=conversation_id, client_ids=held)
-            or leaf
-        )
-    return leaf
+    is_other_wanted = request.trigger == "regenerate-message"
+    joins = question.status == "streaming" and question.trigger == "regenerate-message"
+    if question.answer_id is None or question.status == "failed" or (is_other_wanted and not joins):
+        return Answer(question.id, question.key, question.parent_id)
+    return Replay(question.answer_id)

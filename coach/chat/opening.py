@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from coach.chat import quota, repeats
 from coach.chat.choice import Choice, Choices
-from coach.chat.meaning import Answer, Ask, Busy, Meaning, Replay, interpret
+from coach.chat.meaning import Answer, Ask, Busy, Meaning, Replay, Stored, interpret, stored_statements
 from coach.chat.opened import Opened, PastMessage, Reservation
 from coach.chat.schemas import ChatRequest
 from coach.database.pool import Transaction
@@ -76,42 +76,50 @@ class Opening:
         :raises QuotaExhausted: before anything is stored.
         :raises Conflict: the message id or the idempotency key stands for something else.
         """
-        meaning = await self._meaning(self._seen.conversation_id, self._seen.leaf_id)
+        seen, before = self._seen, Stored()
+        if seen.conversation_id is not None or self._request.idempotency_key:
+            before = await self._read(seen.conversation_id)
+        meaning = self._meaning(before, seen.leaf_id)
         if isinstance(meaning, Replay):
             return meaning
-        taken, conversation = await self._reserve()
+        taken, conversation, stored = await self._reserve()
         # Decide again under the lock: of twenty equal requests one opens the turn, and the others find its answer.
-        is_new = conversation.is_new and not self._request.idempotency_key
-        again = meaning if is_new else await self._meaning(conversation.id, conversation.leaf_id)
-        is_alone = is_new or self._request.caller is not None or isinstance(again, Replay)
-        running = [] if is_alone else await self._running(conversation.id)
-        if isinstance(again, Replay) or running:
+        again: Meaning | Busy = self._meaning(stored, conversation.leaf_id)
+        if stored.running and self._request.caller is None and not isinstance(again, Replay):
+            again = Busy(stored.running)
+        if isinstance(again, Replay | Busy):
             await self._tx.rollback()
-            return again if isinstance(again, Replay) else Busy(running[0])
+            return again
         session = await self._session(again, conversation.id)
         if session is not None:
             choice = choices.choose(self._request, session.prompt)
         return await self._store(self._turn(again, conversation, taken, choice, session), again)
 
-    async def _reserve(self) -> tuple[int, Conversation]:
-        limit = self._seen.monthly_limit
-        taken, (conversation,) = await send_together(
-            self._tx, quota.reservation(self._user_id, limit, self._now), self._conversation_statement()
+    async def _reserve(self) -> tuple[int, Conversation, Stored]:
+        """How many units are taken then, and what is stored once the conversation is locked."""
+        limit, known_id = self._seen.monthly_limit, self._seen.conversation_id
+        taken, (conversation,), *rows = await send_together(
+            self._tx,
+            quota.reservation(self._user_id, limit, self._now),
+            self._conversation_statement(),
+            *(self._stored_statements(known_id) if known_id else ()),
         )
         if not taken:
             raise await quota.exhausted(self._tx, self._user_id, limit, self._now)
-        return taken[0][0], conversation
+        if conversation.id == known_id:
+            return taken[0][0], conversation, Stored.of(rows)
+        nothing = conversation.is_new and not self._request.idempotency_key
+        return taken[0][0], conversation, Stored() if nothing else await self._read(conversation.id)
 
-    async def _meaning(self, conversation_id: UUID | None, leaf_id: UUID | None) -> Meaning:
-        """No id: there is no conversation yet."""
-        if found := await repeats.find(self._tx, self._user_id, self._request, self._now):
-            return found
-        if conversation_id is None:
-            return Ask(None)
-        return await interpret(self._tx, self._user_id, self._request, conversation_id, leaf_id)
+    async def _read(self, conversation_id: UUID | None) -> Stored:
+        return Stored.of(await send_together(self._tx, *self._stored_statements(conversation_id)))
 
-    async def _running(self, conversation_id: UUID) -> list[UUID]:
-        return await _sql.running_answers.values(self._tx, user_id=self._user_id, conversation_id=conversation_id)
+    def _stored_statements(self, conversation_id: UUID | None) -> tuple[Statement, ...]:
+        since = repeats.since(self._request, self._now)
+        return stored_statements(self._user_id, self._request, conversation_id, since)
+
+    def _meaning(self, stored: Stored, leaf_id: UUID | None) -> Meaning:
+        return repeats.meaning_of_key(stored.known, self._request) or interpret(self._request, stored, leaf_id)
 
     async def _session(self, meaning: Ask | Answer, conversation_id: UUID) -> SessionState | None:
         """The state of the conversation's coaching session in this turn. A caller's turn has no session. This runs in

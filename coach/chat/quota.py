@@ -45,14 +45,10 @@ async def exhausted(tx: Transaction, user_id: UUID, limit: int, now: datetime) -
     """The refusal, with this month's figures."""
     month = month_of(now)
     QUOTA_REFUSALS.inc()
-    return QuotaExhausted(limit=limit, used=await _taken(tx, user_id, month), resets_at=resets_at(month))
+    ((_, taken),) = await (await month_statement(user_id, month, limit).send(tx)).fetchall()
+    return QuotaExhausted(limit=limit, used=taken, resets_at=resets_at(month))
 
 
-async def current(tx: Transaction, user_id: UUID, limit: int, now: datetime) -> Quota:
-    """The month as it stands; running turns count as used."""
-    month = month_of(now)
-    return told(await _taken(tx, user_id, month), limit, month)
-
-
-async def _taken(tx: Transaction, user_id: UUID, month: date) -> int:
-    return await _sql.quota_month.value(tx, user_id=user_id, month=month) or 0
+def month_statement(user_id: UUID, month: date, default_limit: int) -> Statement:
+    """For the month as it stands: the user's limit, and the units taken; running turns count."""
+    return _sql.quota_month.statement(user_id=user_id, month=month, default_limit=default_limit)

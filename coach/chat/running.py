@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import monotonic
 from uuid import UUID
 
 from coach.chat.answer import Answer
-from coach.chat.events import Started, TextDelta
+from coach.chat.events import TextDelta
 from coach.chat.log import EventLog
 from coach.chat.meaning import Replay
 from coach.chat.opened import Opened
-from coach.chat.parts import Part, store
+from coach.chat.parts import Part
 from coach.chat.prompt import Prompt
 from coach.chat.schemas import ChatRequest
 from coach.models.base import Completion, Delta
@@ -43,32 +43,6 @@ class RunningTurn:
         opened = self.opening.result()
         assert isinstance(opened, Opened), "a repeat does not run"
         return opened
-
-    @property
-    def may_embed(self) -> bool:
-        """Whether its texts may reach the embedder: it may be another company's."""
-        withheld = self.prompt.receipt.withheld if self.prompt else ()
-        return self.turn.may_embed and all(each.reason != "record_rag_snippets" for each in withheld)
-
-    @contextmanager
-    def beginning(self) -> Iterator[None]:
-        """An error inside is passed to the caller of ``begin`` and not raised again."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - it rises where the turn was begun
-            self.opening.set_exception(error)
-        finally:
-            if not self.opening.done():
-                self.opening.cancel()
-
-    def begun(self, opened: Opened | Replay) -> bool:
-        """Pass the result to the caller of ``begin``. True if the turn has to run."""
-        if isinstance(opened, Opened):
-            reservation, choice = opened.reservation, opened.choice
-            keys = (opened.answer_key, opened.conversation_key, opened.question_key, str(reservation.interaction_id))
-            self.log.publish(Started(*keys, choice.name, choice.template.label), opened.quota)
-        self.opening.set_result(opened)
-        return isinstance(opened, Opened)
 
     def publish(self, *parts: Part) -> None:
         """Publish events to the readers. Later readers get those parts that are stored."""
@@ -106,10 +80,6 @@ class RunningTurn:
                 yield
         finally:
             self._limit = None
-
-    def stored_context(self) -> dict[str, object] | None:
-        """The parts so far; None before the first one."""
-        return store(self.parts) if self.parts else None
 
 
 def _retrieve(opening: asyncio.Future[Opened | Replay]) -> None:

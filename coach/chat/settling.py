@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import asdict
 from psycopg.types.json import Jsonb
 
 from coach.chat import quota
@@ -90,26 +91,12 @@ async def end_orphan(tx: Transaction, user_id: UUID, answer_id: UUID, now: datet
 
 
 def _ended(held: Reservation, ending: Ending, now: datetime) -> dict[str, Any]:
-    return {
-        "user_id": held.user_id,
-        "month": held.month,
-        "limit": held.limit,
-        "conversation_id": held.conversation_id,
-        "answer_id": held.answer_id,
-        "interaction_id": held.interaction_id,
-        "status": ending.status,
-        "text": ending.text,
-        "finish_reason": ending.finish_reason,
-        "model": ending.model,
-        "context": Jsonb(ending.context),
-        "units": int(ending.used),
+    told = asdict(held) | asdict(ending)
+    return told | {
+        "units": int(told.pop("used")),
         "interaction_status": ending.interaction_status,
-        "error": ending.error,
+        "context": Jsonb(ending.context),
         "details": Jsonb(ending.details),
-        "input_tokens": ending.input_tokens,
-        "output_tokens": ending.output_tokens,
-        "first_token_ms": ending.first_token_ms,
-        "processing_ms": ending.processing_ms,
         "thresholds": list(quota.THRESHOLDS),
         "warnings": list(quota.THRESHOLDS.values()),
         "now": now,

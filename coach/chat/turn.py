@@ -10,11 +10,12 @@ from datetime import datetime
 from coach.chat.checkpoints import Checkpoints
 from coach.chat.choice import Choices
 from coach.chat.endings import settled
-from coach.chat.events import ContextRead, SourceFound
+from coach.chat.events import ContextRead, SourceFound, Started
 from coach.chat.grounding import Grounding
 from coach.chat.ledger import Ledger
-from coach.chat.meaning import Busy
+from coach.chat.meaning import Busy, Replay
 from coach.chat.memory import MessageMemory
+from coach.chat.opened import Opened
 from coach.chat.prompt import Prompt, compose
 from coach.chat.running import RunningTurn
 from coach.database.pool import Database
@@ -82,29 +83,46 @@ class TurnRunner:
                     running.add_piece(piece)
                     self._checkpoints.grew(kept)
         self._ended(running)
-        if running.may_embed:
+        # The consent of the context's own snapshot, too: the embedder may be another company's.
+        withheld = running.prompt.receipt.withheld if running.prompt else ()
+        if turn.may_embed and all(each.reason != "record_rag_snippets" for each in withheld):
             await self._memory.remember(turn, answer.text)
 
     async def _open(self, running: RunningTurn) -> asyncio.Task[Retrieved] | None:
-        """Store the question while its context is retrieved, which takes as long. None if no turn has to run."""
-        looking = None
-        with running.beginning():
-            choice = self._choices.choose(running.request)
-            for _ in range(INTERRUPT_ATTEMPTS):
-                async with self._ledger.opening(running.user_id, running.request, self._clock()) as opening:
-                    # Wait for the consents first: without them no text may reach the embedder.
-                    looking = looking or self._retrieve(running, may_embed=opening.may_embed)
-                    opened = await opening.begin(choice, self._choices)
-                if not isinstance(opened, Busy):
-                    return looking if running.begun(opened) else None
-                await self._make_room(running, opened)
-            raise Conflict("Another turn of this conversation could not be interrupted; try again.")
-        return None
+        """Store the question while its context is retrieved, and tell the caller of ``begin``. None if no turn has to
+        run."""
+        try:
+            opened, looking = await self._opened_and_looking(running)
+        except asyncio.CancelledError:
+            running.opening.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - it rises where the turn was begun
+            running.opening.set_exception(error)
+            return None
+        if isinstance(opened, Opened):
+            running.log.publish(_started(opened), opened.quota)
+        running.opening.set_result(opened)
+        return looking if isinstance(opened, Opened) else None
 
-    def _retrieve(self, running: RunningTurn, *, may_embed: bool) -> asyncio.Task[Retrieved]:
-        """A repeat needs no context, so its failure is ignored."""
-        look = self._grounding.retrieve(running.user_id, running.request, may_embed=may_embed)
-        return self._tasks.start(look, is_awaited=True)
+    async def _opened_and_looking(self, running: RunningTurn) -> tuple[Opened | Replay, asyncio.Task[Retrieved]]:
+        """A repeat needs no context, so the failure of its retrieval is ignored."""
+        looking = None
+        choice = self._choices.choose(running.request)
+        for _ in range(INTERRUPT_ATTEMPTS):
+            async with self._ledger.opening(running.user_id, running.request, self._clock()) as opening:
+                if looking is None:  # wait for the consents first: without them no text may reach the embedder
+                    look = self._grounding.retrieve(running.user_id, running.request, may_embed=opening.may_embed)
+                    looking = self._tasks.start(look, is_awaited=True)
+                opened = await opening.begin(choice, self._choices)
+            if not isinstance(opened, Busy):
+                return opened, looking
+            await self._make_room(running, opened)
+        raise Conflict("Another turn of this conversation could not be interrupted; try again.")
+
+
+def _started(turn: Opened) -> Started:
+    keys = (turn.answer_key, turn.conversation_key, turn.question_key, str(turn.reservation.interaction_id))
+    return Started(*keys, turn.choice.name, turn.choice.template.label)
 
 
 def _compose(running: RunningTurn, context: Context) -> Prompt:

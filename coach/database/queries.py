@@ -4,7 +4,7 @@
 
     known = await _sql.idempotent.one(tx, Known, user_id=user_id, key=key, since=since)  # Known, or None
     found = await _sql.revisions_of.rows(tx, Revision, user_id=user_id, ...)  # list[Revision]
-    limit = await _sql.read_monthly_limit.value(tx, user_id=user_id, ...)  # the only column of the only row, or None
+    used = await _sql.lock_month.value(tx, user_id=user_id, ...)  # the only column of the only row, or None
     ids = await _sql.running_in.values(tx, user_id=user_id, ...)  # the only column of each row
     count = await _sql.refund.run(tx, user_id=user_id, id=id_)  # how many rows were changed
     count = await _sql.propose.run_each(tx, proposals)  # once for each dictionary of parameters

@@ -1,9 +1,3 @@
--- name: read_monthly_limit(user_id, default_limit)$
--- For showing the quota. Primary keys.
-select coalesce(l.monthly_limit, :default_limit::integer)
-from (select :user_id::uuid as user_id) u
-left join coach.ai_limits l on l.user_id = u.user_id;
-
 -- name: opening(user_id, default_limit, client_id)^
 -- A turn's first look: limit, clock, consent, the conversation if there is one, and its running session. Unique keys.
 select
@@ -34,11 +28,14 @@ set reserved = q.reserved + 1
 where q.used + q.reserved < :monthly_limit::integer
 returning used + reserved as taken;
 
--- name: quota_month(user_id, month)$
--- For showing, and for a refusal's figures. Primary key.
-select used + reserved as taken
-from ai_quota_months
-where user_id = :user_id and month = :month;
+-- name: quota_month(user_id, month, default_limit)^
+-- For showing, and for a refusal's figures. Primary keys.
+select
+    coalesce(l.monthly_limit, :default_limit::integer) as monthly_limit,
+    coalesce(q.used + q.reserved, 0) as taken
+from (select :user_id::uuid as user_id) u
+left join coach.ai_limits l on l.user_id = u.user_id
+left join ai_quota_months q on q.user_id = u.user_id and q.month = :month;
 
 -- name: lock_quota_month(user_id, month)$
 -- The first lock of a repair and of a turn's end. The order is quota month, conversation, messages, interaction.
@@ -69,31 +66,27 @@ set updated_at = excluded.updated_at
 returning id, current_message_id as leaf_id, incognito as is_incognito, xmax = 0 as is_new;
 
 -- name: revisions_of(user_id, conversation_id, client_id)
--- A message and its edited siblings, newest first. Unique (user_id, conversation_id, client_id), then the revision index.
+-- A message and its edited siblings, newest first, each with its newest answer. Unique (user_id, conversation_id,
+-- client_id), then the revision index and index (user_id, parent_id).
 with hit as (
     select coalesce(revision_of, id) as root
     from ai_conversation_memory
     where user_id = :user_id and conversation_id = :conversation_id and client_id = :client_id
 )
-select m.id, m.client_id as key, m.parent_id, m.message_role as role, m.message_content as content, hit.root
+select
+    m.id, m.client_id as key, m.parent_id, m.message_role as role, m.message_content as content, hit.root,
+    a.id as answer_id, a.status, a.context_window ->> 'trigger' as trigger
 from hit
 join ai_conversation_memory m
     on m.user_id = :user_id and (m.id = hit.root or m.revision_of = hit.root)
+left join lateral (
+    select id, status, context_window
+    from ai_conversation_memory
+    where user_id = :user_id and parent_id = m.id and message_role = 'assistant'
+    order by created_at desc, id desc
+    limit 1
+) a on true
 order by m.created_at desc, m.id desc;
-
--- name: latest_answer(user_id, question_id)^
--- The newest answer to a question. Index (user_id, parent_id).
-select id, status, context_window ->> 'trigger' as trigger
-from ai_conversation_memory
-where user_id = :user_id and parent_id = :question_id and message_role = 'assistant'
-order by created_at desc, id desc
-limit 1;
-
--- name: answer_by_id(user_id, id)^
--- Where an idempotency key leads. Primary key.
-select id, client_id as key, status, parent_id
-from ai_conversation_memory
-where user_id = :user_id and id = :id;
 
 -- name: last_known_answer(user_id, conversation_id, client_ids)$
 -- The last of the assistant messages that a client holds and we know. Unique (user_id, conversation_id, client_id).
@@ -105,11 +98,12 @@ where m.message_role = 'assistant'
 order by held.position desc
 limit 1;
 
--- name: running_answers(user_id, conversation_id)
--- Turns of this conversation that have not ended. Partial index on status.
+-- name: running_answer(user_id, conversation_id)$
+-- A turn of this conversation that has not ended. Partial index on status.
 select id
 from ai_conversation_memory
-where user_id = :user_id and conversation_id = :conversation_id and status = 'streaming';
+where user_id = :user_id and conversation_id = :conversation_id and status = 'streaming'
+limit 1;
 
 -- name: checkpoint(user_ids, message_ids, contents, contexts, now)$
 -- Twice a second, for all running turns of a process. Returns the turns that must stop or that have no row.
@@ -117,23 +111,29 @@ select coach.checkpoint(
     :user_ids::uuid[], :message_ids::uuid[], :contents::text[], :contexts::jsonb[], :now::timestamptz
 );
 
--- name: request_stop(user_id, conversation_id)
+-- name: request_stop(user_id, client_id)
 -- Reaches the process that runs the turn with its next checkpoint.
 update turn_checkpoints c
 set stop_requested = true
-from ai_conversation_memory m
+from ai_conversation_memory m, conversations v
 where c.user_id = :user_id
     and m.user_id = c.user_id
     and m.id = c.message_id
-    and m.conversation_id = :conversation_id
     and m.status = 'streaming'
+    and v.user_id = c.user_id
+    and v.id = m.conversation_id
+    and v.client_id = :client_id
 returning c.message_id;
 
 -- name: idempotent(user_id, key, since)^
--- What an Idempotency-Key has led to. Primary key.
-select request_hash as fingerprint, message_id as answer_id
-from idempotency_keys
-where user_id = :user_id and key = :key and created_at > :since;
+-- What an Idempotency-Key has led to: the answer, and its question. Primary keys.
+select
+    k.request_hash as fingerprint, a.id as answer_id, a.status,
+    q.id as question_id, q.client_id as question_key, q.parent_id
+from idempotency_keys k
+left join ai_conversation_memory a on a.user_id = k.user_id and a.id = k.message_id
+left join ai_conversation_memory q on q.user_id = a.user_id and q.id = a.parent_id
+where k.user_id = :user_id and k.key = :key and k.created_at > :since;
 
 -- name: orphan(user_id, message_id, dead_since)^
 -- An orphan and its text so far. Primary keys, index (user_id, message_id).

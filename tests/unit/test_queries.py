@@ -121,8 +121,8 @@ def test_a_query_that_does_not_exist_says_where_it_was_looked_for() -> None:
 @pytest.mark.parametrize(
     ("source", "wrong"),
     [
-        ("_sql.quota_month.one(tx, tuple, user_id=1)", "missing month"),
-        ("_sql.quota_month.one(tx, tuple, user_id=1, month=2, year=3)", "unknown year"),
+        ("_sql.lock_quota_month.one(tx, tuple, user_id=1)", "missing month"),
+        ("_sql.lock_quota_month.one(tx, tuple, user_id=1, month=2, year=3)", "unknown year"),
     ],
 )
 def test_a_wrong_call_is_seen(source: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
