@@ -16,7 +16,7 @@ from coach.chat.opened import Opened
 from coach.chat.parts import Part
 from coach.chat.prompt import Prompt
 from coach.chat.schemas import ChatRequest
-from coach.models.base import Completion, Delta
+from coach.models.base import Completion, Delta, Piece
 
 
 class RunningTurn:
@@ -49,7 +49,7 @@ class RunningTurn:
         self.parts += [part for part in parts if part.stored_as is not None]
         self.log.publish(*parts)
 
-    def add_piece(self, piece: Delta | Completion) -> None:
+    def add_piece(self, piece: Piece) -> None:
         """Add a piece of the answer, or its completion."""
         match piece:
             case Delta(text):

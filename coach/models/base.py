@@ -19,13 +19,18 @@ class ChatMessage(Struct, frozen=True):
 
 
 class ModelOptions(Struct, frozen=True, omit_defaults=True):
-    """What a caller may tune; ``None`` leaves the model's default."""
+    """What a call may tune; ``None`` leaves the model's default.
+
+    ``is_ours``: nobody asked for them, our prompts suggest them. A model leaves out what its provider refuses, and
+    ``max_tokens`` is then the length of the answer alone: the model adds room to think.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    is_ours: bool = False
 
 
 AS_THE_MODEL_LIKES = ModelOptions()
@@ -49,6 +54,16 @@ class Delta(Struct, frozen=True):
     text: str
 
 
+class Reasoning(Struct, frozen=True):
+    """The next piece of what the model thinks aloud; never empty. It is no part of the answer, nor of any memory."""
+
+    text: str
+
+
+class Loading(Struct, frozen=True):
+    """Nothing has come yet, and the model seems to be loading. At most once a stream, before everything else."""
+
+
 class Completion(Struct, frozen=True):
     """The last thing a stream yields. ``model`` is the one that answered, which may be a fallback."""
 
@@ -57,10 +72,14 @@ class Completion(Struct, frozen=True):
     model: str
 
 
+Piece = Delta | Reasoning | Loading | Completion
+
+
 class ChatModel(Protocol):
     """A language model that streams.
 
-    ``stream`` yields ``Delta`` after ``Delta`` and then exactly one ``Completion``. It raises ``ModelUnavailable``
+    ``stream`` yields ``Delta`` after ``Delta`` and then exactly one ``Completion``. ``Loading`` may stand at the
+    beginning and ``Reasoning`` anywhere before the end. It raises ``ModelUnavailable``
     where no (further) usable answer came; its message may be shown to the user, so it names no secret and no address.
     Closing the generator closes the upstream connection.
     """
@@ -75,7 +94,7 @@ class ChatModel(Protocol):
 
     def stream(
         self, messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES
-    ) -> AsyncGenerator[Delta | Completion, None]: ...
+    ) -> AsyncGenerator[Piece, None]: ...
 
     def count_tokens(self, text: str) -> int:
         """Tokens of ``text``, exact where the encoding is at hand, else an upper bound."""

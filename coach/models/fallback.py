@@ -9,7 +9,7 @@ from functools import cached_property
 import structlog
 
 from coach.errors import ModelUnavailable
-from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, ChatModel, Completion, Delta, ModelOptions
+from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, ChatModel, Loading, ModelOptions, Piece
 
 log = structlog.get_logger(__name__)
 
@@ -37,13 +37,13 @@ class FallbackModel:
 
     async def stream(
         self, messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES
-    ) -> AsyncGenerator[Delta | Completion, None]:
+    ) -> AsyncGenerator[Piece, None]:
         for position, model in enumerate(self._models):
             has_begun = False
             try:
                 async with aclosing(model.stream(messages, options)) as events:
                     async for event in events:
-                        has_begun = True
+                        has_begun = has_begun or not isinstance(event, Loading)
                         yield event
                 return
             except ModelUnavailable as error:

@@ -24,6 +24,7 @@ from coach.models.base import (
     Delta,
     FinishReason,
     ModelOptions,
+    Piece,
     Usage,
 )
 from coach.models.openai_upstream import PATIENT, Timeouts
@@ -92,7 +93,7 @@ class LangChainModel:
 
     async def stream(
         self, messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES
-    ) -> AsyncGenerator[Delta | Completion, None]:
+    ) -> AsyncGenerator[Piece, None]:
         loop = asyncio.get_running_loop()
         cancelled_before = _cancellations()
         deadline = loop.time() + self._timeouts.total

@@ -11,7 +11,16 @@ from collections.abc import AsyncGenerator, Sequence
 
 from msgspec import Struct
 
-from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, FinishReason, ModelOptions, Usage
+from coach.models.base import (
+    AS_THE_MODEL_LIKES,
+    ChatMessage,
+    Completion,
+    Delta,
+    FinishReason,
+    ModelOptions,
+    Piece,
+    Usage,
+)
 from coach.models.offline_answer import compose_answer
 from coach.models.offline_reading import read_prompt
 from coach.models.offline_ui_tasks import answer_ui_task
@@ -66,7 +75,7 @@ class OfflineModel:
 
     async def stream(
         self, messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES
-    ) -> AsyncGenerator[Delta | Completion, None]:
+    ) -> AsyncGenerator[Piece, None]:
         reply = offline_reply(messages, options)
         for number, piece in enumerate(reply.pieces):
             if self.word_delay or number % _WORDS_BETWEEN_PAUSES == 0:

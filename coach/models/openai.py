@@ -21,7 +21,7 @@ from msgspec import Struct
 from pydantic import SecretStr
 
 from coach.models import tokens
-from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, ModelOptions
+from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, ModelOptions, Piece
 from coach.models.openai_failures import Transient, from_openai, refusal, sent
 from coach.models.openai_upstream import PATIENT, Timeouts, Upstream
 from coach.models.openai_wire import BROKEN_OFF
@@ -97,7 +97,7 @@ class OpenAIModel:
 
     async def stream(
         self, messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES
-    ) -> AsyncGenerator[Delta | Completion, None]:
+    ) -> AsyncGenerator[Piece, None]:
         upstream, text = await self._open(self._payload(messages, options))
         written: list[str] = []
         try:

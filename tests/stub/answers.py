@@ -8,7 +8,7 @@ from contextlib import aclosing
 from msgspec import Struct
 
 from coach.errors import ModelUnavailable
-from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, ChatModel, Completion, Delta, ModelOptions
+from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, ChatModel, Completion, Delta, ModelOptions, Reasoning
 
 ASK = (ChatMessage("system", "You are a coach."), ChatMessage("user", "What next?"))
 
@@ -19,12 +19,13 @@ class Ending(Struct, frozen=True):
     text: str
     completion: Completion | None = None
     failure: ModelUnavailable | None = None
+    reasoning: str = ""
 
 
 async def ask(
     model: ChatModel, messages: Sequence[ChatMessage] = ASK, options: ModelOptions = AS_THE_MODEL_LIKES
 ) -> Ending:
-    text, completion = "", None
+    text, reasoning, completion = "", "", None
     try:
         async with aclosing(model.stream(messages, options)) as events:
             async for event in events:
@@ -32,10 +33,13 @@ async def ask(
                 if isinstance(event, Delta):
                     assert event.text
                     text += event.text
-                else:
+                elif isinstance(event, Reasoning):
+                    assert event.text
+                    reasoning += event.text
+                elif isinstance(event, Completion):
                     completion = event
     except ModelUnavailable as failure:
         assert completion is None, "a failure came after the completion"
-        return Ending(text, failure=failure)
+        return Ending(text, failure=failure, reasoning=reasoning)
     assert completion is not None, "the stream just stopped"
-    return Ending(text, completion)
+    return Ending(text, completion, reasoning=reasoning)
