@@ -43,5 +43,7 @@ class MessageMemory:
         (((is_left,),),) = await self._db.once(turn.user_id, remembered)
         if is_left:  # the user's model is being changed: the worker has both models and finds the messages in its queue
             async with self._db.as_user(turn.user_id) as tx:
-                await _sql.make_messages_due.run(tx, user_id=turn.user_id, ids=[turn.question_id, turn.answer_id])
+                await load("memory").make_messages_due.run(
+                    tx, user_id=turn.user_id, ids=[turn.question_id, turn.answer_id], now=turn.started
+                )
                 await notify_work(tx)

@@ -50,7 +50,7 @@ async def _correct_snippet(
 ) -> Memory:
     async with db.as_user(user_id) as tx:
         await read_remembered_snippet(tx, user_id, domain, entity)
-        may_embed = await _sql.consented.value(tx, user_id=user_id)
+        may_embed = await load("retrieval").has_consented.value(tx, user_id=user_id)
     vector = await _vector(embedder, text) if may_embed else None
     key = {"user_id": user_id, "domain_tag": domain, "entity_id": entity}
     async with db.as_user(user_id) as tx:
@@ -83,7 +83,7 @@ async def _correct_message(
 ) -> Memory:
     async with db.as_user(user_id) as tx:
         said = await lock_remembered_message(tx, user_id, id_)
-        may_embed = not said.is_incognito and await _sql.consented.value(tx, user_id=user_id)
+        may_embed = not said.is_incognito and await load("retrieval").has_consented.value(tx, user_id=user_id)
     vector = await _vector(embedder, f"{said.author}: {text}" if said.author else text) if may_embed else None
     async with db.as_user(user_id) as tx:
         remembers, serving = await _held(tx, user_id)
@@ -95,7 +95,7 @@ async def _correct_message(
             await _sql.store_message_vector.run(
                 tx, user_id=user_id, id=id_, content=text, embedding=halfvec(vector), model=serving
             )
-        await _sql.make_message_due.run(tx, user_id=user_id, id=id_, now=now)
+        await _sql.make_messages_due.run(tx, user_id=user_id, ids=[id_], now=now)
         await notify_work(tx)
         return await read_turn(tx, user_id, id_)
 

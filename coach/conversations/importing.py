@@ -72,7 +72,7 @@ async def _store(tx: Transaction, user_id: UUID, past: ImportedConversation, now
         await _sql.add_imported.run_each(tx, rows)
         await _sql.set_named_parents.run(tx, user_id=user_id, conversation_id=conversation_id)
         await _sql.set_parents_in_order.run(tx, user_id=user_id, conversation_id=conversation_id)
-        await _sql.make_imported_due.run(tx, user_id=user_id, ids=[row["id"] for row in rows], now=now)
+        await load("memory").make_messages_due.run(tx, user_id=user_id, ids=[row["id"] for row in rows], now=now)
     await _sql.set_current_message.run(tx, user_id=user_id, conversation_id=conversation_id, leaf=past.leaf)
     return len(rows)
 

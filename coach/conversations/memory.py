@@ -88,7 +88,7 @@ async def listed(db: Database, user_id: UUID, *, source: Domain | None, limit: i
     wanted = {"user_id": user_id, **newest_first(limit, cursor)}
     facts, turns = list[_Row](), list[_Row]()
     async with db.as_user(user_id, is_snapshot=True) as tx:
-        if not await _sql.consented.value(tx, user_id=user_id):
+        if not await load("retrieval").has_consented.value(tx, user_id=user_id):
             return MemoryPage([])
         if source != "conversation":
             model = await _sql.served_from.value(tx, user_id=user_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -22,6 +22,7 @@ Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at mos
 Cursor = Annotated[str | None, QueryParameter(description="`next_cursor` of the page before.")]
 SourceKind = Annotated[str | None, QueryParameter(description="Only sources of this kind.", enum=kind_names())]
 DEFAULT_LIMIT = 50
+_NEWEST = datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1)
 
 
 def cursor_of(position: object) -> str:
@@ -44,9 +45,11 @@ def position_of(cursor: str, kind: type[T]) -> T:
 def newest_first(limit: int, cursor: str | None) -> dict[str, Any]:
     """The parameters of a query that goes back in time: where the last page ended, and one row more than is shown.
 
+    Without a cursor it begins behind whatever there is.
+
     :raises InvalidInput: it is no cursor of this list.
     """
-    before, before_id = position_of(cursor, tuple[datetime, UUID]) if cursor else (None, None)
+    before, before_id = position_of(cursor, tuple[datetime, UUID]) if cursor else _NEWEST
     return {"before": before, "before_id": before_id, "limit": limit + 1}
 
 

@@ -51,7 +51,7 @@ async def find_answer_by_text(db: Database, user_id: UUID, conversation_id: str,
 async def require_conversation(db: Database, user_id: UUID, conversation_id: str) -> None:
     """:raises NotFound: absent, or another user's."""
     async with db.as_user(user_id) as tx:
-        if not await _sql.conversation_exists.value(tx, user_id=user_id, client_id=conversation_id):
+        if not await load("chat").conversation.one(tx, tuple, user_id=user_id, client_id=conversation_id):
             raise NotFound(f"There is no conversation {conversation_id!r}.")
 
 

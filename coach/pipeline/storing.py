@@ -53,10 +53,7 @@ async def store(db: Database, batch: Batch, plans: Sequence[RowPlan], now: datet
 
 async def _serving(tx: Transaction, user: QueuedUser) -> str | None:
     """The serving model, locked against a switch. A user whose account was deleted is not registered."""
-    serving: str | None = await _sql.lock_serving_model.value(tx, user_id=user.user_id)
-    if serving is None:
-        await _sql.register.run(tx, user_id=user.user_id, model=user.models[-1])
-        serving = await _sql.lock_serving_model.value(tx, user_id=user.user_id)
+    serving: str | None = await _sql.lock_serving_model.value(tx, user_id=user.user_id, model=user.models[-1])
     return serving
 
 

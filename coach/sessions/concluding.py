@@ -143,7 +143,7 @@ async def store(tx: Transaction, user_id: UUID, ended: EndedSession, conclusion:
     ]
     if proposals:
         await _sql.propose.run_each(tx, proposals)
-    await _sql.make_summary_due.run(tx, user_id=user_id, id=message_id, now=now)
+    await load("memory").make_messages_due.run(tx, user_id=user_id, ids=[message_id], now=now)
     await notify_work(tx)
     return True
 

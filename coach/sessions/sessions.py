@@ -23,7 +23,7 @@ from coach.stages.stages import SessionCommand, read_command
 from coach.stages.steps import apply
 from coach.values.background import BackgroundTasks
 
-_sql = load("sessions")
+_sql = load("conversations")
 
 WAITING = 500
 """More judgements than these at a time are left to the job. Endings never are."""
@@ -46,7 +46,7 @@ class Sessions:
         :raises NotFound: there is no such conversation. :raises Conflict: nothing to advance or end, or another kind.
         """
         async with self._db.as_user(user_id) as tx:
-            conversation = await _sql.lock_conversation.value(tx, user_id=user_id, client_id=conversation_key)
+            conversation = await _sql.conversation_to_change.value(tx, user_id=user_id, client_id=conversation_key)
             if conversation is None:
                 raise NotFound("There is no such conversation; a session begins with a message.")
             standing = await apply(tx, user_id, conversation, command, None, self._clock())

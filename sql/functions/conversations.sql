@@ -75,3 +75,20 @@ end
 $$;
 
 grant execute on function coach.lexeme, coach.conversations_with_words to authenticated, service_role;
+
+-- Conversations as the API shows them; the joins are by key. With the caller's rights.
+create view coach.shown_conversations with (security_invoker = true) as
+select
+    c.user_id, c.client_id as id, c.title, c.feature_type as feature, c.archived, c.incognito,
+    m.client_id as current_message_id,
+    exists (
+        select
+        from public.ai_conversation_memory r
+        where r.user_id = c.user_id and r.conversation_id = c.id and r.status = 'streaming'
+    ) as running,
+    c.created_at, c.updated_at, c.id as row_id
+from public.conversations c
+left join public.ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id;
+
+revoke all on coach.shown_conversations from public, anon, authenticated;
+grant select on coach.shown_conversations to coach_session;

@@ -97,6 +97,37 @@ create trigger coach_embed_dropped
     when (new.message_content is distinct from old.message_content or new.deleted and not old.deleted)
     execute function coach.unqueue_message();
 
+-- The model that serves a user, under a share lock: a switch to another waits until what is being stored is there.
+-- Registers a user at their first vector. If another program wrote vectors before, their model serves.
+create function coach.lock_serving_model(p_user_id uuid, p_model text) returns text
+language plpgsql
+as $$
+declare
+    serving text;
+begin
+    select serving_model into serving from public.embedding_models where user_id = p_user_id for share;
+    if not found then
+        insert into public.embedding_models (user_id, serving_model)
+        select
+            p_user_id,
+            coalesce(
+                (select e.embedding_model from public.user_metadata_embeddings e where e.user_id = p_user_id limit 1),
+                (
+                    select m.embedding_model
+                    from public.ai_conversation_memory m
+                    where m.user_id = p_user_id and m.message_embedding is not null
+                    limit 1
+                ),
+                p_model
+            )
+        where exists (select from auth.users u where u.id = p_user_id)
+        on conflict do nothing;
+        select serving_model into serving from public.embedding_models where user_id = p_user_id for share;
+    end if;
+    return serving;
+end
+$$;
+
 -- Vectors of messages that a turn has stored, and their places in the queue given up. Held until then: a consent, so
 -- that none is written after its withdrawal, and the serving model, so that a switch waits and then finds them. Where
 -- another model serves it returns true and stores nothing: the worker has both models. Ids, texts and vectors are
@@ -124,33 +155,7 @@ begin
     if not coach.may_embed(p_user_id, 'ai_conversation_memory') then
         return false;
     end if;
-    select serving_model
-    into serving
-    from public.embedding_models
-    where user_id = p_user_id
-    for share;
-    if not found then
-        -- Registers a user at their first vector. If another program wrote vectors before, their model serves.
-        insert into public.embedding_models (user_id, serving_model)
-        select
-            p_user_id,
-            coalesce(
-                (select e.embedding_model from public.user_metadata_embeddings e where e.user_id = p_user_id limit 1),
-                (
-                    select m.embedding_model
-                    from public.ai_conversation_memory m
-                    where m.user_id = p_user_id and m.message_embedding is not null
-                    limit 1
-                ),
-                p_model
-            )
-        on conflict do nothing;
-        select serving_model
-        into serving
-        from public.embedding_models
-        where user_id = p_user_id
-        for share;
-    end if;
+    serving := coach.lock_serving_model(p_user_id, p_model);
     if serving is distinct from p_model then
         return true;
     end if;
@@ -177,3 +182,4 @@ end
 $$;
 
 grant execute on function coach.remember_messages to coach_session;
+grant execute on function coach.lock_serving_model to coach_session, service_role;

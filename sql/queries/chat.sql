@@ -222,16 +222,6 @@ select coach.end_turn(
     :warnings::text[], :now
 );
 
--- name: make_messages_due(user_id, ids)!
--- Leaves messages to the worker: due now instead of half a minute later.
-update embedding_queue
-set not_before = now()
-where user_id = :user_id
-    and entity_table = 'ai_conversation_memory'
-    and entity_id = any (:ids::uuid[])
-    and not_before > now()
-    and attempts = 0;
-
 -- name: remember_messages(user_id, model, question_id, question, question_vector, answer_id, answer, answer_vector)$
 -- Vectors of messages that are stored already. True where it is left to the worker: another model serves. Each vector is
 -- a parameter of its own, since a list of them would travel as text, at 1.5 ms apiece.

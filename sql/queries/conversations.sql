@@ -1,57 +1,28 @@
 -- name: conversations(user_id, archived, before, before_id, limit)
--- GET /api/conversations, newest activity first. Index (user_id, updated_at); the joins are by key, for the page only.
-select
-    c.client_id as id, c.title, c.feature_type as feature, c.archived, c.incognito, m.client_id as current_message_id,
-    exists (
-        select
-        from ai_conversation_memory r
-        where r.user_id = c.user_id and r.conversation_id = c.id and r.status = 'streaming'
-    ) as running,
-    c.created_at, c.updated_at, c.id as row_id
-from conversations c
-left join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id
-where c.user_id = :user_id
-    and c.archived = :archived
-    and (c.updated_at, c.id) < (
-        coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-    )
-order by c.updated_at desc, c.id desc
+-- GET /api/conversations, newest activity first. Index (user_id, updated_at).
+select id, title, feature, archived, incognito, current_message_id, running, created_at, updated_at, row_id
+from coach.shown_conversations
+where user_id = :user_id and archived = :archived and (updated_at, row_id) < (:before, :before_id)
+order by updated_at desc, row_id desc
 limit :limit::integer;
 
 -- name: conversations_found(user_id, archived, before, before_id, limit, words, prefixes, runs)
 -- The same with ?q=. The function uses the GIN indexes where the words are rare.
 select
-    c.client_id as id, c.title, c.feature_type as feature, c.archived, c.incognito, m.client_id as current_message_id,
-    exists (
-        select
-        from ai_conversation_memory r
-        where r.user_id = c.user_id and r.conversation_id = c.id and r.status = 'streaming'
-    ) as running,
-    c.created_at, c.updated_at, c.id as row_id, hit.client_id as match_id, hit.message_content as match_text
+    c.id, c.title, c.feature, c.archived, c.incognito, c.current_message_id, c.running, c.created_at, c.updated_at,
+    c.row_id, hit.client_id as match_id, hit.message_content as match_text
 from coach.conversations_with_words(:user_id, :words, :prefixes::text[], :runs::text[]) found
-join conversations c on c.user_id = :user_id and c.id = found.conversation_id
-left join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id
+join coach.shown_conversations c on c.user_id = :user_id and c.row_id = found.conversation_id
 left join ai_conversation_memory hit on hit.user_id = c.user_id and hit.id = found.message_id
-where c.archived = :archived
-    and (c.updated_at, c.id) < (
-        coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-    )
-order by c.updated_at desc, c.id desc
+where c.archived = :archived and (c.updated_at, c.row_id) < (:before, :before_id)
+order by c.updated_at desc, c.row_id desc
 limit :limit::integer;
 
 -- name: one_conversation(user_id, client_id)^
 -- Unique (user_id, client_id).
-select
-    c.client_id as id, c.title, c.feature_type as feature, c.archived, c.incognito, m.client_id as current_message_id,
-    exists (
-        select
-        from ai_conversation_memory r
-        where r.user_id = c.user_id and r.conversation_id = c.id and r.status = 'streaming'
-    ) as running,
-    c.created_at, c.updated_at, c.id as row_id
-from conversations c
-left join ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id
-where c.user_id = :user_id and c.client_id = :client_id;
+select id, title, feature, archived, incognito, current_message_id, running, created_at, updated_at, row_id
+from coach.shown_conversations
+where user_id = :user_id and id = :client_id;
 
 -- name: conversation_to_change(user_id, client_id)$
 -- Locked before its messages, as everywhere.
@@ -75,12 +46,6 @@ where user_id = :user_id and id = :id;
 select id, message_role as role, deleted
 from ai_conversation_memory
 where user_id = :user_id and conversation_id = :conversation_id and client_id = :client_id;
-
--- name: running_in(user_id, conversation_id)
--- Partial index on status.
-select id
-from ai_conversation_memory
-where user_id = :user_id and conversation_id = :conversation_id and status = 'streaming';
 
 -- name: delete_conversation(user_id, id)!
 -- Messages, vectors, queue rows, checkpoints and coaching sessions go with it, by cascade and trigger.

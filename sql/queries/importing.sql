@@ -51,12 +51,6 @@ set parent_id = chain.before
 from chain
 where m.user_id = :user_id and m.id = chain.id and m.parent_id is distinct from chain.before;
 
--- name: make_imported_due(user_id, ids, now)!
--- Only the worker embeds these, so they need not wait the half minute that a turn has for its own messages.
-update embedding_queue
-set not_before = :now
-where user_id = :user_id and entity_table = 'ai_conversation_memory' and entity_id = any (:ids::uuid[]);
-
 -- name: set_current_message(user_id, conversation_id, leaf)!
 -- The message that the export shows, else the newest; a conversation that went on here stays where it is.
 update conversations c

@@ -33,9 +33,7 @@ where e.user_id = :user_id
             and first.chunk < e.chunk
             and first.embedding_model = e.embedding_model
     )
-    and (e.updated_at, e.id) < (
-        coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-    )
+    and (e.updated_at, e.id) < (:before, :before_id)
 order by e.updated_at desc, e.id desc
 limit :limit::integer;
 
@@ -50,16 +48,9 @@ select
 from coach.said_messages
 where user_id = :user_id
     and model_used is distinct from 'offline'
-    and (conversation_date, id) < (
-        coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-    )
+    and (conversation_date, id) < (:before, :before_id)
 order by conversation_date desc, id desc
 limit :limit::integer;
-
--- name: consented(user_id)$
--- Without this consent nothing is remembered; what is stored is only shown where it was said.
-select record_rag_snippets
-from coach.consents_of(:user_id);
 
 -- name: served_from(user_id)$
 -- The model whose vectors are searched. Primary key.
@@ -180,11 +171,15 @@ update ai_conversation_memory
 set message_embedding = :embedding, embedding_model = :model
 where user_id = :user_id and id = :id and message_content = :content and not deleted;
 
--- name: make_message_due(user_id, id, now)!
--- No turn embeds this one, so that the worker need not leave it half a minute.
+-- name: make_messages_due(user_id, ids, now)!
+-- Messages that no turn embeds any more, so that the worker need not leave them half a minute.
 update embedding_queue
 set not_before = :now
-where user_id = :user_id and entity_table = 'ai_conversation_memory' and entity_id = :id;
+where user_id = :user_id
+    and entity_table = 'ai_conversation_memory'
+    and entity_id = any (:ids::uuid[])
+    and not_before > :now
+    and attempts = 0;
 
 -- name: read_remembered_message(user_id, id)^
 -- As list_remembered_messages has it. Primary keys.

@@ -175,9 +175,7 @@ where n.user_id = :user_id
     and (n.expires_at is null or n.expires_at > :now)
     and c.analytics_consent
     and c.ai_behavior_tracking
-    and (n.created_at, n.id) < (
-        coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-    )
+    and (n.created_at, n.id) < (:before, :before_id)
 order by n.created_at desc, n.id desc
 limit :limit::integer;
 

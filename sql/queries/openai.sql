@@ -18,14 +18,6 @@ where v.user_id = :user_id
 order by a.created_at desc, a.id desc
 limit 1;
 
--- name: conversation_exists(user_id, client_id)$
--- Unique (user_id, client_id).
-select exists (
-    select 1
-    from conversations
-    where user_id = :user_id and client_id = :client_id
-);
-
 -- name: response(user_id, client_id)^
 -- An answer that was given as a response and is to be found again. Partial index on (user_id, client_id).
 select a.id as answer_id, v.client_id as conversation_id, a.context_window -> 'response' as facts

@@ -111,9 +111,7 @@ where user_id = :user_id;
 select id, webhook_type, table_name, status, error_message, row_count, triggered_at, processed_at
 from webhook_logs
 where user_id = :user_id
-    and (triggered_at, id) < (
-        coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-    )
+    and (triggered_at, id) < (:before, :before_id)
 order by triggered_at desc, id desc
 limit :limit::integer;
 

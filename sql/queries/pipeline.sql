@@ -142,30 +142,9 @@ left join embedding_models e on e.user_id = u.user_id;
 select coach.given_consents(c) as consents
 from coach.lock_consents(:user_id) c;
 
--- name: register(user_id, model)!
--- Registers a user at their first vector. If another program wrote vectors before, their model serves.
-insert into embedding_models (user_id, serving_model)
-select
-    :user_id,
-    coalesce(
-        (select e.embedding_model from user_metadata_embeddings e where e.user_id = :user_id limit 1),
-        (
-            select m.embedding_model
-            from ai_conversation_memory m
-            where m.user_id = :user_id and m.message_embedding is not null
-            limit 1
-        ),
-        :model
-    )
-where exists (select from auth.users u where u.id = :user_id)
-on conflict do nothing;
-
--- name: lock_serving_model(user_id)$
--- Under a share lock: the switch to another model waits until what is being stored is there.
-select serving_model
-from embedding_models
-where user_id = :user_id
-for share;
+-- name: lock_serving_model(user_id, model)$
+-- Null of an account that was deleted.
+select coach.lock_serving_model(:user_id, :model);
 
 -- name: read_entities(queue_name, users, ids)
 -- Of what was hidden nothing is found, so that nothing of it stays.

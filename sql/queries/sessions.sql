@@ -128,12 +128,6 @@ values (
     :context, 'complete', :now, :now
 );
 
--- name: make_summary_due(user_id, id, now)!
--- No turn embeds this one, so that the worker need not leave it half a minute.
-update embedding_queue
-set not_before = :now
-where user_id = :user_id and entity_table = 'ai_conversation_memory' and entity_id = :id;
-
 -- name: propose(user_id, session_id, title, due_date, project_id, position, now)*!
 insert into commitments (user_id, session_id, title, due_date, project_id, position, created_at, updated_at)
 values (:user_id, :session_id, :title, :due_date, :project_id, :position, :now, :now);
@@ -148,62 +142,34 @@ limit :limit::integer;
 
 -- name: sessions(user_id, conversation, is_active, before, before_id, limit)
 -- GET /api/sessions, newest first. Index (user_id, started_at).
-select
-    s.id, c.client_id as conversation_id, s.kind, s.stage, s.summary, s.started_at, s.ended_at,
-    (
-        select count(*)
-        from commitments k
-        where k.user_id = s.user_id and k.session_id = s.id and k.status = 'proposed'
-    ) as proposed,
-    s.steps
-from coaching_sessions s
-left join conversations c on c.user_id = s.user_id and c.id = s.conversation_id
-where s.user_id = :user_id
-    and (:conversation::text is null or c.client_id = :conversation)
-    and (:is_active::boolean is null or (s.ended_at is null) = :is_active)
-    and (s.started_at, s.id) < (
-        coalesce(:before::timestamptz, 'infinity'), coalesce(:before_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-    )
-order by s.started_at desc, s.id desc
+select id, conversation_id, kind, stage, summary, started_at, ended_at, proposed, steps
+from coach.shown_sessions
+where user_id = :user_id
+    and (:conversation::text is null or conversation_id = :conversation)
+    and (:is_active::boolean is null or (ended_at is null) = :is_active)
+    and (started_at, id) < (:before, :before_id)
+order by started_at desc, id desc
 limit :limit::integer;
 
 -- name: one_session(user_id, id)^
 -- Primary key.
-select
-    s.id, c.client_id as conversation_id, s.kind, s.stage, s.summary, s.started_at, s.ended_at,
-    (
-        select count(*)
-        from commitments k
-        where k.user_id = s.user_id and k.session_id = s.id and k.status = 'proposed'
-    ) as proposed,
-    s.steps
-from coaching_sessions s
-left join conversations c on c.user_id = s.user_id and c.id = s.conversation_id
-where s.user_id = :user_id and s.id = :id;
+select id, conversation_id, kind, stage, summary, started_at, ended_at, proposed, steps
+from coach.shown_sessions
+where user_id = :user_id and id = :id;
 
 -- name: commitments_of(user_id, session_id)
--- In the order in which they were proposed. Done with the task that came of it.
-select
-    k.id, k.session_id, k.title, k.due_date, k.project_id, p.name as project,
-    case when k.status = 'accepted' and t.completed then 'done' else k.status end as status,
-    k.task_id, k.created_at, k.updated_at
-from commitments k
-left join projects p on p.user_id = k.user_id and p.id = k.project_id
-left join tasks t on t.user_id = k.user_id and t.id = k.task_id
-where k.user_id = :user_id and k.session_id = :session_id
-order by k.created_at, k.position, k.id
+-- In the order in which they were proposed.
+select id, session_id, title, due_date, project_id, project, status, task_id, created_at, updated_at
+from coach.shown_commitments
+where user_id = :user_id and session_id = :session_id
+order by created_at, position, id
 limit 200;
 
 -- name: one_commitment(user_id, id)^
 -- Primary key.
-select
-    k.id, k.session_id, k.title, k.due_date, k.project_id, p.name as project,
-    case when k.status = 'accepted' and t.completed then 'done' else k.status end as status,
-    k.task_id, k.created_at, k.updated_at
-from commitments k
-left join projects p on p.user_id = k.user_id and p.id = k.project_id
-left join tasks t on t.user_id = k.user_id and t.id = k.task_id
-where k.user_id = :user_id and k.id = :id;
+select id, session_id, title, due_date, project_id, project, status, task_id, created_at, updated_at
+from coach.shown_commitments
+where user_id = :user_id and id = :id;
 
 -- name: commitment_to_change(user_id, id)^
 -- Locked: of two who accept it at once, the second finds the task of the first.
@@ -229,14 +195,6 @@ where user_id = :user_id and id = :id;
 -- name: make_task(user_id, id, title, due_date, project_id, now)!
 insert into tasks (user_id, id, name, due_date, project_id, created_at, updated_at)
 values (:user_id, :id, :title, :due_date, :project_id, :now, :now);
-
--- name: lock_conversation(user_id, client_id)$
--- Unique (user_id, client_id). Before its session, as everywhere.
-select id
-from coach.lock_user(:user_id)
-cross join conversations
-where user_id = :user_id and client_id = :client_id
-for no key update of conversations;
 
 -- name: hold(user_id)$
 -- Locks the user before their rows.
