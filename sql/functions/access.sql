@@ -14,7 +14,14 @@ as $$
         )
 $$;
 
--- The same for a transaction that locks rows before it writes, or that has no claims of the user.
+-- Whether an account is there still. What is stored after its deletion would fail on the foreign key.
+create function coach.has_account(p_user_id uuid) returns boolean
+language sql stable security definer
+set search_path = ''
+as $$ select exists (select from auth.users where id = p_user_id) $$;
+grant execute on function coach.has_account to coach_session, service_role;
+
+-- Locks a user on whose behalf the caller may act, for a transaction that locks rows before it writes, or that has no claims of the user.
 create function coach.lock_user(p_user_id uuid) returns void
 language plpgsql security definer
 set search_path = ''

@@ -91,4 +91,4 @@ from public.conversations c
 left join public.ai_conversation_memory m on m.user_id = c.user_id and m.id = c.current_message_id;
 
 revoke all on coach.shown_conversations from public, anon, authenticated;
-grant select on coach.shown_conversations to coach_session;
+grant select on coach.shown_conversations to coach_session, service_role;

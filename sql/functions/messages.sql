@@ -120,7 +120,7 @@ begin
                 ),
                 p_model
             )
-        where exists (select from auth.users u where u.id = p_user_id)
+        where coach.has_account(p_user_id)
         on conflict do nothing;
         select serving_model into serving from public.embedding_models where user_id = p_user_id for share;
     end if;

@@ -1,4 +1,4 @@
--- after: values
+-- after: access, values
 create function coach.check_profile() returns trigger
 language plpgsql
 set search_path = ''
@@ -33,7 +33,7 @@ begin
     delete from coach.usernames where user_id = new.id;
     insert into coach.usernames (username, user_id)
     select lower(new.username), new.id
-    where new.username is not null and exists (select from auth.users where id = new.id);
+    where new.username is not null and coach.has_account(new.id);
     return null;
 end
 $$;

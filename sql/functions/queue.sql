@@ -21,13 +21,13 @@ declare
             and not p_expands
     );
 begin
-    if not coach.may_embed(p_user_id, p_queue_name) then
+    if not (coach.has_account(p_user_id) and coach.may_embed(p_user_id, p_queue_name)) then
         return 0;
     end if;
     insert into public.embedding_queue as q (user_id, entity_table, entity_id, not_before, expands)
     select p_user_id, p_queue_name, id, p_due, p_expands
     from unnest(p_ids) id
-    where id <> all (forgotten) and exists (select from auth.users u where u.id = p_user_id)
+    where id <> all (forgotten)
     order by id
     on conflict (user_id, entity_table, entity_id) do update
     set version = q.version + 1,

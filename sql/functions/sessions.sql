@@ -40,4 +40,4 @@ left join public.projects p on p.user_id = k.user_id and p.id = k.project_id
 left join public.tasks t on t.user_id = k.user_id and t.id = k.task_id;
 
 revoke all on coach.shown_sessions, coach.shown_commitments from public, anon, authenticated;
-grant select on coach.shown_sessions, coach.shown_commitments to coach_session;
+grant select on coach.shown_sessions, coach.shown_commitments to coach_session, service_role;

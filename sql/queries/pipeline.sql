@@ -220,4 +220,4 @@ insert into webhook_logs (
     user_id, webhook_type, table_name, triggered_at, status, error_message, row_count, processed_at
 )
 select :user_id, :kind, :table_name, :since, :status, :error, :rows, :now
-where exists (select from auth.users u where u.id = :user_id);
+where coach.has_account(:user_id);
