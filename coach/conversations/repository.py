@@ -155,7 +155,7 @@ async def delete(db: Database, user_id: UUID, key: str, *, even_running: bool = 
     """
     async with db.as_user(user_id) as tx:
         id_ = await locked(tx, user_id, key)
-        running = tuple(await load("chat").running_answers.values(tx, user_id=user_id, conversation_id=id_))
+        running = tuple(await _sql.running_in.values(tx, user_id=user_id, conversation_id=id_))
         if running and not even_running:
             return running
         await blank_source_in_answers(tx, user_id, {"conversation_id": key})

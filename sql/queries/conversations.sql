@@ -47,6 +47,12 @@ select id, message_role as role, deleted
 from ai_conversation_memory
 where user_id = :user_id and conversation_id = :conversation_id and client_id = :client_id;
 
+-- name: running_in(user_id, conversation_id)
+-- Partial index on status.
+select id
+from ai_conversation_memory
+where user_id = :user_id and conversation_id = :conversation_id and status = 'streaming';
+
 -- name: delete_conversation(user_id, id)!
 -- Messages, vectors, queue rows, checkpoints and coaching sessions go with it, by cascade and trigger.
 delete from conversations
