@@ -79,9 +79,9 @@ class Reembedding:
     async def _unfilled(self, user_id: UUID, serving: str) -> list[Text]:
         target = self._embedder.model
         async with self._db.as_operator() as tx:
-            where = {"user_id": user_id, "serving": serving, "target": target, "limit": FILL}
-            facts = await _sql.unfilled_snippets.rows(tx, Text, **where)
-            return facts + await _sql.unfilled_messages.rows(tx, Text, **where)
+            return await _sql.unfilled.rows(
+                tx, Text, user_id=user_id, serving=serving, target=target, even_queued=False, limit=FILL
+            )
 
     async def _fill(self, user_id: UUID, serving: str, texts: list[Text]) -> None:
         """Store beside the serving vectors those whose text is still the same; a refused one is left to the queue."""
@@ -92,7 +92,7 @@ class Reembedding:
         async with yielding_transaction(self._db) as tx:
             # What is queued or stored here, a withdrawal waits for.
             await _people.lock_consents.value(tx, user_id=user_id)
-            if await _sql.share_serving_model.value(tx, user_id=user_id) != serving:
+            if await _people.lock_serving_model.value(tx, user_id=user_id, model=serving) != serving:
                 return
             for text, outcome in sorted(zip(texts, outcomes, strict=True), key=_in_lock_order):
                 if isinstance(outcome, EmbedderUnavailable):
@@ -122,7 +122,9 @@ class Reembedding:
             if serving is None:
                 return
             if serving != target:
-                if await _sql.is_unfilled.value(tx, user_id=user_id, serving=serving, target=target):
+                if await _sql.unfilled.rows(
+                    tx, Text, user_id=user_id, serving=serving, target=target, even_queued=True, limit=1
+                ):
                     await _sql.leave_waiting.run(tx, user_id=user_id, until=utc_now() + WAIT)
                     return
                 await _sql.switch_messages.run(tx, user_id=user_id, target=target)

@@ -148,7 +148,6 @@ $$;
 -- Whether a user has so few rows that all of them are compared.
 create function coach.has_few_rows(p_user_id uuid) returns boolean
 language plpgsql stable
-set search_path = ''
 set plan_cache_mode = force_generic_plan
 as $$
 declare

@@ -15,7 +15,6 @@ create function coach.live_facts(
 )
 returns jsonb
 language plpgsql stable
-set search_path = ''
 set plan_cache_mode = force_generic_plan
 as $$
 declare

@@ -141,7 +141,6 @@ create function coach.remember_messages(
 )
 returns boolean
 language plpgsql
-set search_path = ''
 set plan_cache_mode = force_generic_plan
 as $$
 declare

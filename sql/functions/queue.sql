@@ -65,54 +65,32 @@ begin
 end
 $$;
 
--- A row that was deleted or hidden leaves the queue and the search. Arguments: its names in the queue, and of each the kind
--- and the sign of its chunks. Sorts before coach_forget, which deletes the same vectors once more: what a change of model
--- was copying at that moment is seen by the second.
+-- A row that was deleted or hidden leaves the queue and the search from that commit on, and what a user said about it goes
+-- with it. Arguments: its names in the queue, and of each the kind and the sign of its chunks. Its vectors are deleted
+-- twice: what a change of model was copying at that moment is seen by the second. Index: the unique one of
+-- user_metadata_embeddings.
 create function coach.unqueue_row() returns trigger
 language plpgsql security definer
 set search_path = ''
 set enable_seqscan = off
 as $$
+declare
+    kinds text[] := tg_argv[1];
+    signs integer[] := tg_argv[2];
 begin
     delete from public.embedding_queue
     where user_id = old.user_id and entity_table = any (tg_argv[0]::text[]) and entity_id = old.id;
-    perform coach.forget_entity(old.user_id, old.id, tg_argv[1]::text[], tg_argv[2]::integer[]);
-    return null;
-end
-$$;
-
--- What is deleted is never retrieved again, from that commit on.
-create function coach.forget() returns trigger
-language plpgsql security definer
-set search_path = ''
-as $$
-begin
-    perform coach.forget_entity(old.user_id, old.id, tg_argv[0]::text[], tg_argv[1]::integer[]);
-    return null;
-end
-$$;
-
--- Index: the unique one of user_metadata_embeddings.
-create function coach.forget_entity(p_user_id uuid, p_id uuid, p_kinds text[], p_signs integer[]) returns void
-language sql
-set search_path = ''
-set enable_seqscan = off
-as $$
-    delete from public.user_metadata_embeddings e
-    where e.user_id = p_user_id
-        and e.domain_tag = any (p_kinds)
-        and e.entity_id = p_id
-        and p_signs[array_position(p_kinds, e.domain_tag)] in (0, sign(e.chunk))
-$$;
-
--- What a user said about a row goes with it. Argument: its kinds.
-create function coach.drop_corrections() returns trigger
-language plpgsql security definer
-set search_path = ''
-as $$
-begin
-    delete from public.memory_corrections
-    where user_id = old.user_id and domain_tag = any (tg_argv[0]::text[]) and entity_id = old.id;
+    for attempt in 1 .. 2 loop
+        delete from public.user_metadata_embeddings e
+        where e.user_id = old.user_id
+            and e.domain_tag = any (kinds)
+            and e.entity_id = old.id
+            and signs[array_position(kinds, e.domain_tag)] in (0, sign(e.chunk));
+    end loop;
+    if tg_op = 'DELETE' then
+        delete from public.memory_corrections
+        where user_id = old.user_id and domain_tag = any (kinds) and entity_id = old.id;
+    end if;
     return null;
 end
 $$;

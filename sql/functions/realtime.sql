@@ -3,7 +3,6 @@
 create function coach.pushes_since(p_user_ids uuid[], p_since timestamptz, p_origin text)
 returns table (user_id uuid, id uuid, frame jsonb, created_at timestamptz)
 language plpgsql
-set search_path = ''
 set plan_cache_mode = force_generic_plan
 as $$
 declare

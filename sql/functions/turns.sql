@@ -29,7 +29,6 @@ create function coach.begin_turn(
 )
 returns void
 language plpgsql
-set search_path = ''
 set plan_cache_mode = force_generic_plan
 as $$
 begin
@@ -107,7 +106,6 @@ create function coach.end_turn(
 )
 returns boolean
 language plpgsql
-set search_path = ''
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -189,7 +187,6 @@ create function coach.checkpoint(
 )
 returns uuid[]
 language plpgsql
-set search_path = ''
 set plan_cache_mode = force_generic_plan
 as $$
 declare

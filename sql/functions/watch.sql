@@ -32,15 +32,10 @@ begin
     perform coach.add_trigger(
         p_table, 'embed_deleted', 'after delete', null, format('unqueue_row(%L, %L, %L)', names, kinds, signs)
     );
-    perform coach.add_trigger(p_table, 'forget', 'after delete', null, format('forget(%L, %L)', kinds, signs));
-    perform coach.add_trigger(p_table, 'drop_corrections', 'after delete', null, format('drop_corrections(%L)', kinds));
     -- Hidden is gone from the search as if it were deleted; the triggers of changes queue it again when it is shown.
     perform coach.add_trigger(
         p_table, 'embed_hidden', 'after update', is_hidden,
         format('unqueue_row(%L, %L, %L)', names, kinds, signs)
-    );
-    perform coach.add_trigger(
-        p_table, 'forget_hidden', 'after update', is_hidden, format('forget(%L, %L)', kinds, signs)
     );
 end
 $$;

@@ -64,56 +64,19 @@ where user_id = :user_id and embedding_model not in (:serving, :target);
 delete from message_embeddings
 where user_id = :user_id and embedding_model = :target;
 
--- name: unfilled_snippets(user_id, serving, target, limit)
--- Index user_metadata_embeddings_code_idx, the unique one and the queue's key. What is queued is the worker's, who embeds
--- it with both models.
-select s.id, s.text_snippet as text, false as is_message
-from user_metadata_embeddings s
-where s.user_id = :user_id
-    and s.embedding_model = :serving
-    and not exists (
-        select
-        from user_metadata_embeddings t
-        where t.user_id = s.user_id
-            and t.embedding_model = :target
-            and t.domain_tag = s.domain_tag
-            and t.entity_id is not distinct from s.entity_id
-            and t.chunk = s.chunk
-    )
-    and not exists (
-        select
-        from embedding_queue q
-        where q.user_id = s.user_id
-            and q.entity_table = coach.queue_name_of(s.domain_tag, s.chunk)
-            and q.entity_id = s.entity_id
-    )
-limit :limit::integer;
-
--- name: unfilled_messages(user_id, serving, target, limit)
--- Whatever it has a vector of that is not the target's.
-select m.id, m.message_content as text, true as is_message, m.author_name as spoken
-from ai_conversation_memory m
-where m.user_id = :user_id
-    and m.message_embedding is not null
-    and m.embedding_model <> :target
-    and not exists (
-        select
-        from message_embeddings t
-        where t.user_id = m.user_id and t.message_id = m.id and t.embedding_model = :target
-    )
-    and not exists (
-        select
-        from embedding_queue q
-        where q.user_id = m.user_id and q.entity_table = 'ai_conversation_memory' and q.entity_id = m.id
-    )
-    and :serving <> :target
-limit :limit::integer;
-
--- name: is_unfilled(user_id, serving, target)$
--- Dead letters delay no switch: the target model has refused them in all attempts.
-select exists (
-    select
+-- name: unfilled(user_id, serving, target, even_queued, limit)
+-- Snippets of the serving model, and messages with whatever vector is not the target's, that the target has none of. What
+-- is queued is the worker's, who embeds it with both models; before the switch it counts as well, but dead letters delay
+-- none: the target model has refused them in all attempts. Index user_metadata_embeddings_code_idx, the unique one and
+-- the queue's key.
+select id, text, is_message, spoken
+from (
+    select s.id, s.text_snippet as text, false as is_message, null as spoken, q.not_before
     from user_metadata_embeddings s
+    left join embedding_queue q
+        on q.user_id = s.user_id
+        and q.entity_table = coach.queue_name_of(s.domain_tag, s.chunk)
+        and q.entity_id = s.entity_id
     where s.user_id = :user_id
         and s.embedding_model = :serving
         and not exists (
@@ -125,17 +88,11 @@ select exists (
                 and t.entity_id is not distinct from s.entity_id
                 and t.chunk = s.chunk
         )
-        and not exists (
-            select
-            from embedding_queue q
-            where q.user_id = s.user_id
-                and q.entity_table = coach.queue_name_of(s.domain_tag, s.chunk)
-                and q.entity_id = s.entity_id
-                and q.not_before = 'infinity'
-        )
-) or exists (
-    select
+    union all
+    select m.id, m.message_content, true, m.author_name, q.not_before
     from ai_conversation_memory m
+    left join embedding_queue q
+        on q.user_id = m.user_id and q.entity_table = 'ai_conversation_memory' and q.entity_id = m.id
     where m.user_id = :user_id
         and m.message_embedding is not null
         and m.embedding_model <> :target
@@ -144,21 +101,9 @@ select exists (
             from message_embeddings t
             where t.user_id = m.user_id and t.message_id = m.id and t.embedding_model = :target
         )
-        and not exists (
-            select
-            from embedding_queue q
-            where q.user_id = m.user_id
-                and q.entity_table = 'ai_conversation_memory'
-                and q.entity_id = m.id
-                and q.not_before = 'infinity'
-        )
-);
-
--- name: share_serving_model(user_id)$
-select serving_model
-from embedding_models
-where user_id = :user_id
-for share;
+) unfilled
+where not_before is null or :even_queued and not_before < 'infinity'
+limit :limit::integer;
 
 -- name: lock_serving(user_id)$
 select serving_model
