@@ -28,19 +28,10 @@ from coach.values.ids import is_id
 _sql = load("conversations")
 
 
-class _Row(Struct, frozen=True):
+class _Row(Conversation, kw_only=True):
     """One row of the queries ``conversations``, ``conversations_found`` and ``one_conversation``."""
 
     row_id: UUID
-    id: str
-    title: str
-    feature: str
-    archived: bool
-    incognito: bool
-    current_message_id: str | None
-    running: bool
-    created_at: datetime
-    updated_at: datetime
     match_id: str | None = None
     match_text: str = ""
 

@@ -14,6 +14,7 @@ from coach.chat.encoders import DONE, ended_properly
 from coach.chat.events import Event, Failed, Finished, Interrupted, Started, Terminal, TextDelta
 from coach.models.base import FinishReason, Usage
 from coach.openai_api.errors import OpenAIError, details
+from coach.openai_api.response_objects import Facts, ResponseObject, response_object
 
 _json = msgspec.json.Encoder().encode
 
@@ -113,6 +114,10 @@ def completion(model: str, whole: CompleteAnswer, ending: Finished) -> Completio
         choices=(Choice(Reply("assistant", whole.text), REASONS.get(ending.reason, "stop")),),
         usage=tokens(ending.usage),
     )
+
+
+def whole_response(facts: Facts, whole: CompleteAnswer, ending: Finished) -> ResponseObject:
+    return response_object(facts, whole.message_id, whole.text, ending, has_output=True)
 
 
 def error_frame(ending: Interrupted | Failed) -> OpenAIError:

@@ -7,7 +7,14 @@ from typing import Any
 import msgspec
 
 from coach.chat.events import Event, Failed, Finished, Interrupted, Started, Terminal, TextDelta
-from coach.openai_api.response_objects import Facts, Json, item, part, response_object, status_of
+from coach.openai_api.response_objects import (
+    Facts,
+    OutputMessage,
+    OutputText,
+    ResponseObject,
+    response_object,
+    status_of,
+)
 
 PIECE = 8
 """Characters of a delta. Cut by the text alone and not as the tokens came, so that every reader, on another server
@@ -40,7 +47,8 @@ class ResponseEvents:
                     *self._frame("response.in_progress", response=running),
                 ]
             case Finished() | Interrupted() | Failed():
-                return [*self._close(event), *self._end(event)]
+                closed = self._close(event)
+                return [*closed, *self._frame(f"response.{status_of(event)}", response=self._response(event))]
             case _:
                 return []
 
@@ -67,8 +75,8 @@ class ResponseEvents:
             b'"sequence_number":%d,"delta":%b,' + where.replace(b"%", b"%%") + b"\n\n"
         )
         return [
-            *self._frame("response.output_item.added", output_index=0, item=item(self._answer, None, "in_progress")),
-            *self._frame("response.content_part.added", **self._where(), part=part("")),
+            *self._frame("response.output_item.added", output_index=0, item=OutputMessage(self._answer, "in_progress")),
+            *self._frame("response.content_part.added", **self._where(), part=OutputText("")),
         ]
 
     def _close(self, ending: Terminal) -> list[bytes]:
@@ -76,19 +84,16 @@ class ResponseEvents:
             return []
         frames = self._delta_frame(self._rest) if self._rest else []
         text = "".join(self._pieces)
-        status = "completed" if status_of(ending) == "completed" else "incomplete"
+        item = self._response(ending).output[0]
         frames += self._frame("response.output_text.done", **self._where(), text=text, logprobs=[])
-        frames += self._frame("response.content_part.done", **self._where(), part=part(text))
-        frames += self._frame("response.output_item.done", output_index=0, item=item(self._answer, text, status))
+        frames += self._frame("response.content_part.done", **self._where(), part=OutputText(text))
+        frames += self._frame("response.output_item.done", output_index=0, item=item)
         return frames
 
-    def _end(self, ending: Terminal) -> list[bytes]:
-        return self._frame(f"response.{status_of(ending)}", response=self._response(ending))
-
-    def _response(self, ending: Terminal | None) -> Json:
+    def _response(self, ending: Terminal | None) -> ResponseObject:
         return response_object(self._facts, self._answer, "".join(self._pieces), ending, has_output=self._is_open)
 
-    def _where(self) -> Json:
+    def _where(self) -> dict[str, Any]:
         return {"item_id": self._answer, "output_index": 0, "content_index": 0}
 
     def _frame(self, kind: str, **content: Any) -> list[bytes]:

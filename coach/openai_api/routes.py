@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,19 +13,27 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from coach.chat.events import Finished, Interrupted
-from coach.chat.schemas import KEY
+from coach.chat.schemas import KEY, ChatRequest
 from coach.chat.turns import Reader, Turns
 from coach.database.pool import Database
 from coach.errors import Conflict, EmbedderUnavailable, InvalidInput, ModelUnavailable, NotFound, QuotaExhausted
 from coach.http.declared import Refusals, as_json, as_stream, declares
 from coach.http.limits import CHAT_BODY
 from coach.identity.guards import CurrentUser
-from coach.openai_api.chunks import STOPPED, Chunks, CompleteAnswer, Completion, completion, read_complete_answer
+from coach.openai_api.chunks import (
+    STOPPED,
+    Chunks,
+    CompleteAnswer,
+    Completion,
+    completion,
+    read_complete_answer,
+    whole_response,
+)
 from coach.openai_api.errors import OpenAIError, UnknownModel, error_of_ending
 from coach.openai_api.models import MODELS, Model, ModelList
 from coach.openai_api.repository import stored_response
 from coach.openai_api.response_events import ResponseEvents
-from coach.openai_api.response_objects import Facts, response_object, snapshot_response
+from coach.openai_api.response_objects import ResponseObject, snapshot_response
 from coach.openai_api.schemas import Call, CompletionBody, ResponseBody, completion_call, response_call
 from coach.openai_api.sending import ClientLeft, streamed, unless_left
 from coach.openai_api.turns import IncomingCall, completion_request, facts_of, response_request
@@ -82,22 +91,12 @@ async def completions(
     ui_tasks: NamedDependency[UiTasks],
 ) -> Response[Any]:
     """The messages are the history; system messages are data. Unknown fields are ignored."""
-    arrived = await _incoming_call(request, user_id, turns)
-    call = completion_call(sent)
-    headers: dict[str, str] = {}
-    if call.feature is None:
-        reader = _begin_ui_task(ui_tasks, user_id, call)
-    else:
-        asked = await completion_request(db, arrived, call, call.feature)
-        headers = {"x-conversation-id": asked.conversation_id}
-        reader = await turns.begin(user_id, asked)
+    arrived, call = await _incoming_call(request, user_id, turns), completion_call(sent)
+    asked = await completion_request(db, arrived, call, call.feature) if call.feature else None
+    reader, headers = await _begin(turns, ui_tasks, user_id, call, asked)
     if call.is_streamed:
         return streamed(reader, Chunks(call.model, has_usage=call.has_usage_chunk), headers)
-
-    def said(whole: CompleteAnswer, ending: Finished) -> Any:
-        return completion(call.model, whole, ending)
-
-    return await _whole(request, reader, said, headers)
+    return await _whole(request, reader, partial(completion, call.model), headers)
 
 
 @post(
@@ -110,7 +109,7 @@ async def completions(
         ResponseBody,
         example={"model": "coach", "input": "What now?"},
         headers=HEADERS,
-        answers=(as_json(dict[str, Any]), EVENTS),
+        answers=(as_json(ResponseObject), EVENTS),
         problems=PROBLEMS,
     ),
 )
@@ -124,28 +123,19 @@ async def responses(
     ui_tasks: NamedDependency[UiTasks],
 ) -> Response[Any]:
     """Text in, text out. `previous_response_id` or `conversation` put what is stored before the input."""
-    arrived = await _incoming_call(request, user_id, turns)
-    call = response_call(sent)
-    headers: dict[str, str] = {}
-    if call.feature is None:
-        reader, facts = _begin_ui_task(ui_tasks, user_id, call), facts_of(call)
-    else:
-        asked, facts = await response_request(db, arrived, call, call.feature)
-        headers = {"x-conversation-id": asked.conversation_id}
-        reader = await turns.begin(user_id, asked)
+    arrived, call = await _incoming_call(request, user_id, turns), response_call(sent)
+    facts = facts_of(call)
+    asked = await response_request(db, arrived, call, call.feature, facts) if call.feature else None
+    reader, headers = await _begin(turns, ui_tasks, user_id, call, asked)
     if call.is_streamed:
         return streamed(reader, ResponseEvents(facts), headers)
-
-    def said(whole: CompleteAnswer, ending: Finished) -> Any:
-        return _response(facts, whole, ending)
-
-    return await _whole(request, reader, said, headers)
+    return await _whole(request, reader, partial(whole_response, facts), headers)
 
 
 @get(
     "/responses/{response_id:str}",
     summary="A stored response",
-    **declares(answers=(as_json(dict[str, Any]), EVENTS), problems=(NotFound,)),
+    **declares(answers=(as_json(ResponseObject), EVENTS), problems=(NotFound,)),
 )
 async def stored(
     response_id: FromPath[str],
@@ -170,8 +160,13 @@ async def _incoming_call(request: AnyRequest, user_id: UUID, turns: Turns) -> In
     return IncomingCall(user_id, request.scope["path"], request.headers, await request.body(), turns.clock())
 
 
-def _begin_ui_task(ui_tasks: UiTasks, user_id: UUID, call: Call) -> Reader:
-    return ui_tasks.begin(user_id, call.said.within(MOST_TEXT), call.options)
+async def _begin(
+    turns: Turns, ui_tasks: UiTasks, user_id: UUID, call: Call, asked: ChatRequest | None
+) -> tuple[Reader, dict[str, str]]:
+    """The answer's reader, and the headers of its response."""
+    if asked is None:
+        return ui_tasks.begin(user_id, call.said.within(MOST_TEXT), call.options), {}
+    return await turns.begin(user_id, asked), {"x-conversation-id": asked.conversation_id}
 
 
 async def _whole(
@@ -191,10 +186,6 @@ async def _whole(
             return error_of_ending("unavailable", STOPPED, again=reason not in ("stopped", "superseded"))
         case failed:
             return error_of_ending(failed.slug, failed.detail, again=True)
-
-
-def _response(facts: Facts, whole: CompleteAnswer, ending: Finished) -> Any:
-    return response_object(facts, whole.message_id, whole.text, ending, has_output=True)
 
 
 v1_router = Router(

@@ -126,13 +126,11 @@ def completion_call(body: CompletionBody) -> Call:
     """
     feature = feature_of(body.model)
     _refuse(
+        *_common(body),
         ("n", body.n not in (None, 1), "one answer is given; leave it out, or set it to 1."),
         ("logprobs", bool(body.logprobs), NO_PROBABILITIES),
-        ("top_logprobs", bool(body.top_logprobs), NO_PROBABILITIES),
         ("audio", bool(body.audio), TEXT_ONLY),
         ("modalities", body.modalities not in (None, [], ["text"]), TEXT_ONLY),
-        ("tools", bool(body.tools), NO_TOOLS),
-        ("tool_choice", body.tool_choice not in (None, "none", "auto"), NO_TOOLS),
         ("functions", bool(body.functions), NO_TOOLS),
         ("function_call", body.function_call not in (None, "none", "auto"), NO_TOOLS),
         ("response_format", not _is_text(body.response_format), 'only {"type": "text"} is given.'),
@@ -164,9 +162,7 @@ def response_call(body: ResponseBody) -> ResponseCall:
     feature = feature_of(body.model)
     include = body.include if isinstance(body.include, list) else []
     _refuse(
-        ("tools", bool(body.tools), NO_TOOLS),
-        ("tool_choice", body.tool_choice not in (None, "none", "auto"), NO_TOOLS),
-        ("top_logprobs", bool(body.top_logprobs), NO_PROBABILITIES),
+        *_common(body),
         ("include", any("logprobs" in str(each) for each in include), NO_PROBABILITIES),
         ("background", bool(body.background), "answers are given at once; leave it out."),
         ("prompt", bool(body.prompt), "no prompts are kept here; send instructions instead."),
@@ -211,6 +207,14 @@ def _input(body: ResponseBody) -> CallMessages:
     if "\0" in body.instructions:
         raise InvalidInput("instructions", "must not contain a NUL character.")
     return msgspec.structs.replace(said, notes=(body.instructions, *said.notes))
+
+
+def _common(body: _Common) -> tuple[tuple[str, bool, str], ...]:
+    return (
+        ("tools", bool(body.tools), NO_TOOLS),
+        ("tool_choice", body.tool_choice not in (None, "none", "auto"), NO_TOOLS),
+        ("top_logprobs", bool(body.top_logprobs), NO_PROBABILITIES),
+    )
 
 
 def _refuse(*checks: tuple[str, bool, str]) -> None:

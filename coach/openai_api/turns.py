@@ -74,16 +74,15 @@ async def completion_request(db: Database, arrived: IncomingCall, call: Call, fe
 
 
 async def response_request(
-    db: Database, arrived: IncomingCall, call: ResponseCall, feature: str
-) -> tuple[ChatRequest, Facts]:
+    db: Database, arrived: IncomingCall, call: ResponseCall, feature: str, facts: Facts
+) -> ChatRequest:
     """A response as a turn: what it refers to stands before the caller's messages.
 
     :raises NotFound: it refers to what is absent, or another user's.
     """
     place = await _response_place(db, arrived, call)
-    facts = facts_of(call)
     kept = {"response": msgspec.to_builtins(facts)} if call.is_stored else {}
-    return _request(arrived, call, feature, place, kept), facts
+    return _request(arrived, call, feature, place, kept)
 
 
 def facts_of(call: ResponseCall) -> Facts:
