@@ -37,7 +37,7 @@ class _Row(Conversation, kw_only=True):
 
     def conversation(self, words: Sequence[str] | None = None) -> Conversation:
         """``words`` are what was searched for."""
-        found = msgspec.convert(self, Conversation, from_attributes=True)
+        found = Conversation(*[getattr(self, name) for name in Conversation.__struct_fields__])
         if words is not None:
             found.match = None if self.match_id is None else Match(self.match_id, excerpt(self.match_text, words))
         return found
