@@ -16,6 +16,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 import structlog
 import uvicorn
@@ -99,24 +100,30 @@ def work(
 
 async def _serve(settings: Settings, listener: socket.socket, parent: int | None, ready: Ready, embeds: bool) -> None:
     from coach.app import run_app
-    from coach.http.protocol import BoundedHeadProtocol
-    from coach.http.socket_protocol import SOCKET_OPTIONS
 
     async with run_app(settings, embeds=embeds) as app:
-        config = uvicorn.Config(
-            app.asgi,
-            lifespan="off",
-            http=BoundedHeadProtocol,
-            **SOCKET_OPTIONS,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-        )
+        config = protocols(app.asgi, settings)
         # Freeze the objects of the start. Each full collection went through them again and delayed all turns by 0.07 s.
         gc.collect()
         gc.freeze()
         server = DrainingServer(config, app.drain, settings.drain_grace, parent, ready)
         await server.serve(sockets=[listener])
+
+
+def protocols(app: Callable[..., Any], settings: Settings) -> uvicorn.Config:
+    """How connections are spoken to, and what bounds them."""
+    from coach.http.protocol import Timeouts, bounded_by
+    from coach.http.socket_protocol import SOCKET_OPTIONS
+
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        http=bounded_by(Timeouts(settings.head_timeout, settings.body_timeout, settings.idle_timeout)),
+        **SOCKET_OPTIONS,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
 
 
 class DrainingServer(uvicorn.Server):

@@ -133,6 +133,13 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "the least that is logged", "info")
     drain_grace: float = _setting(20.0, "seconds a shutdown lets running turns finish", "20", ge=0, le=3_600)
+    head_timeout: float = _setting(15.0, "seconds in which the head of a request has to be there", "15", gt=0, le=3_600)
+    body_timeout: float = _setting(
+        30.0, "seconds for a request's body, and one more for each KiB of it", "30", gt=0, le=3_600
+    )
+    idle_timeout: float = _setting(
+        30.0, "seconds after which a connection without a request is closed", "30", gt=0, le=3_600
+    )
     pool_size: int = _setting(10, "database connections of one server process", "10", ge=2, le=500)
 
     @property

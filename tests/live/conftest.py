@@ -23,9 +23,8 @@ import uvicorn
 import uvloop
 
 from coach.app import run_app
-from coach.http.socket_protocol import SOCKET_OPTIONS
 from coach.identity.tokens import mint
-from coach.server import address_of, listen
+from coach.server import address_of, listen, protocols
 from coach.settings import Settings, load_settings
 from tests.live.processes import CoachProcess
 
@@ -53,8 +52,7 @@ def serving(settings: Settings, **options: Any) -> Iterator[str]:
 
     async def serve() -> None:
         async with run_app(settings, **options) as app:
-            config = uvicorn.Config(app.asgi, lifespan="off", log_config=None, server_header=False, **SOCKET_OPTIONS)
-            servers.append(uvicorn.Server(config))
+            servers.append(uvicorn.Server(protocols(app.asgi, settings)))
             await servers[0].serve(sockets=[listener])
 
     thread = threading.Thread(target=uvloop.run, args=(serve(),))

@@ -31,6 +31,9 @@ GOOD = {
     "metrics_token": ("m-1", "m-1"),
     "log_level": ("debug", "debug"),
     "drain_grace": ("0", 0.0),
+    "head_timeout": ("1", 1.0),
+    "body_timeout": ("0.5", 0.5),
+    "idle_timeout": ("3600", 3600.0),
     "pool_size": ("2", 2),
 }
 
@@ -69,6 +72,9 @@ WRONG = [
     ("log_level", "loud"),
     ("drain_grace", "-1"),
     ("drain_grace", "nan"),
+    ("head_timeout", "0"),
+    ("body_timeout", "3601"),
+    ("idle_timeout", "soon"),
     ("pool_size", "1"),
     ("pool_size", "501"),
     ("pool_size", "two"),
