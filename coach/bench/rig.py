@@ -47,6 +47,11 @@ class Rig(Struct):
         fields = Path(f"/proc/{self.server_pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
+    def resident(self) -> int:
+        """KiB of the server process that stand in memory."""
+        status = Path(f"/proc/{self.server_pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0])
+
     async def answer(self, tokens: int, rate: float) -> None:
         """From now on the stub answers so many words, ``rate`` a second (0: at once)."""
         script = Script(always=Answer(tokens=tokens, rate=rate))

@@ -12,7 +12,6 @@ import resource
 import socket
 from collections.abc import Callable
 from itertools import cycle
-from pathlib import Path
 from statistics import quantiles
 from uuid import uuid4
 
@@ -70,11 +69,11 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
     async with rig(users, tokens=5, rate=0, progress=progress, has_lives=False) as place:
         others = place.tokens[: size.others]
         await _times(place, others, size.rounds)
-        before = _resident(place)
+        before = place.resident()
         progress(f"opening {size.idle} sockets")
         idle = await _opened(place, place.tokens[size.others :], size.idle)
         await asyncio.sleep(size.settle)
-        idle_kib = (_resident(place) - before) / size.idle
+        idle_kib = (place.resident() - before) / size.idle
         for each in idle:
             each.close()
         await asyncio.sleep(1)
@@ -83,7 +82,7 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
         alone = await _times(place, others, size.rounds)
         progress(f"{size.deaf} readers that never read")
         await _script(place, Answer(text=" ".join(["x" * size.piece] * size.pieces)))
-        before = _resident(place)
+        before = place.resident()
         deaf = await _opened(place, place.tokens[size.others :], size.deaf)
         asked = [(each, uuid4().hex) for each in deaf]
         for each, conversation in asked:
@@ -94,7 +93,7 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
         await _script(place, Answer(tokens=5))
         await _quiet(place)
         beside = await _times(place, others, size.rounds)
-        deaf_kib = _resident(place) - before
+        deaf_kib = place.resident() - before
         dropped = await _dropped(place, size.deaf)
         for each in deaf:
             each.close()
@@ -188,12 +187,6 @@ async def _script(place: Rig, answer: Answer) -> None:
     async with AsyncClient() as client:
         script = msgspec.json.encode(Script(always=answer))
         await client.post(f"http://127.0.0.1:{place.stub_port}/_stub/script", content=script)
-
-
-def _resident(place: Rig) -> int:
-    """KiB of the server process that stand in memory."""
-    status = Path(f"/proc/{place.server_pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0])
 
 
 def _allow_files(count: int) -> None:

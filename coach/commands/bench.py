@@ -31,6 +31,9 @@ BENCHES = (
     Bench("edits", "edits", "How soon an edit made in SQL is found by GET /api/search of a real server.", "edits"),
     Bench("import", "imports", "What the triggers add to one statement that imports 20,000 rows."),
     Bench("sockets", "sockets", "What 2,000 idle sockets cost, and what 200 readers that never read do to others."),
+    Bench(
+        "strangers", "strangers", "What 200 MiB of anonymous bytes cost, and how soon silent connections are closed."
+    ),
     Bench("streams", "streams", "How many answers one process on one core streams at once, at 20 tokens a second."),
     Bench("follow", "follow", "How much later a reader on another server process has what the first one told."),
 )

@@ -8,7 +8,7 @@ import os
 import msgspec
 import pytest
 
-from coach.bench import edits, follow, imports, pipeline, sockets, streams, vector
+from coach.bench import edits, follow, imports, pipeline, sockets, strangers, streams, vector
 from coach.commands.bench import encode
 
 # Each has bounds of its own; that of sockets that never read took 82 s on a quarter of a core.
@@ -69,6 +69,15 @@ async def test_sockets_are_opened_and_others_are_answered_beside_those_that_neve
     assert 0 < result.others_p50 <= result.others_p99
     assert "never read" in sockets.table(result)
     assert json.loads(encode(result))["idle_kib"] == result.idle_kib
+
+
+async def test_200_mib_of_strangers_cost_a_server_no_memory_to_speak_of() -> None:
+    result = await strangers.run(strangers.SMOKE)
+
+    assert result.size.mib == 200
+    assert {way.name for way in result.ways} == {*strangers.WAYS, "nothing"}
+    assert [way for way in result.ways if way.mib > strangers.GOAL_MIB] == []
+    assert "MISSED" not in strangers.table(result)
 
 
 async def test_streams_are_counted_until_a_number_does_not_hold() -> None:
