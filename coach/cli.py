@@ -73,11 +73,13 @@ def worker() -> None:
 
 @cli.command(epilog="Example: coach migrate --check")
 @click.option("--check", is_flag=True, help="Only tell what is waiting; exit 1 if anything is.")
-def migrate(check: bool) -> None:
+@click.option("--plan", is_flag=True, help="Tell all that would be done, and do none of it; exit 1 if it is refused.")
+@click.option("--harden", is_flag=True, help="Also revoke an app's functions that lead past row level security.")
+def migrate(check: bool, plan: bool, harden: bool) -> None:
     """Bring the database up to date, and report changes to existing data."""
-    from coach.commands.migrate import run
+    from coach.commands import migrate as command
 
-    sys.exit(run_to_end(run(check)))
+    sys.exit(run_to_end(command.check() if check else command.plan(harden) if plan else command.run(harden)))
 
 
 @cli.command(epilog="Example: coach token --create ann --ttl 30d")

@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, AsyncTransaction, sql
 
+from coach.database.lines import Line
 from coach.errors import DatabaseUnavailable, Misconfigured
 
 _LOCK = 0x636F616368  # "coach"
 
-Report = Callable[[str], None]
+Report = Callable[[Line], None]
 Connection = AsyncConnection[tuple[Any, ...]]
 
 
@@ -29,7 +30,8 @@ async def connect(url: str, report: Report = lambda line: None) -> AsyncIterator
     async with connection:
         connection.add_notice_handler(lambda notice: _pass_on(notice, report))
         # A role's time limit for queries (Supabase: two minutes) would end a migration, or the wait for another's.
-        await connection.execute("set statement_timeout = 0")
+        # Times of an app that name no zone are UTC, whatever the role's zone is.
+        await connection.execute("set statement_timeout = 0; set timezone = 'UTC'")
         try:
             yield connection
         except psycopg.OperationalError as error:
@@ -39,19 +41,19 @@ async def connect(url: str, report: Report = lambda line: None) -> AsyncIterator
 
 
 def _pass_on(notice: psycopg.errors.Diagnostic, report: Report) -> None:
-    if notice.severity_nonlocalized == "INFO" and notice.message_primary:
-        report(notice.message_primary)
+    if notice.severity_nonlocalized == "INFO":
+        report(Line(notice.message_primary or "", notice.message_detail))
 
 
 @asynccontextmanager
-async def alone(connection: Connection, report: Report) -> AsyncIterator[None]:
+async def alone(connection: Connection, report: Report) -> AsyncIterator[AsyncTransaction]:
     """One transaction over everything. Of several that migrate at once, one at a time."""
-    async with connection.transaction():
+    async with connection.transaction() as transaction:
         row = await (await connection.execute("select pg_try_advisory_xact_lock(%s)", (_LOCK,))).fetchone()
         if row is None or not row[0]:
-            report("Another process is migrating this database; waiting for it.")
+            report(Line("Another process is migrating this database; waiting for it."))
             await connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
-        yield
+        yield transaction
 
 
 async def run_file(connection: Connection, path: str, text: str) -> None:

@@ -6,10 +6,14 @@ file did to tables that were there before arrives as INFO and goes to ``report``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+
 from coach.database.functions import apply_functions
+from coach.database.lines import Line
 from coach.database.migrating import Connection, Report, alone, connect, run_file
 from coach.database.requirements import check_server
 from coach.database.schema_files import Schema, SqlFile, read_schema
@@ -27,10 +31,12 @@ of ours, and ours stay in this list: servers of both versions run beside each ot
 
 @dataclass(frozen=True)
 class Applied:
-    """What this call applied, in order, as paths below ``sql/``; and how many files had been applied before."""
+    """What this call applied, in order, as paths below ``sql/``; how many files had been applied before; and the tables
+    that it made in ``public``."""
 
     names: tuple[str, ...]
     already: int
+    created: tuple[str, ...]
 
     @property
     def migrations(self) -> int:
@@ -51,22 +57,71 @@ class _Waiting:
         return (*files, *(f"functions/{name}.sql" for name in self.gone))
 
 
-async def migrate(url: str, *, report: Report = lambda line: None, folder: Path = SQL) -> Applied:
+async def migrate(
+    url: str,
+    *,
+    report: Report = lambda line: None,
+    folder: Path = SQL,
+    is_rehearsal: bool = False,
+    harden: bool = False,
+) -> Applied:
     """Bring the database to the state of the files in ``folder``; a second call changes nothing.
 
+    ``harden`` also revokes what leads past row level security. A rehearsal does all of it and takes it back: what it
+    reports, refusals included, is what a run would do. It holds the same locks meanwhile.
+
     :raises Misconfigured: server or pgvector too old, pgvector missing, a role that row level security would bind, a
-        migration that was changed after it had been applied, or a database from before the first release. Nothing was
-        changed then, nor after any other error.
+        migration that was changed after it had been applied, a database from before the first release, or tables of an
+        app that cannot be adopted (all of them, with the remedies). Nothing was changed then, nor after another error.
     :raises DatabaseUnavailable: the server cannot be reached.
     """
     schema = read_schema(folder)
-    async with connect(url, report) as connection:
+    refused: list[Line] = []
+
+    def hear(line: Line) -> None:
+        report(line)
+        if line.kind == "refused":
+            refused.append(line)
+
+    async with connect(url, hear) as connection:
         await check_server(connection)
-        async with alone(connection, report):
+        async with alone(connection, hear) as transaction:
+            before = await _tables(connection)
             waiting = await _waiting(connection, schema)
-            if waiting.paths:
+            try:
                 await _apply(connection, schema, waiting)
-            return Applied(waiting.paths, len(schema.named) - len(waiting.paths))
+                await _inspect(connection, harden=harden)
+            except psycopg.Error as error:
+                # What was refused is the reason, and the error may be its consequence.
+                if not refused:
+                    raise
+                raise _refusal(refused) from error
+            applied = Applied(
+                waiting.paths, len(schema.named) - len(waiting.paths), tuple(sorted(await _tables(connection) - before))
+            )
+            if is_rehearsal:
+                raise psycopg.Rollback(transaction)
+            if refused:
+                raise _refusal(refused)
+    return applied
+
+
+def _refusal(refused: Sequence[Line]) -> Misconfigured:
+    reasons = "\n".join(dict.fromkeys(f"- {line}" for line in refused))
+    return Misconfigured(f"This database cannot be adopted as it is, and nothing was changed:\n{reasons}")
+
+
+async def _inspect(connection: Connection, *, harden: bool) -> None:
+    found = await (await connection.execute("select to_regproc('coach.warn_of_exposure')")).fetchone()
+    if found and found[0]:
+        if harden:
+            await connection.execute("select coach.harden()")
+        await connection.execute("select coach.warn_of_exposure()")
+
+
+async def _tables(connection: Connection) -> set[str]:
+    found = await connection.execute("select tablename::text from pg_tables where schemaname = 'public'")
+    return {name for (name,) in await found.fetchall()}
 
 
 async def pending(url: str, *, folder: Path = SQL) -> tuple[str, ...]:
@@ -123,6 +178,8 @@ async def _recorded(connection: Connection) -> tuple[dict[str, str], dict[str, s
 
 
 async def _apply(connection: Connection, schema: Schema, waiting: _Waiting) -> None:
+    if not waiting.paths:
+        return
     await connection.execute("""
         create schema if not exists coach;
         create table if not exists coach.migrations (
@@ -144,7 +201,8 @@ async def _apply(connection: Connection, schema: Schema, waiting: _Waiting) -> N
         if first := [file for file in functions if file.name in wanted]:
             await apply_functions(connection, first, ())
             functions = [file for file in functions if file not in first]
-        await run_file(connection, migration.path, migration.text)
+        for file in (*schema.before(migration), migration):
+            await run_file(connection, file.path, file.text)
         record = "insert into coach.migrations (name, sha256) values (%s, %s)"
         await connection.execute(record, (migration.name, migration.sha256))
     await apply_functions(connection, functions, waiting.gone)

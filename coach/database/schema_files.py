@@ -1,4 +1,8 @@
-"""The files of ``sql/``: migrations, each applied once, and function files, each applied again when it changes."""
+"""The files of ``sql/``: migrations, each applied once, and function files, each applied again when it changes.
+
+A migration that was released is never edited. What it would stumble over in an app's database is put right before it,
+by the file of ``sql/adoption`` with its number, which finds nothing to do in a fresh one.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,7 @@ class Schema:
     """All files of one ``sql/``: migrations by name, function files behind those that they stand on."""
 
     migrations: tuple[SqlFile, ...]
+    adoptions: tuple[SqlFile, ...]
     functions: tuple[SqlFile, ...]
 
     @cached_property
@@ -43,6 +48,10 @@ class Schema:
     def lacking(self, applied: Iterable[tuple[str, str]]) -> set[str]:
         """The paths of those that are not, as they are now, among the ``applied``."""
         return {path for path, _ in set(self.named.items()) - set(applied)}
+
+    def before(self, migration: SqlFile) -> list[SqlFile]:
+        """What makes an app's tables fit for it: the files of ``sql/adoption`` with its number."""
+        return [file for file in self.adoptions if file.name[:4] == migration.name[:4]]
 
     def beneath(self, migration: SqlFile) -> set[str]:
         """The names of the function files that it stands on, and of those that they stand on."""
@@ -55,9 +64,12 @@ class Schema:
 
 def read_schema(folder: Path) -> Schema:
     """:raises ValueError: a function file stands on one that there is not, or on itself."""
-    migrations = tuple(
-        SqlFile(file.name, f"migrations/{file.name}", text, _after(text), _sha256(text))
-        for file, text in _texts(folder / "migrations")
+    migrations, adoptions = (
+        tuple(
+            SqlFile(file.name, f"{kind}/{file.name}", text, _after(text), _sha256(text))
+            for file, text in _texts(folder / kind)
+        )
+        for kind in ("migrations", "adoption")
     )
     texts = {file.stem: text for file, text in _texts(folder / "functions")}
     # They are made over the tables as they are: a new migration makes all of them again.
@@ -69,7 +81,7 @@ def read_schema(folder: Path) -> Schema:
         after = _after(texts[name])
         beneath = "".join(made[other].sha256 for other in after)
         made[name] = SqlFile(name, f"functions/{name}.sql", texts[name], after, _sha256(texts[name] + beneath + tables))
-    return Schema(migrations, tuple(made.values()))
+    return Schema(migrations, adoptions, tuple(made.values()))
 
 
 def _texts(folder: Path) -> Iterator[tuple[Path, str]]:

@@ -1,12 +1,4 @@
--- Reports what a migration did to existing rows. The runner prints INFO.
-create function coach.report(p_text text) returns void
-language plpgsql
-as $$
-begin
-    raise info '%', p_text;
-end
-$$;
-
+-- after: reporting
 create function coach.grant_statements(p_kind text, p_name text, p_acl aclitem[]) returns text[]
 language sql stable
 as $$

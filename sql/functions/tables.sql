@@ -74,11 +74,20 @@ as $$
 declare
     draft regclass := format('coach.%I', p_name)::regclass;
 begin
-    if to_regclass(format('public.%I', p_name)) is null then
+    if to_regclass(format('public.%I', p_name)) is not null then
+        begin
+            perform coach.adopt(p_name, p_owner);
+            execute format('drop table coach.%I', p_name);
+        exception
+            -- Of a value only that there is one: it may be a person's text.
+            when data_exception or integrity_constraint_violation then
+                perform coach.refuse_table(p_name, format('its rows fail with SQLSTATE %s', sqlstate));
+            when others then
+                perform coach.refuse_table(p_name, sqlerrm);
+        end;
+    end if;
+    if to_regclass(format('coach.%I', p_name)) is not null then
         execute format('alter table %s set schema public', draft);
-    else
-        perform coach.adopt(p_name, p_owner);
-        execute format('drop table coach.%I', p_name);
     end if;
     perform coach.place(format('public.%I', p_name)::regclass, p_owner);
     perform coach.protect(format('public.%I', p_name)::regclass, p_owner);
@@ -97,6 +106,11 @@ declare
     old record;
     strays bigint;
 begin
+    if to_regclass(format('coach_refused.%I', child)) is not null
+        or to_regclass(format('coach_refused.%I', (select relname from pg_class where oid = p_parent))) is not null
+    then
+        return;
+    end if;
     execute format(
         'create index if not exists %I on %s (user_id, %I)', child || '_' || p_column || '_own_idx', p_child, p_column
     );

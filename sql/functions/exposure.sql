@@ -1,0 +1,100 @@
+-- after: reporting
+-- What of an app's leads past row level security to everybody's rows. Looked at by the end of each migration.
+
+-- Our tables, and the views that read them.
+create function coach.names_of_users_rows() returns setof name
+language sql stable
+as $$
+    with recursive source (oid) as (
+        select polrelid from pg_policy where polname = 'coach_only_own'
+        union
+        select r.ev_class
+        from source
+        join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = source.oid
+        join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+    )
+    select relname from pg_class where oid in (select oid from source)
+$$;
+
+-- An app's functions, without comments: not an extension's, not ours.
+create function coach.app_functions() returns table (oid oid, name name, is_callable_definer boolean, body text)
+language sql stable
+as $$
+    select
+        p.oid,
+        proname,
+        prosecdef
+            and prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+            and (has_function_privilege('anon', p.oid, 'execute') or has_function_privilege('authenticated', p.oid, 'execute')),
+        regexp_replace(
+            regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), prosrc), '--[^\n]*', '', 'g'), '/\*.*?\*/', '', 'g'
+        )
+    from pg_proc p
+    join pg_namespace n on n.oid = pronamespace
+    where prokind in ('f', 'p')
+        and nspname !~ '^(pg_|information_schema$|coach)'
+        and p.oid not in (select objid from pg_depend where classid = 'pg_proc'::regclass and deptype = 'e')
+        and (select format('%s %s', type, identity) from pg_identify_object('pg_proc'::regclass, p.oid, 0))
+            not in (select unnest(made) from coach.functions)
+$$;
+
+-- Definers that a browser can call and that read or write users' rows: themselves, or by a function that they call. A
+-- statement that is put together while it runs may name any table.
+create function coach.exposed_functions() returns table (function regprocedure, reads text)
+language sql stable
+as $$
+    with recursive app as materialized (
+        select * from coach.app_functions()
+    ),
+    reading (oid, name, reads) as (
+        select app.oid, app.name, coalesce(named.names, 'statements that it puts together')
+        from app
+        cross join lateral (
+            select string_agg(n, ', ' order by n) as names
+            from coach.names_of_users_rows() n
+            where app.body ~* format('\m%s\M', n)
+        ) named
+        where named.names is not null or app.body ~* '\mexecute\M'
+        union
+        select app.oid, app.name, reading.name || '()'
+        from app
+        join reading on app.oid <> reading.oid and app.body ~* format('\m%s\M\s*\(', reading.name)
+    )
+    select distinct on (oid) oid::regprocedure, reading.reads
+    from reading
+    where oid in (select app.oid from app where is_callable_definer)
+    order by oid, reading.reads
+$$;
+
+-- Revoked with `coach migrate --harden`; the service role keeps what it had by way of public.
+create function coach.harden() returns void
+language plpgsql
+as $$
+declare
+    exposed record;
+begin
+    for exposed in select * from coach.exposed_functions() loop
+        if has_function_privilege('service_role', exposed.function, 'execute') then
+            execute format('grant execute on function %s to service_role', exposed.function);
+        end if;
+        execute format('revoke execute on function %s from public, anon, authenticated', exposed.function);
+        perform coach.report(format('function %s: revoked from anon and authenticated', exposed.function), 'converted');
+    end loop;
+end
+$$;
+
+create function coach.warn_of_exposure() returns void
+language plpgsql
+as $$
+declare
+    exposed record;
+begin
+    for exposed in select * from coach.exposed_functions() loop
+        perform coach.report(format(
+            'function %s reads or writes %s past row level security, for whoever calls it; consider: '
+                'coach migrate --harden, or revoke execute on function %1$s from public, anon, authenticated',
+            exposed.function, exposed.reads
+        ), 'warning');
+    end loop;
+end
+$$;

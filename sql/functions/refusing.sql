@@ -1,0 +1,189 @@
+-- after: columns, tables
+-- What of an app's table would refuse a row of ours: its checks and foreign keys of columns that we write, its unique
+-- constraints of fewer columns than ours, and its own columns, which we do not know. All of it gives way, and is reported.
+
+create function coach.is_linked(p_table regclass) returns boolean
+language sql stable
+as $$ select p_table in (select to_regclass(format('public.%I', t)) from unnest(coach.linked_tables()) t) $$;
+
+create function coach.drop_constraints(p_table regclass, p_draft regclass, p_owner name) returns void
+language plpgsql
+as $$
+declare
+    old record;
+begin
+    for old in
+        select
+            conname,
+            pg_get_constraintdef(c.oid) as definition,
+            contype = 'f' and (confrelid = conrelid or coach.is_linked(confrelid)) as is_remade
+        from pg_constraint c
+        where conrelid = p_table
+            and contype in ('c', 'f')
+            and exists (
+                select
+                from pg_attribute app
+                join pg_attribute ours on ours.attrelid = p_draft and ours.attname = app.attname
+                where app.attrelid = p_table
+                    and app.attnum = any (conkey)
+                    and not (contype = 'f' and app.attname = p_owner)
+            )
+    loop
+        execute format('alter table %s drop constraint %I', p_table, old.conname);
+        if not old.is_remade then
+            perform coach.report(format(
+                '%s: %s dropped, which could refuse what the coach writes: %s',
+                coach.full_name(p_table), old.conname, old.definition
+            ), 'converted');
+        end if;
+    end loop;
+end
+$$;
+
+create function coach.drop_narrow_keys(p_table regclass, p_columns name[]) returns void
+language plpgsql
+as $$
+declare
+    old record;
+begin
+    for old in
+        select indexrelid::regclass as index, conname, columns.names
+        from pg_index
+        left join pg_constraint on conindid = indexrelid and conrelid = indrelid and contype = 'u'
+        cross join lateral (
+            select array_agg(attname order by attname) as names
+            from pg_attribute
+            where attrelid = p_table and attnum = any (indkey)
+        ) columns
+        where indrelid = p_table
+            and indisunique
+            and not indisprimary
+            and columns.names <@ p_columns
+            and columns.names <> p_columns
+            and columns.names <> '{id}'
+    loop
+        execute case
+            when old.conname is null then format('drop index %s', old.index)
+            else format('alter table %s drop constraint %I', p_table, old.conname)
+        end;
+        perform coach.report(format(
+            '%s: unique (%s) dropped, since ours is of (%s); consider: name these in the app''s "on conflict"',
+            coach.full_name(p_table), array_to_string(old.names, ', '), array_to_string(p_columns, ', ')
+        ), 'warning');
+    end loop;
+end
+$$;
+
+-- The app's own columns: which are null where we add a row, or hold their default.
+create function coach.relax_columns(p_table regclass, p_draft regclass) returns void
+language plpgsql
+as $$
+declare
+    col record;
+    old record;
+    presets text := '';
+    refuses boolean;
+begin
+    for col in
+        select
+            attname as name,
+            format_type(atttypid, atttypmod) as type,
+            format_type(typbasetype, typtypmod) as base,
+            typtype = 'd' and typnotnull as is_strict,
+            attnotnull and adbin is null and attidentity = '' as is_required,
+            attnum = any (indkey) as is_key,
+            case when attgenerated = '' then pg_get_expr(adbin, adrelid) end as preset
+        from pg_attribute a
+        join pg_type t on t.oid = atttypid
+        left join pg_attrdef on adrelid = attrelid and adnum = attnum
+        left join pg_index on indrelid = attrelid and indisprimary
+        where attrelid = p_table
+            and attnum > 0
+            and not attisdropped
+            and not exists (select from pg_attribute ours where ours.attrelid = p_draft and ours.attname = a.attname)
+    loop
+        if col.is_required and col.is_key then
+            raise exception '%: % is of the primary key and has no default, so the coach could add no row: '
+                'give it a default, or make id the key', coach.full_name(p_table), col.name;
+        end if;
+        if col.is_required then
+            execute format('alter table %s alter %I drop not null', p_table, col.name);
+            perform coach.report(format(
+                '%s: %s was not null without a default; it may be null now', coach.full_name(p_table), col.name
+            ), 'converted');
+        end if;
+        if col.is_strict and col.preset is null then
+            execute format('alter table %s alter %I type %s', p_table, col.name, col.base);
+            perform coach.report(format(
+                '%s: %s was %s, which may not be null; it is %s now',
+                coach.full_name(p_table), col.name, col.type, col.base
+            ), 'converted');
+            col.type := col.base;
+        end if;
+        presets := presets || format(
+            ', (%s)::%s as %I', coalesce(case when col.preset !~ 'nextval' then col.preset end, 'null'), col.type, col.name
+        );
+    end loop;
+    for old in
+        select conname, pg_get_constraintdef(oid) as definition, pg_get_expr(conbin, conrelid) as expression
+        from pg_constraint
+        where conrelid = p_table and contype = 'c'
+    loop
+        execute format('select (%s) is false from (select null%s) preset', old.expression, presets) into refuses;
+        if refuses then
+            execute format('alter table %s drop constraint %I', p_table, old.conname);
+            perform coach.report(format(
+                '%s: %s dropped, which refuses a row of the coach''s: %s',
+                coach.full_name(p_table), old.conname, old.definition
+            ), 'converted');
+        end if;
+    end loop;
+end
+$$;
+
+-- Unique constraints and checks of ours.
+create function coach.adopt_constraints(p_table regclass, p_draft regclass) returns void
+language plpgsql
+as $$
+declare
+    ours record;
+begin
+    for ours in
+        select
+            conname,
+            contype,
+            replace(pg_get_constraintdef(c.oid), 'PRIMARY KEY', 'UNIQUE') as definition,
+            array(
+                select attname from pg_attribute where attrelid = conrelid and attnum = any (conkey) order by 1
+            ) as columns
+        from pg_constraint c
+        where conrelid = p_draft and contype in ('p', 'u', 'c')
+    loop
+        if ours.contype <> 'c' then
+            perform coach.drop_narrow_keys(p_table, ours.columns);
+            if not exists (
+                select
+                from pg_index
+                where indrelid = p_table
+                    and indisunique
+                    and indpred is null
+                    and indexprs is null
+                    and ours.columns = array(
+                        select attname from pg_attribute where attrelid = p_table and attnum = any (indkey) order by 1
+                    )
+            ) then
+                execute format('alter table %s add %s', p_table, ours.definition);
+            end if;
+            continue;
+        end if;
+        begin
+            execute format('alter table %s add constraint %I %s', p_table, ours.conname, ours.definition);
+        exception
+            when check_violation then
+                perform coach.report(format(
+                    '%s: rows do not keep to %s; it was not added', coach.full_name(p_table), ours.definition
+                ), 'warning');
+        end;
+    end loop;
+end
+$$;
