@@ -28,7 +28,7 @@ async def ensure_user(tx: Transaction, name: str) -> UUID:
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
         raise InvalidInput("name", f"must be 1 to {MAX_NAME} printable characters.")
     user_id = uuid5(_ACCOUNT_NAMESPACE, name.lower())
-    await tx.execute("insert into auth.users (id) values (%s) on conflict (id) do nothing", (user_id,))
+    await tx.execute("select coach.add_account(%s)", (user_id,))
     try:
         await tx.execute(
             "insert into user_profiles (id, username) values (%s, %s) on conflict (id) do nothing", (user_id, name)

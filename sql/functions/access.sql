@@ -28,7 +28,7 @@ set search_path = ''
 as $$
 begin
     if coach.may_act_for(p_user_id) then
-        perform from auth.users where id = p_user_id for key share;
+        perform coach.hold_account(p_user_id);
     end if;
 end
 $$;

@@ -123,10 +123,9 @@ set search_path = ''
 as $$
 begin
     if pg_current_xact_id_if_assigned() is null then
-        perform from auth.users where id = auth.uid() for update;
-    else
-        perform from auth.users where id = auth.uid() for key share;
+        perform from coach.accounts where user_id = auth.uid() for update;
     end if;
+    perform coach.hold_account(auth.uid());
     return null;
 end
 $$;

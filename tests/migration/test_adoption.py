@@ -226,7 +226,7 @@ def test_no_single_column_key_between_users_tables_is_left(app: Connection) -> N
         where contype = 'f'
             and connamespace = 'public'::regnamespace
             and cardinality(conkey) = 1
-            and (confrelid <> 'auth.users'::regclass or confdeltype <> 'c')
+            and (confrelid <> 'coach.accounts'::regclass or confdeltype <> 'c')
     """).fetchall()
 
     assert left == []

@@ -15,6 +15,7 @@ OWNED = """
     join pg_attribute a on a.attrelid = c.oid
     where c.relkind in ('r', 'p')
         and c.relnamespace in ('public'::regnamespace, 'coach'::regnamespace)
+        and c.oid <> 'coach.accounts'::regclass -- to which the others belong
         and (a.attname = 'user_id' or (a.attname, c.relname) = ('id', 'user_profiles'))
 """
 
@@ -100,7 +101,7 @@ async def test_every_users_table_belongs_to_an_account_and_goes_with_it(owner: O
             join pg_attribute on attrelid = conrelid and conkey = array[attnum]
             where conrelid = name::regclass
                 and contype = 'f'
-                and confrelid = 'auth.users'::regclass
+                and confrelid = 'coach.accounts'::regclass
                 and confdeltype = 'c'
                 and attname = owner
                 and attnotnull
@@ -122,7 +123,7 @@ async def test_no_key_sets_null_or_acts_on_update_and_all_between_users_tables_a
                 confdeltype not in ('c', 'a')
                 or confupdtype <> 'a'
                 or not convalidated
-                or (confrelid <> 'auth.users'::regclass and 'user_id' <> (
+                or (confrelid not in ('auth.users'::regclass, 'coach.accounts'::regclass) and 'user_id' <> (
                     select attname from pg_attribute where attrelid = conrelid and attnum = conkey[1]
                 ))
             )

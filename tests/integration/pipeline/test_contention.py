@@ -224,7 +224,7 @@ async def test_making_dead_letters_locks_no_row_while_it_waits_for_the_user(
     monkeypatch.setattr(operators, "LOCK_TIMEOUT", "60s")
     await ann.adds_task("Buy shoes")
     await owner.execute("update embedding_queue set attempts = %s", (ATTEMPTS,))
-    await other.execute("select from auth.users where id = %s for update", (ann.id,))
+    await other.execute("select from coach.accounts where user_id = %s for update", (ann.id,))
     burying = asyncio.create_task(_claimed(Queue(worker_db)))
     await until(lambda: _waits_for_a_lock(owner))
 

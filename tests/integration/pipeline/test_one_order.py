@@ -140,9 +140,7 @@ async def _is_waiting(ann: PipelineUser, pid: int) -> bool:
 
 LOCKING = [
     ("conversations", "conversation_to_change", {"client_id": "c"}),
-    ("sessions", "lock_conversation", {"client_id": "c"}),
     ("memory", "lock_consents", {}),
-    ("retrieval", "consent_to_remember", {}),
 ]
 
 
@@ -228,8 +226,8 @@ async def test_every_function_that_locks_rows_locks_the_user_first(owner: Any) -
         if lock and not 0 <= source.find("coach.lock_user(") < lock.start():
             late.add(name)
 
-    assert late == {"lock_user_exclusively", "lock_user", "lock_writing_user", "apply_consent_change"}, (
-        "the last after a trigger's lock_user_exclusively"
+    assert late == {"lock_user_exclusively", "hold_account", "lock_serving_model", "apply_consent_change"}, (
+        "the last two after their callers' lock_user or lock_user_exclusively"
     )
 
 
@@ -240,16 +238,14 @@ async def test_a_checkpoint_waits_for_no_lock(db: Database, ann: PipelineUser, a
         " select user_id, id, 'me', now() from ai_conversation_memory where user_id = %(me)s"
     )
     async with await AsyncConnection.connect(owner_url) as deleting:
-        await deleting.execute("select from auth.users where id = %s for update", (ann.id,))
+        await deleting.execute("select from coach.accounts where user_id = %s for update", (ann.id,))
         await asyncio.wait_for(ann.does("update turn_checkpoints set heartbeat = now() where user_id = %(me)s"), HELD)
 
 
 LOCKS = re.compile(r"\bfor (no key )?(update|key share|share)\b(?! of \w+ skip locked| skip locked)")
 
 HELD_BEFORE = {
-    "lock_serving_model": "after lock_user, in the same transaction",
     "lock_messages": "after lock_user, in the same transaction",
-    "share_serving_model": "after lock_user, in the same transaction",
     "fill_snippet": "after lock_user, in the same transaction",
     "fill_message": "after lock_user, in the same transaction",
 }
