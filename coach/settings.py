@@ -15,6 +15,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Secre
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from coach.errors import Misconfigured
+from coach.postgres_url import without_pooler_parameters
 
 
 def _split(value: object) -> object:
@@ -47,6 +48,7 @@ def _postgres_url(value: SecretStr) -> SecretStr:
     url = value.get_secret_value()
     if not url.startswith(("postgresql://", "postgres://")):
         raise ValueError("must begin with postgresql://")
+    url = without_pooler_parameters(url)
     try:
         parts = conninfo_to_dict(url)
     except Error:
@@ -54,7 +56,7 @@ def _postgres_url(value: SecretStr) -> SecretStr:
     ports = str(parts.get("port") or "").split(",")
     if "@" in str(parts.get("host")) or not all(port.isdigit() or not port for port in ports):
         raise ValueError("has no usable host and port; in a password write @ as %40, / as %2F, : as %3A")
-    return value
+    return SecretStr(url)
 
 
 def _is_web_url(value: str) -> bool:

@@ -26,7 +26,10 @@ _SECURITY = [
 _NO_STORE = (b"cache-control", b"no-store")
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _EXPOSED = b"x-request-id, retry-after, etag"
-_ALLOWED = {"authorization", "content-type", "idempotency-key", "if-match", "x-request-id", "x-conversation-id"}
+_OURS = {"authorization", "content-type", "idempotency-key", "if-match", "x-request-id", "x-conversation-id"}
+_CLIENTS = {"user-agent", "openai-organization", "openai-project", "openai-beta"}
+"""What the stock clients of OpenAI's protocols add in a browser."""
+_ALLOWED = _OURS | _CLIENTS
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -6,7 +6,9 @@ so neither ``none`` nor a public key misused as an HMAC secret gets anywhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -19,6 +21,8 @@ MAX_TOKEN = 8_192
 LEEWAY = timedelta(seconds=10)
 ASYMMETRIC = ("ES256", "RS256")
 ROLES: tuple[Role, ...] = ("authenticated", "service_role")
+SUPABASE = "supabase"
+"""The issuer of Supabase's own keys, which sign with the project's secret as its sessions do."""
 _FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -65,21 +69,27 @@ class Verifier:
         raise Unauthenticated("The token is signed with an algorithm that is not accepted here.")
 
     def _claims(self, token: str, key: Any, algorithm: object) -> dict[str, Any]:
+        read = partial(jwt.decode, token, key, algorithms=[str(algorithm)], leeway=LEEWAY)
         required = ["exp", "aud"] + (["iss"] if self._issuer else [])
         try:
-            return jwt.decode(
-                token,
-                key,
-                algorithms=[str(algorithm)],
-                audience=self._audience,
-                issuer=self._issuer,
-                leeway=LEEWAY,
-                options={"require": required},
-            )
+            try:
+                return read(audience=self._audience, issuer=self._issuer, options={"require": required})
+            except jwt.MissingRequiredClaimError as error:
+                if error.claim != "aud" or self._issuer is None:
+                    raise
+                return _service_claims(read, self._issuer, error)
         except jwt.PyJWTError as error:
             raise Unauthenticated(_reason(error)) from None
         except (ValueError, TypeError, OverflowError, RecursionError):
             raise Unauthenticated("The token cannot be read.") from None
+
+
+def _service_claims(read: Callable[..., dict[str, Any]], issuer: str, lacks: jwt.PyJWTError) -> dict[str, Any]:
+    """Of a service key of Supabase, which has no audience and calls its issuer ``supabase``. Nobody else's."""
+    claims = read(issuer=[issuer, SUPABASE], options={"require": ["exp", "iss"], "verify_aud": False})
+    if claims.get("role") != "service_role":
+        raise lacks
+    return claims
 
 
 def _header(token: str) -> tuple[object, str | None]:

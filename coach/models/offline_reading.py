@@ -39,7 +39,7 @@ class Reading(Struct, frozen=True):
 
     @property
     def is_ui_task(self) -> bool:
-        return self.question.lstrip().startswith(UI_TASK)
+        return not self.has_context and self.question.lstrip().startswith(UI_TASK)
 
 
 def read_prompt(messages: Sequence[ChatMessage]) -> Reading:

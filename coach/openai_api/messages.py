@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct, field
 
 from coach.chat.schemas import MAX_TEXT
-from coach.errors import InvalidInput
+from coach.errors import InvalidInput, NotFound
 from coach.http.bodies import read
 from coach.http.shapes import shown_as
 from coach.models.base import Role
 from coach.openai_api.errors import Unsupported
+from coach.openai_api.ui_task_shapes import looks_like_ui_task
 
 Speaker = Literal["system", "developer", "user", "assistant"]
-UI_TASK = "### Task:"
-"""How chat UIs begin a call for a title, tags or follow-ups."""
-
 
 NotServed = Annotated[Any, Meta(description="Not served: refused by its name where silence would mislead.")]
 """A parameter of which only the presence matters."""
@@ -33,11 +31,12 @@ _CONTENT: Any = str | list[_Part] | None
 
 
 class Message(Struct):
-    """One of the caller's. Of an item of the responses API ``type`` is looked at too."""
+    """One of the caller's. Of an item of the responses API ``type`` is looked at too, of a reference its ``id``."""
 
     role: Annotated[str, shown_as(Speaker)] = ""
     content: Annotated[Raw, shown_as(_CONTENT)] = field(default_factory=lambda: Raw(b"null"))
     type: str | None = None
+    id: str | None = None
     tool_calls: NotServed = None
     function_call: NotServed = None
 
@@ -55,7 +54,8 @@ class CallMessages(Struct, frozen=True):
 
     @property
     def is_ui_task(self) -> bool:
-        return not (self.history or self.notes) and self.question.lstrip().startswith(UI_TASK)
+        """System messages do not count: a chat UI sends the person's own in front of its tasks."""
+        return not self.history and looks_like_ui_task(self.question)
 
     def within(self, limit: int = MAX_TEXT) -> CallMessages:
         """:raises InvalidInput: the question, or the notes together, are longer than ``limit`` characters."""
@@ -66,18 +66,31 @@ class CallMessages(Struct, frozen=True):
 
 
 _TEXTS = ("text", "input_text", "output_text")
+REFERENCE = "item_reference"
 
 
-def read_call_messages(messages: Sequence[Message], path: str) -> CallMessages:
+def referenced(messages: Sequence[Message]) -> tuple[str, ...]:
+    """The ids of the stored answers to which the messages refer."""
+    return tuple(message.id for message in messages if message.type == REFERENCE and message.id)
+
+
+def read_call_messages(
+    messages: Sequence[Message], path: str, answers: Mapping[str, str] | None = None
+) -> CallMessages:
     """Find the question and what belongs to it; ``path`` is the parameter's name.
 
-    :raises InvalidInput: names the message or the part.
+    ``answers`` has the texts of the ``referenced`` answers by their ids.
+
+    :raises InvalidInput: names the message or the part. :raises NotFound: an answer is not there.
     """
     history: list[tuple[Role, str]] = []
     notes: list[str] = []
     question_at = ""
     for number, message in enumerate(messages):
         at = f"{path}[{number}]"
+        if message.type == REFERENCE:
+            history.append(("assistant", _recalled(message, answers or {}, at)))
+            continue
         text = _text(message, at)
         match message.role:
             case "system" | "developer":
@@ -98,9 +111,15 @@ def read_call_messages(messages: Sequence[Message], path: str) -> CallMessages:
     return CallMessages(question, said_before, tuple(notes), question_at)
 
 
+def _recalled(reference: Message, answers: Mapping[str, str], at: str) -> str:
+    if reference.id is None or reference.id not in answers:
+        raise NotFound(f"{at}.id names no stored answer; send the message itself.")
+    return answers[reference.id]
+
+
 def _text(message: Message, at: str) -> str:
     if message.type not in (None, "message"):
-        raise Unsupported(f"{at}.type", "only messages are understood here, no tools and no references.")
+        raise Unsupported(f"{at}.type", "only messages and references to answers are understood here, no tools.")
     if message.role in ("tool", "function"):
         raise Unsupported(f"{at}.role", "tools are not called here, so there are no results of theirs.")
     for name in ("tool_calls", "function_call"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -26,6 +27,13 @@ class StoredResponse(Struct, frozen=True):
     facts: Facts
 
 
+class _Answer(Struct, frozen=True):
+    """One row of the query ``answers``."""
+
+    client_id: str
+    content: str
+
+
 class _Row(Struct, frozen=True):
     """One row of the query ``response``."""
 
@@ -46,6 +54,15 @@ async def find_answer_by_text(db: Database, user_id: UUID, conversation_id: str,
             tx, user_id=user_id, client_id=conversation_id, content=text
         )
     return found
+
+
+async def answers_by_id(db: Database, user_id: UUID, message_ids: Sequence[str]) -> dict[str, str]:
+    """The texts of those of these answers that the user has."""
+    wanted = [message_id for message_id in message_ids if "\0" not in message_id]
+    if not wanted:
+        return {}
+    async with db.as_user(user_id) as tx:
+        return {row.client_id: row.content for row in await _sql.answers.rows(tx, _Answer, user_id=user_id, ids=wanted)}
 
 
 async def require_conversation(db: Database, user_id: UUID, conversation_id: str) -> None:

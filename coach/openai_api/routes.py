@@ -30,11 +30,19 @@ from coach.openai_api.chunks import (
     whole_response,
 )
 from coach.openai_api.errors import OpenAIError, UnknownModel, error_of_ending
+from coach.openai_api.messages import referenced
 from coach.openai_api.models import MODELS, Model, ModelList
-from coach.openai_api.repository import stored_response
+from coach.openai_api.repository import answers_by_id, stored_response
 from coach.openai_api.response_events import ResponseEvents
 from coach.openai_api.response_objects import ResponseObject, snapshot_response
-from coach.openai_api.schemas import Call, CompletionBody, ResponseBody, completion_call, response_call
+from coach.openai_api.schemas import (
+    Call,
+    CompletionBody,
+    ResponseBody,
+    completion_call,
+    input_messages,
+    response_call,
+)
 from coach.openai_api.sending import ClientLeft, streamed, unless_left
 from coach.openai_api.turns import IncomingCall, completion_request, facts_of, response_request
 from coach.openai_api.ui_tasks import MOST_TEXT, UiTasks
@@ -123,7 +131,8 @@ async def responses(
     ui_tasks: NamedDependency[UiTasks],
 ) -> Response[Any]:
     """Text in, text out. `previous_response_id` or `conversation` put what is stored before the input."""
-    arrived, call = await _incoming_call(request, user_id, turns), response_call(sent)
+    arrived, messages = await _incoming_call(request, user_id, turns), input_messages(sent)
+    call = response_call(sent, messages, await answers_by_id(db, user_id, referenced(messages)))
     facts = facts_of(call)
     asked = await response_request(db, arrived, call, call.feature, facts) if call.feature else None
     reader, headers = await _begin(turns, ui_tasks, user_id, call, asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -53,7 +54,7 @@ class Metadata(Struct):
 
 
 _Stream = Annotated[bool | None, Meta(description="Whether the answer comes as a stream; nothing else decides.")]
-_Length = Annotated[int | None, Meta(description=f"Brought between 1 and {MOST_TOKENS:,}.")]
+_Length = Annotated[int | None, Meta(description=f"At most {MOST_TOKENS:,}; 0 and less mean: no wish.")]
 
 
 class _Common(Struct, kw_only=True):
@@ -143,7 +144,7 @@ def completion_call(body: CompletionBody) -> Call:
         options=ModelOptions(
             temperature=_within(body.temperature, 0.0, 2.0),
             top_p=_within(body.top_p, 0.0, 1.0),
-            max_tokens=_within(_longest(body), 1, MOST_TOKENS),
+            max_tokens=_length(body.max_completion_tokens, body.max_tokens),
             stop=_stops(body.stop),
             seed=_within(body.seed, -(2**63), 2**63 - 1),
         ),
@@ -153,11 +154,11 @@ def completion_call(body: CompletionBody) -> Call:
     )
 
 
-def response_call(body: ResponseBody) -> ResponseCall:
-    """What the body of a response asks for.
+def response_call(body: ResponseBody, messages: list[Message], answers: Mapping[str, str]) -> ResponseCall:
+    """What the body of a response asks for. ``messages`` are its input's, ``answers`` those they refer to.
 
     :raises InvalidInput: names the parameter.
-    :raises NotFound: there is no such model.
+    :raises NotFound: there is no such model, or no such answer.
     """
     feature = feature_of(body.model)
     include = body.include if isinstance(body.include, list) else []
@@ -170,7 +171,7 @@ def response_call(body: ResponseBody) -> ResponseCall:
     )
     if body.previous_response_id and body.conversation:
         raise InvalidInput("previous_response_id", "either it or conversation says what went before, not both.")
-    said = _input(body)
+    said = _said(body, messages, answers)
     conversation = body.conversation.id if isinstance(body.conversation, ConversationName) else body.conversation
     return ResponseCall(
         model=body.model,
@@ -179,7 +180,7 @@ def response_call(body: ResponseBody) -> ResponseCall:
         options=ModelOptions(
             temperature=_within(body.temperature, 0.0, 2.0),
             top_p=_within(body.top_p, 0.0, 1.0),
-            max_tokens=_within(body.max_output_tokens, 1, MOST_TOKENS),
+            max_tokens=_length(body.max_output_tokens),
         ),
         is_streamed=bool(body.stream),
         conversation_id=_named(body.metadata),
@@ -191,17 +192,24 @@ def response_call(body: ResponseBody) -> ResponseCall:
     )
 
 
-def _longest(body: CompletionBody) -> int | None:
-    """The newer of the two names wins."""
-    return body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
+def _length(*wishes: int | None) -> int | None:
+    """The first that is one: clients write -1 or 0 where they want no limit."""
+    return next((min(wish, MOST_TOKENS) for wish in wishes if wish is not None and wish > 0), None)
 
 
-def _input(body: ResponseBody) -> CallMessages:
+def input_messages(body: ResponseBody) -> list[Message]:
+    """The input as messages: a text is one.
+
+    :raises InvalidInput: it is missing, or of another shape.
+    """
     given: str | list[Message] | None = read(bytes(body.input), _INPUT, "input")
     if given is None:
         raise InvalidInput("input", "is required.")
-    messages = [Message("user", Raw(msgspec.json.encode(given)))] if isinstance(given, str) else given
-    said = read_call_messages(messages, "input")
+    return [Message("user", Raw(msgspec.json.encode(given)))] if isinstance(given, str) else given
+
+
+def _said(body: ResponseBody, messages: list[Message], answers: Mapping[str, str]) -> CallMessages:
+    said = read_call_messages(messages, "input", answers)
     if body.instructions is None or not body.instructions.strip():
         return said
     if "\0" in body.instructions:

@@ -21,7 +21,8 @@ from coach.openai_api.schemas import Call, ResponseCall
 from coach.values.ids import valid_id
 
 RETRY_WITHIN = timedelta(minutes=10)
-CONVERSATION_HEADERS = ("X-Conversation-ID", "X-OpenWebUI-Chat-Id")
+WEBUI_CHAT = "X-OpenWebUI-Chat-Id"
+CONVERSATION_HEADERS = ("X-Conversation-ID", WEBUI_CHAT)
 
 
 class IncomingCall(Struct, frozen=True):
@@ -43,6 +44,11 @@ class IncomingCall(Struct, frozen=True):
             if name in self.headers:
                 return valid_id(self.headers[name], name)
         return None
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the chat UI keeps nothing of the chat itself: Open WebUI names such chats ``local…``."""
+        return "X-Conversation-ID" not in self.headers and self.headers.get(WEBUI_CHAT, "").startswith("local")
 
     @property
     def digest(self) -> str:
@@ -130,7 +136,7 @@ async def _place(db: Database, arrived: IncomingCall, call: Call) -> Place:
         named = f"openai:{arrived.now.astimezone(zone):%Y-%m-%d}"
     answered = next((text for role, text in call.said.history if role == "assistant"), None)
     parent = await repository.find_answer_by_text(db, arrived.user_id, named, answered) if answered else None
-    return Place(named, parent)
+    return Place(named, parent, incognito=arrived.is_temporary)
 
 
 async def _response_place(db: Database, arrived: IncomingCall, call: ResponseCall) -> Place:

@@ -18,6 +18,15 @@ where v.user_id = :user_id
 order by a.created_at desc, a.id desc
 limit 1;
 
+-- name: answers(user_id, ids)
+-- The answers to which a call refers. Index on (user_id, client_id).
+select client_id, message_content as content
+from ai_conversation_memory
+where user_id = :user_id
+    and client_id = any(:ids)
+    and message_role = 'assistant'
+    and not deleted;
+
 -- name: response(user_id, client_id)^
 -- An answer that was given as a response and is to be found again. Partial index on (user_id, client_id).
 select a.id as answer_id, v.client_id as conversation_id, a.context_window -> 'response' as facts

@@ -236,3 +236,43 @@ def test_right_names_in_any_case_are_no_typos(monkeypatch):
     monkeypatch.setenv("coach_home", "/srv")
     monkeypatch.setenv("COACH_TOKEN", "t")
     assert misspelt() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("postgresql://u:p@db/app?pgbouncer=true", "postgresql://u:p@db/app"),
+        ("postgresql://u:p@db:6543/app?pgbouncer=true&connection_limit=1&sslmode=require",
+         "postgresql://u:p@db:6543/app?sslmode=require"),
+        ("postgresql://u:p@db/app?schema=public&pool_timeout=0", "postgresql://u:p@db/app"),
+        ("postgresql://u:p@db/app?application_name=x&statement_cache_size=0", "postgresql://u:p@db/app?application_name=x"),
+        ("postgresql:///app?host=/run/pg&prepared_statements=false", "postgresql:///app?host=/run/pg"),
+        ("postgresql://u:p@db/app?", "postgresql://u:p@db/app"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["database_url", "worker_database_url", "database_direct_url"])
+def test_what_other_programs_say_of_their_pools_is_passed_over(name, given, read):
+    assert getattr(load_settings(**{name: given}), name).get_secret_value() == read
+
+
+@pytest.mark.parametrize(
+    ("query", "named", "remedy"),
+    [
+        ("schema=life", "schema", "public"),
+        ("sslaccept=strict", "sslaccept", "sslmode"),
+        ("pgbuoncer=hush", "pgbuoncer", "leave it out"),
+    ],
+)
+def test_a_parameter_that_would_mislead_is_named(query, named, remedy):
+    with pytest.raises(Misconfigured) as refused:
+        load_settings(database_url=f"postgresql://u:hush@db/app?{query}")
+
+    assert f"the parameter {named}," in str(refused.value)
+    assert remedy in str(refused.value)
+    assert "hush" not in str(refused.value)
+
+
+def test_a_question_mark_in_a_password_is_no_parameter():
+    url = "postgresql://u:hu?schema=ush@db/app"
+
+    assert load_settings(database_url=url).database_url.get_secret_value() == url

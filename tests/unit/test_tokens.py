@@ -180,6 +180,27 @@ async def test_an_operator_needs_no_user():
     assert principal.user_id is None
 
 
+@pytest.mark.parametrize("issuer", ["supabase", "https://id.example"])
+async def test_a_service_key_without_audience_is_an_operators_where_the_issuer_is_known(issuer):
+    key = signed({"iss": issuer, "ref": "abcdefgh", "role": "service_role", "iat": 1, "exp": 4_000_000_000})
+    strict = Verifier(secret=SECRET, audience="authenticated", issuer="https://id.example")
+
+    assert (await strict.verify(key)).role == "service_role"
+    with pytest.raises(Unauthenticated, match="lacks a claim"):
+        await verifier().verify(key)
+
+
+@pytest.mark.parametrize(
+    "other", [{"role": "authenticated"}, {"role": "anon"}, {"iss": "https://evil.example"}, {"iss": None}, {"exp": 1}]
+)
+async def test_no_other_token_goes_without_audience(other):
+    told = {"iss": "supabase", "role": "service_role", "sub": str(uuid4()), "exp": 4_000_000_000} | other
+    strict = Verifier(secret=SECRET, audience="authenticated", issuer="https://id.example")
+
+    with pytest.raises(Unauthenticated):
+        await strict.verify(signed({name: value for name, value in told.items() if value is not None}))
+
+
 @pytest.mark.parametrize(
     "token", ["", ".", "..", "...", "a.b.c", "ey", "é", "\0", "x" * (MAX_TOKEN + 1), "e30.e30.e30"]
 )

@@ -145,10 +145,17 @@ async def test_parameters_reach_the_provider_within_their_bounds(ann, stub):
     assert given.get("max_completion_tokens", given.get("max_tokens")) == 8_192
 
 
-async def test_a_limit_of_no_tokens_is_one_token_and_left_out_is_the_prompts(ann, stub):
-    await post(ann, completion(max_completion_tokens=0))
-    assert stub.requests[-1].body.get("max_completion_tokens", stub.requests[-1].body.get("max_tokens")) == 1
+@pytest.mark.parametrize("none", [0, -1])
+async def test_a_limit_of_no_tokens_is_none_of_the_callers(ann, stub, none):
+    await post(ann, completion())
+    await post(ann, completion(max_completion_tokens=none))
 
+    unasked, asked = (sent.body for sent in list(stub.requests)[-2:])
+    for name in ("max_completion_tokens", "max_tokens"):
+        assert asked.get(name) == unasked.get(name)
+
+
+async def test_what_is_left_out_is_the_prompts(ann, stub):
     await post(ann, completion(temperature=None, max_tokens=None))
     given = stub.requests[-1].body
     assert (given["temperature"], given.get("max_completion_tokens", given.get("max_tokens"))) == (0.6, 900)

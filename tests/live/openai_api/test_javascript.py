@@ -38,3 +38,19 @@ async def test_the_javascript_client_understands_every_answer(ann, coach_url, cu
 
 def refusal(name, status, code, param=None):
     return {"name": name, "status": status, "code": code, "param": param, "type": "invalid_request_error"}
+
+
+async def test_the_ai_sdks_openai_provider_talks_for_three_turns(ann, coach_url, stub, rows, run_client):
+    stub.will(Answer(text="Rest today."), Answer(text="Walk a little."), Answer(text="Run."))
+
+    found = await run_client("ai-openai.mjs", url=coach_url, token=ann.token)
+
+    assert found["texts"] == ["Rest today.", "Walk a little.", "Run."]
+    # it sends its earlier answers as references to what is stored here
+    assert found["kinds"][2] == ["user", "item_reference", "user", "item_reference", "user"]
+    told = [(message["role"], message["content"]) for message in stub.requests[-1].body["messages"][1:-1]]
+    assert told == [
+        ("user", "My knee hurts."), ("assistant", "Rest today."), ("user", "And tomorrow?"),
+        ("assistant", "Walk a little."),
+    ]  # fmt: skip
+    assert await rows(ann).quota() == (3, 0)

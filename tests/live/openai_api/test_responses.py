@@ -275,7 +275,7 @@ TOOL = {"type": "function", "name": "f", "parameters": {}}
         ({"input": 7}, "input"),
         ({"input": " "}, "input[0].content"),
         ({"input": [{"type": "function_call_output", "call_id": "1", "output": "x"}]}, "input[0].type"),
-        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
+        ({"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]}, "input[0].type"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
             "input[0].content[0].type",
@@ -327,3 +327,21 @@ async def test_a_place_in_a_stream_that_makes_no_sense_is_refused(ann, stub, que
     answer = await ann.gets(f"{PATH}/{given['id']}?{query}")
 
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+async def test_a_reference_reaches_ones_own_stored_answers_only(ann, person, stub):
+    ben = await person()
+    stub.will(Answer(text="Rest today."))
+    given = (await post(ann, asking("My knee hurts."), PATH)).json()["output"][0]["id"]
+    asked = [{"type": "item_reference", "id": given}, {"role": "user", "content": "Why?"}]
+
+    own = await post(ann, asking(asked), PATH)
+    told = stub.requests[-1].body["messages"]
+    foreign = await post(ben, asking(asked), PATH)
+    unknown = await post(ann, asking([{"type": "item_reference", "id": "msg_nobody"}, asked[1]]), PATH)
+
+    assert own.status_code == 200
+    assert {"role": "assistant", "content": "Rest today."} in told
+    assert (foreign.status_code, unknown.status_code) == (404, 404)
+    assert foreign.json() == unknown.json()
+    assert "input[0].id" in foreign.json()["error"]["message"]

@@ -66,12 +66,41 @@ async def test_a_ui_task_streams_and_may_be_a_response(ann, stub):
     assert (await ann.gets(f"/v1/responses/{response.json()['id']}")).status_code == 404
 
 
-async def test_what_only_begins_like_a_ui_task_amid_a_talk_is_a_turn(ann, stub, rows):
+async def test_a_ui_task_behind_a_system_message_costs_nothing(ann, stub, rows):
     talk = [{"role": "system", "content": "Be brief."}, *completion(TITLE)["messages"]]
 
     await post(ann, completion() | {"messages": talk})
 
+    assert await rows(ann).quota() == (0, 0)
+    assert await rows(ann).messages() == []
+
+
+async def test_a_question_behind_a_chat_uis_documents_is_a_turn(ann, stub, rows):
+    question = "### Task:\nAnswer from the context.\n### Output:\nJSON\n<context>x</context>\n\nWhen is my exam?"
+
+    await post(ann, completion(question))
+
     assert await rows(ann).quota() == (1, 0)
+    assert [role for role, _, _ in await rows(ann).messages()] == ["user", "assistant"]
+
+
+@pytest.mark.parametrize("chat_id", ["local", "local:Qx7hJk2"])
+async def test_a_temporary_chat_is_incognito_and_on_its_own(ann, stub, owner, rows, chat_id):
+    await post(ann, completion("My knee hurts."), x_openwebui_chat_id=chat_id)
+    await post(ann, completion("And my back."))
+
+    found = await rows(ann).fetch(
+        "select client_id, incognito from conversations where user_id = %(user)s order by created_at"
+    )
+    assert found[0] == (chat_id, True)
+    assert found[1][1] is False
+    assert found[1][0].startswith("openai:")
+
+
+async def test_a_conversation_that_its_caller_calls_local_is_no_temporary_one(ann, stub, rows):
+    await post(ann, completion(), x_conversation_id="local-notes")
+
+    assert await rows(ann).fetch("select incognito from conversations where user_id = %(user)s") == [(False,)]
 
 
 async def test_a_system_message_of_a_ui_task_is_data_too(ann, stub):

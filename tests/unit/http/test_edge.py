@@ -31,6 +31,7 @@ async def preflight(client, origin, headers="authorization"):
 
 async def test_an_allowed_origin_may_ask_with_the_documented_headers(client):
     wanted = "authorization, content-type, idempotency-key, if-match, x-request-id, x-conversation-id, x-stainless-lang"
+    wanted += ", user-agent, openai-beta, openai-organization, openai-project"
 
     response = await preflight(client, APP, wanted)
 

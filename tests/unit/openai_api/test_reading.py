@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coach.chat.prompt import Template
-from coach.errors import CoachError
+from coach.errors import CoachError, NotFound
 from coach.http.bodies import read
 from coach.models.base import ModelOptions
-from coach.openai_api.messages import Message, read_call_messages
-from coach.openai_api.schemas import CompletionBody, ResponseBody, completion_call, response_call
+from coach.openai_api.messages import Message, read_call_messages, referenced
+from coach.openai_api.schemas import CompletionBody, ResponseBody, completion_call, input_messages, response_call
+from tests.unit.openai_api.test_ui_task_shapes import TITLE
 
 
 def said(*messages):
@@ -33,11 +34,40 @@ def test_what_is_empty_is_no_history():
     assert said(("assistant", None), ("user", " "), ("assistant", ""), ("system", " "), ("user", "x")).history == ()
 
 
-@pytest.mark.parametrize("question", ["### Task:\nx", " \n### Task: x"])
-def test_a_lone_task_is_a_ui_task(question):
-    assert said(("user", question)).is_ui_task
-    assert not said(("user", "1"), ("assistant", "2"), ("user", question)).is_ui_task
-    assert not said(("user", f"About this: {question}")).is_ui_task
+def test_a_ui_task_stands_without_history():
+    assert said(("user", TITLE)).is_ui_task
+    assert said(("system", "Be brief."), ("user", TITLE)).is_ui_task
+    assert not said(("user", "1"), ("assistant", "2"), ("user", TITLE)).is_ui_task
+    assert not said(("user", "1"), ("user", TITLE)).is_ui_task
+
+
+@pytest.mark.parametrize(
+    ("wishes", "most"),
+    [
+        ({"max_tokens": -1}, None),
+        ({"max_completion_tokens": 0}, None),
+        ({"max_completion_tokens": -1, "max_tokens": 300}, 300),
+        ({"max_completion_tokens": 200, "max_tokens": 300}, 200),
+        ({"max_tokens": 1}, 1),
+        ({"max_tokens": 8_193}, 8_192),
+        ({"max_tokens": None}, None),
+    ],
+)
+def test_no_length_that_is_none_becomes_one(wishes, most):
+    body = {"model": "coach", "messages": [{"role": "user", "content": "x"}], **wishes}
+
+    assert completion_call(read(json.dumps(body).encode(), CompletionBody)).options.max_tokens == most
+
+
+def test_a_reference_is_the_answer_it_names():
+    asked = [Message("user", b'"1"'), Message(type="item_reference", id="msg_1"), Message("user", b'"2"')]
+
+    found = read_call_messages(asked, "input", {"msg_1": "An answer."})
+
+    assert referenced(asked) == ("msg_1",)
+    assert found.history == (("assistant", "An answer."), ("user", "1"))
+    with pytest.raises(NotFound, match=r"input\[1\].id"):
+        read_call_messages(asked, "input", {})
 
 
 def test_an_assistants_refusal_is_its_text():
@@ -66,7 +96,11 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "called"), [(CompletionBody, completion_call), (ResponseBody, response_call)])
+def answered_call(body):
+    return response_call(body, input_messages(body), {"msg_1": "An answer."})
+
+
+@pytest.mark.parametrize(("kind", "called"), [(CompletionBody, completion_call), (ResponseBody, answered_call)])
 @settings(max_examples=300)
 @given(body=st.dictionaries(st.sampled_from(NAMES), values))
 def test_whatever_comes_is_a_call_or_a_refusal(kind, called, body):
