@@ -10,9 +10,11 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from pgvector.psycopg import register_vector_async
+from pgvector.psycopg.halfvec import register_halfvec_info
+from pgvector.psycopg.vector import register_vector_info
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.errors import OperationalError
+from psycopg.types import TypeInfo
 from psycopg.types.json import set_json_dumps
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -30,6 +32,15 @@ _UNHURRIED = (
     _BEGIN,
     Statement("select set_config('role', 'coach_session', true), set_config('synchronous_commit', 'off', true)"),
 )
+_VECTOR_TYPES = """
+    select typname, t.oid, typarray
+    from pg_type t
+    join pg_depend on classid = 'pg_type'::regclass and objid = t.oid and deptype = 'e'
+    join pg_extension e on e.oid = refobjid
+    where extname = 'vector'
+"""
+"""By the extension: a login that becomes another role in each transaction may not look into its schema itself."""
+_REGISTER = {"vector": register_vector_info, "halfvec": register_halfvec_info}
 
 
 class Database:
@@ -166,7 +177,9 @@ def _becoming(
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:
-    await register_vector_async(connection)  # type: ignore[no-untyped-call]
+    for name, *oids in await (await connection.execute(_VECTOR_TYPES)).fetchall():
+        if name in _REGISTER:
+            _REGISTER[name](connection, TypeInfo(name, *oids))  # type: ignore[no-untyped-call]
     set_json_dumps(msgspec.json.encode, connection)  # takes a tenth of the standard library's time
 
 

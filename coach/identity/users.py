@@ -30,8 +30,16 @@ async def ensure_user(tx: Transaction, name: str) -> UUID:
     user_id = uuid5(_ACCOUNT_NAMESPACE, name.lower())
     await tx.execute("select coach.add_account(%s)", (user_id,))
     try:
+        # An app's own trigger may have made the profile already, without a name.
         await tx.execute(
-            "insert into user_profiles (id, username) values (%s, %s) on conflict (id) do nothing", (user_id, name)
+            """
+            insert into user_profiles as p (id, username)
+            values (%s, %s)
+            on conflict (id) do update
+            set username = excluded.username
+            where p.username is null
+            """,
+            (user_id, name),
         )
     except UniqueViolation:
         raise Conflict(f"Another account has the username {name}.") from None

@@ -88,8 +88,8 @@ create function auth.jwt() returns jsonb language sql stable as $$
         nullif(current_setting('request.jwt.claim', true), ''), nullif(current_setting('request.jwt.claims', true), '')
     )::jsonb
 $$;
-grant usage on schema auth to anon, authenticated, service_role;
-grant all on schema auth to app_postgres;
+grant usage on schema auth to anon, authenticated, service_role, app_postgres;
 -- Nothing of auth.users is the service role's to read or lock.
-grant all on all tables in schema auth to app_postgres;
+grant insert, update, delete, truncate, references, trigger on all tables in schema auth to app_postgres;
+grant select on all tables in schema auth to app_postgres with grant option;
 reset role;
