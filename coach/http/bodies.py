@@ -13,6 +13,7 @@ from msgspec import inspect
 
 from coach.errors import InvalidInput
 from coach.http.catalogue import UnsupportedMediaType
+from coach.values.text import mend_surrogates
 
 
 async def body_of(request: Request[Any, Any, Any], kind: Any) -> Any:
@@ -36,7 +37,13 @@ def read(body: bytes, kind: Any, at: str = "") -> Any:
     """
     try:
         # As text: msgspec would pass over broken UTF-8 in what it does not need.
-        return _decoder(kind).decode(body.decode())
+        text = body.decode()
+        try:
+            return _decoder(kind).decode(text)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            return _decoder(kind).decode(mend_surrogates(text))
     except UnicodeDecodeError as error:
         raise InvalidInput(at or "body", f"is not valid UTF-8 (byte {error.start}).") from None
     except msgspec.ValidationError as error:

@@ -54,8 +54,9 @@ class CallMessages(Struct, frozen=True):
 
     @property
     def is_ui_task(self) -> bool:
-        """System messages do not count: a chat UI sends the person's own in front of its tasks."""
-        return not self.history and looks_like_ui_task(self.question)
+        """A chat UI sends the person's own system messages in front of its tasks, or its template as one of them."""
+        texts = (self.question, *(f"{note}\n{self.question}" for note in self.notes))
+        return not self.history and any(map(looks_like_ui_task, texts))
 
     def within(self, limit: int = MAX_TEXT) -> CallMessages:
         """:raises InvalidInput: the question, or the notes together, are longer than ``limit`` characters."""
@@ -102,6 +103,8 @@ def read_call_messages(
                 history += [("assistant", text)] if text else []
             case _:
                 raise InvalidInput(f"{at}.role", "must be one of system, developer, user, assistant.")
+    if not history and len(notes) == 1 and looks_like_ui_task(notes[0]):
+        return CallMessages(notes[0], (), (), f"{path}[0].content")
     if not history or history[-1][0] != "user":
         raise InvalidInput(path, 'must end with the message to answer, with role "user".')
     *before, (_, question) = history

@@ -175,7 +175,7 @@ def response_call(body: ResponseBody, messages: list[Message], answers: Mapping[
     conversation = body.conversation.id if isinstance(body.conversation, ConversationName) else body.conversation
     return ResponseCall(
         model=body.model,
-        feature=None if said.is_ui_task else feature,
+        feature=None if said.is_ui_task and not (body.previous_response_id or conversation) else feature,
         said=said,
         options=ModelOptions(
             temperature=_within(body.temperature, 0.0, 2.0),

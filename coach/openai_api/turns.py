@@ -41,19 +41,20 @@ class IncomingCall(Struct, frozen=True):
         :raises InvalidInput: naming the header.
         """
         for name in CONVERSATION_HEADERS:
-            if name in self.headers:
+            if name in self.headers and not self.temporary:
                 return valid_id(self.headers[name], name)
         return None
 
     @property
-    def is_temporary(self) -> bool:
-        """Whether the chat UI keeps nothing of the chat itself: Open WebUI names such chats ``local…``."""
-        return "X-Conversation-ID" not in self.headers and self.headers.get(WEBUI_CHAT, "").startswith("local")
+    def temporary(self) -> str:
+        """What Open WebUI calls a chat that it does not keep: ``local``, or ``local:`` and its socket's id."""
+        chat = self.headers.get(WEBUI_CHAT, "")
+        return chat if chat.startswith("local") else ""
 
     @property
     def digest(self) -> str:
         """Equal for equal requests only."""
-        whole = b"\0".join((self.path.encode(), (self.named or "").encode(), self.raw))
+        whole = b"\0".join((self.path.encode(), (self.temporary or self.named or "").encode(), self.raw))
         return hashlib.sha256(whole).hexdigest()
 
     def attempt(self) -> tuple[str, timedelta | None]:
@@ -130,13 +131,19 @@ def _request(arrived: IncomingCall, call: Call, feature: str, place: Place, kept
 
 
 async def _place(db: Database, arrived: IncomingCall, call: Call) -> Place:
-    named = arrived.named or call.conversation_id
+    named = _temporary(arrived, call) if arrived.temporary else arrived.named or call.conversation_id
     if named is None:
         zone = await repository.timezone_of(db, arrived.user_id)
         named = f"openai:{arrived.now.astimezone(zone):%Y-%m-%d}"
     answered = next((text for role, text in call.said.history if role == "assistant"), None)
     parent = await repository.find_answer_by_text(db, arrived.user_id, named, answered) if answered else None
-    return Place(named, parent, incognito=arrived.is_temporary)
+    return Place(named, parent, incognito=bool(arrived.temporary))
+
+
+def _temporary(arrived: IncomingCall, call: Call) -> str:
+    """A conversation for each temporary chat: Open WebUI gives all those of a browser's tab the same name."""
+    first = call.said.history[-1][1] if call.said.history else call.said.question
+    return f"temporary:{hashlib.sha256(f'{arrived.temporary}{first}'.encode()).hexdigest()[:32]}"
 
 
 async def _response_place(db: Database, arrived: IncomingCall, call: ResponseCall) -> Place:
@@ -148,7 +155,7 @@ async def _response_place(db: Database, arrived: IncomingCall, call: ResponseCal
         await repository.require_conversation(db, arrived.user_id, conversation)
         return Place(conversation, uses_stored_history=True)
     place = await _place(db, arrived, call)
-    if call.is_stored or arrived.named or call.conversation_id:
+    if place.incognito or call.is_stored or arrived.named or call.conversation_id:
         return place
     # Not stored for later: goes to a separate conversation of the day, which memory leaves out.
     return Place(f"{place.conversation_id}:unstored", incognito=True)

@@ -34,13 +34,25 @@ _SHAPES = (
     Shape(r"your task is to reflect the speaker's likely facial expression", "emoji", "```"),
     Shape(r"you have been provided with a set of responses from various models", r"\nresponses from models:", ""),
     Shape(r"here is the query:", "", r"respond only with the title text\W*"),
+    Shape(r"create a concise, 3-5 word title with an emoji", r"only with the title text[\s\S]*\nprompt:", ""),
     Shape(r"create a concise, 3-5 word phrase", r"\nquery:|previous query", ""),
     # LibreChat
     Shape(_LIBRECHAT, r"\n(?:conversation:|\|\|>)", ""),
+    Shape(
+        r"(?:detect user language and )?write (?:in the same|an extremely concise)[^\n]*title",
+        r"\n *\|\|>",
+        r"\|\|>title:",
+    ),
     Shape(r"analyze this conversation and provide", r"concise title|detected language", ""),
     Shape(r"please generate a concise title \(max \d+ characters\) for a conversation that starts with", "", "title:"),
-    # Chatbox
-    Shape(r"based on the chat history, give this conversation a name", r"just provide the name", r"the name is:"),
+    # Chatbox, of several years
+    Shape(
+        r"based on the chat history, give this conversation a name",
+        r"just provide the name[\s\S]*\n```",
+        "(?:the name is:|```)",
+    ),
+    # LobeChat: a system message, with the chat as the user's
+    Shape(r"you are a professional conversation summarizer", r"only the title text[\s\S]*\n(?:user|assistant): ", ""),
 )
 _COMPILED = tuple(
     (re.compile(begins, re.I), re.compile(asks, re.I), re.compile(rf"(?:{ends})\Z", re.I))

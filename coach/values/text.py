@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Meta
+
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?|u[dD][c-fC-F][0-9a-fA-F]{2}|.)", re.S
+)
 
 
 def up_to(characters: int, least: int | None = None) -> Meta:
@@ -24,3 +30,8 @@ def shorten(text: str, limit: int) -> str:
     cut = flat[: limit - 1]
     head, _, tail = cut.rpartition(" ")
     return (head if head and len(tail) < limit // 3 else cut) + "…"
+
+
+def mend_surrogates(json: str) -> str:
+    """JSON in which each half of a surrogate pair that stands alone is U+FFFD, as in browsers. No text can hold one."""
+    return _ESCAPE.sub(lambda escape: r"\ufffd" if len(escape[0]) == len(r"\ud800") else escape[0], json)

@@ -161,6 +161,19 @@ async def test_what_is_left_out_is_the_prompts(ann, stub):
     assert (given["temperature"], given.get("max_completion_tokens", given.get("max_tokens"))) == (0.6, 900)
 
 
+async def test_half_a_surrogate_pair_in_any_message_is_a_replacement_character(ann, stub):
+    halves = [("user", r"one \ud83d"), ("assistant", r"two \udc00"), ("user", r"three \ud800?")]
+    messages = ",".join(f'{{"role":"{role}","content":"{text}"}}' for role, text in halves)
+
+    answer = await ann.client.post(
+        "/v1/chat/completions", content=f'{{"model":"coach","messages":[{messages}]}}', headers=ann.headers
+    )
+
+    assert answer.status_code == 200
+    sent = "".join(message["content"] for message in stub.requests[-1].body["messages"])
+    assert all(text in sent for text in ("one \ufffd", "two \ufffd", "three \ufffd?"))
+
+
 async def test_the_model_chooses_the_feature_and_the_user_field_is_ignored(ann, stub, rows):
     await post(ann, completion(user="someone-else") | {"model": "coach/today_priorities"})
 

@@ -84,23 +84,51 @@ async def test_a_question_behind_a_chat_uis_documents_is_a_turn(ann, stub, rows)
     assert [role for role, _, _ in await rows(ann).messages()] == ["user", "assistant"]
 
 
-@pytest.mark.parametrize("chat_id", ["local", "local:Qx7hJk2"])
-async def test_a_temporary_chat_is_incognito_and_on_its_own(ann, stub, owner, rows, chat_id):
-    await post(ann, completion("My knee hurts."), x_openwebui_chat_id=chat_id)
-    await post(ann, completion("And my back."))
+@pytest.mark.parametrize("chat", ["local", "local:Xk3_9fQ-AAAB"])
+async def test_temporary_chats_of_open_webui_are_incognito_and_separate(ann, stub, rows, chat):
+    headers = {"x_openwebui_chat_id": chat}
+    stub.will(Answer(text="Rest."), Answer(text="Go on."), Answer(text="Eat."), Answer(text="Hello."))
+    first = completion("My secret knee")["messages"]
+    went_on = [*first, {"role": "assistant", "content": "Rest."}, {"role": "user", "content": "And now?"}]
 
+    one = await post(ann, completion() | {"messages": first}, **headers)
+    two = await post(ann, completion() | {"messages": went_on}, **headers)
+    other = await post(ann, completion("My secret supper"), **headers)
+    ordinary = await post(ann, completion("Hi"))
+
+    names = [answer.headers["x-conversation-id"] for answer in (one, two, other, ordinary)]
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
     found = await rows(ann).fetch(
-        "select client_id, incognito from conversations where user_id = %(user)s order by created_at"
+        "select client_id from conversations where user_id = %(user)s and incognito order by created_at"
     )
-    assert found[0] == (chat_id, True)
-    assert found[1][1] is False
-    assert found[1][0].startswith("openai:")
+    assert [name for (name,) in found] == [names[0], names[2]]
+    assert "secret" not in "".join(m["content"] for m in stub.requests[-1].body["messages"])
+
+
+async def test_a_temporary_chat_is_incognito_whatever_else_is_named(ann, stub, rows):
+    headers = {"x_openwebui_chat_id": "local:abc", "x_conversation_id": "mine"}
+
+    await post(ann, completion("My secret knee", metadata={"conversation_id": "mine"}), **headers)
+    await post(ann, {"model": "coach", "input": "My secret"}, "/v1/responses", **headers)
+
+    assert await rows(ann).fetch("select count(*) from conversations where user_id = %(user)s and not incognito") == [
+        (0,)
+    ]
 
 
 async def test_a_conversation_that_its_caller_calls_local_is_no_temporary_one(ann, stub, rows):
     await post(ann, completion(), x_conversation_id="local-notes")
 
     assert await rows(ann).fetch("select incognito from conversations where user_id = %(user)s") == [(False,)]
+
+
+async def test_a_template_after_a_stored_response_is_a_turn(ann, stub, rows):
+    first = (await post(ann, {"model": "coach", "input": "Hi"}, "/v1/responses")).json()["id"]
+
+    await post(ann, {"model": "coach", "input": TITLE, "previous_response_id": first}, "/v1/responses")
+
+    assert await rows(ann).quota() == (2, 0)
 
 
 async def test_a_system_message_of_a_ui_task_is_data_too(ann, stub):

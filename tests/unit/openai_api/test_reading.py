@@ -111,3 +111,25 @@ def test_whatever_comes_is_a_call_or_a_refusal(kind, called, body):
     assert call.said.question
     assert 1 <= (call.options.max_tokens or 1) <= 8_192
     assert 0 <= (call.options.temperature or 0) <= 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        (r"a\ud800b", "a\ufffdb"),
+        (r"a\udc00", "a\ufffd"),
+        (r"\uD83D\uDE00", "\U0001f600"),
+        (r"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+        (r"\ude00\ud83d", "\ufffd\ufffd"),
+        (r"\ud800\u0041\n", "\ufffdA\n"),
+        (r"\\ud800", r"\ud800"),
+        (r"\\\ud800", "\\\ufffd"),
+    ],
+)
+def test_half_a_surrogate_pair_is_a_replacement_character(sent, text):
+    body = b'{"model":"coach","other":"%b","messages":[{"role":"user","content":"%b"}]}' % (
+        sent.encode(),
+        sent.encode(),
+    )
+
+    assert completion_call(read(body, CompletionBody)).said.question == text
