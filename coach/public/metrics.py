@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from coach.errors import DatabaseUnavailable, Forbidden, Unauthenticated
+from coach.errors import DatabaseUnavailable, Forbidden, NotFound, Unauthenticated
 from coach.http.declared import declares
 from coach.identity.guards import bearer
 from coach.metrics import CONNECTIONS, JOBS_HELD, QUEUE_AGE, QUEUE_ROWS, TURNS_RUNNING
@@ -37,6 +37,9 @@ FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 )
 async def metrics(request: Request[Any, Any, Any], services: AllServices) -> Response[bytes]:
     """From loopback, or with `COACH_METRICS_TOKEN` as bearer token from anywhere."""
+    if request.scope["raw_path"] != b"/metrics":
+        # A proxy that keeps strangers from this address does so by its letters.
+        raise NotFound("There is nothing at this address.")
     _admit(request, services.settings)
     await _measure(services)
     return Response(generate_latest(_registry()), headers={"content-type": CONTENT_TYPE_LATEST})

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import PurePath
 
 import pytest
 
 from coach.chat.examples import FINISHED_TURN, REQUEST, STREAM
 from coach.http.catalogue import KINDS
+from coach.public import openapi
+from coach.public.pages import DOCUMENTS, TYPES
 from tests.live.conftest import parts_of
 
 
@@ -94,10 +97,28 @@ async def test_pages_fetch_nothing_from_elsewhere_and_run_nothing_inline(client,
     assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=|\sstyle=", response.text)
 
 
-async def test_static_files_are_cached_by_their_content(client):
-    first = await client.get("/static/app.js")
-    again = await client.get("/static/app.js", headers={"if-none-match": first.headers["etag"]})
+@pytest.mark.parametrize("path", [*DOCUMENTS, "/schema", "/schema/openapi.json"])
+async def test_what_does_not_change_is_made_once_and_known_by_its_tag(client, path):
+    first, second = await client.get(path), await client.get(path)
+    tag = first.headers["etag"]
 
-    assert first.headers["content-type"].startswith("text/javascript")
-    assert again.status_code == 304
-    assert again.content == b""
+    assert first.content == second.content
+    assert first.headers["content-type"].startswith(
+        {**TYPES, ".json": "application/"}.get(PurePath(path).suffix, "text/html")
+    )
+    assert second.headers["etag"] == tag
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = await client.get(path, headers={"if-none-match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert (await client.get(path, headers={"if-none-match": '"other"'})).content == first.content
+
+
+@pytest.mark.parametrize("address", ["", "/openapi.json"])
+async def test_the_description_is_not_generated_again(client, address, monkeypatch):
+    await client.get(f"/schema{address}")
+
+    def generates(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(openapi, "complete", generates)
+    assert (await client.get(f"/schema{address}")).status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
@@ -126,6 +127,37 @@ async def test_what_is_not_there_is_a_problem_too(client, method, path, status, 
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["type"] == f"/problems/{slug}"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "/metrics/",
+        "//metrics",
+        "/%6detrics",
+        "/metrics%2f",
+        "/%2fmetrics",
+        "/./metrics",
+        "/health/../metrics",
+        "/Metrics",
+    ],
+)
+async def test_metrics_have_one_spelling(coach_url, client, spelling):
+    """A proxy that denies ``/metrics`` would let the others through."""
+    assert (await client.get("/metrics?x=1")).status_code == 200
+    assert await status_of(coach_url, f"GET {spelling} HTTP/1.1") == 404
+
+
+async def status_of(coach_url: str, line: str, *headers: str) -> int:
+    """For what a client library would put right."""
+    host, port = coach_url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = "\r\n".join([line, f"host: {host}", "connection: close", *headers, "", ""])
+    writer.write(head.encode("latin-1"))
+    async with asyncio.timeout(30):
+        answer = await reader.read()
+    writer.close()
+    return int(answer.split()[1])
 
 
 async def test_a_refused_method_names_the_allowed_ones(client):
