@@ -44,7 +44,10 @@ def words_of(q: str) -> Words:
         raise InvalidInput("q", f"must have 1 to {MAX_QUERY} characters.")
     runs = tuple(dict.fromkeys(_UNSPACED.findall(q)))
     plain, prefixes = list[str](), list[str]()
-    for token in _UNSPACED.sub(" ", q).split():
+    # Only one dash refuses a word: more than 32 of them, with or without spaces, are an internal error of PostgreSQL.
+    for token in re.sub(r"(?<!\S)-+", "-", _UNSPACED.sub(" ", q)).split():
+        if not token.strip("-"):
+            continue
         if token.endswith("*") or (not token.isascii() and '"' not in token and not token.startswith("-")):
             prefixes.append(token.rstrip("*"))
         else:

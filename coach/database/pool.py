@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, LiteralString
@@ -13,17 +14,18 @@ import psycopg
 from pgvector.psycopg.halfvec import register_halfvec_info
 from pgvector.psycopg.vector import register_vector_info
 from psycopg import AsyncConnection, AsyncCursor
-from psycopg.errors import OperationalError
+from psycopg.errors import ForeignKeyViolation, OperationalError
 from psycopg.types import TypeInfo
 from psycopg.types.json import set_json_dumps
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from coach.database.round_trips import COMMIT, Connection, Statement
-from coach.errors import DatabaseUnavailable
+from coach.errors import DatabaseUnavailable, Unauthenticated
 
 Transaction = AsyncConnection[Any]
 """A connection inside a transaction that its context manager commits, or rolls back on an error."""
 
+NO_ACCOUNT = "The token is valid, but its user has no account here."
 _ROLE: LiteralString = "select set_config('role', %s, true)"
 _CLAIMED: LiteralString = "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
 _BEGIN = Statement("begin")
@@ -142,6 +144,11 @@ class Database:
                     yield tx, cursors
             finally:
                 await self._pool.putconn(connection)
+        except ForeignKeyViolation as error:
+            # In whatever language the server speaks, the table stands between quotes.
+            if re.search('"(accounts|users)"', error.diag.message_detail or ""):
+                raise Unauthenticated(NO_ACCOUNT) from error
+            raise
         except PoolTimeout as error:
             raise DatabaseUnavailable("No database connection became free in time.") from error
         except OperationalError as error:

@@ -7,10 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from uuid import UUID, uuid5
 
-from psycopg.errors import ForeignKeyViolation, UniqueViolation
+from psycopg.errors import UniqueViolation
 
 from coach.database.pool import Database, Transaction
-from coach.errors import Conflict, InvalidInput, Unauthenticated
+from coach.errors import Conflict, InvalidInput
 
 # A fixed namespace: the same name must give the same user on every start.
 _ACCOUNT_NAMESPACE = UUID("6f1d3c52-4c3e-5f0a-9f0b-2a7c9b1e8d44")
@@ -60,11 +60,8 @@ class Accounts:
         """
         if self._admitted.get(user_id, float("-inf")) > self._clock() - REMEMBERED_FOR:
             return
-        try:
-            async with self._db.as_user(user_id) as tx:
-                await tx.execute("insert into user_profiles (id) values (%s) on conflict (id) do nothing", (user_id,))
-        except ForeignKeyViolation:
-            raise Unauthenticated("The token is valid, but its user has no account here.") from None
+        async with self._db.as_user(user_id) as tx:
+            await tx.execute("insert into user_profiles (id) values (%s) on conflict (id) do nothing", (user_id,))
         self._remember(user_id)
 
     def _remember(self, user_id: UUID) -> None:

@@ -6,6 +6,7 @@ import itertools
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -16,6 +17,7 @@ from litestar.routes import ASGIRoute, HTTPRoute
 from coach.app import run_app
 from coach.http.catalogue import KINDS
 from coach.http.limits import CHAT_BODY, OTHER_BODY
+from coach.identity.rate import RateLimiter
 from coach.public.pages import DOCUMENTS
 from coach.settings import load_settings
 from tests.live.conftest import SECRET, serving
@@ -23,6 +25,23 @@ from tests.live.conftest import SECRET, serving
 SCHEMA = "/schema"
 PUBLIC = {"/api/config", "/health/live", "/health/ready", "/metrics"}
 """What needs no token. The description reads it off the guards, so that a forgotten guard would agree with itself."""
+
+ODD = [
+    "-" * 33,
+    "- " * 33,
+    "x" * 300,
+    "a\0b",
+    "%ff",
+    "%",
+    "../../etc/passwd",
+    "..%2f..",
+    "\u202e\ufffe",
+    "9" * 40,
+    "1e999",
+    "'\"&|!():*<->\\",
+    "{}[]",
+]
+"""What stands in a query or in a path where something else is expected."""
 
 METHODS = ("get", "post", "patch", "put", "delete")
 """What reads before what changes, and what deletes last."""
@@ -103,7 +122,7 @@ def coach_settings(database_url, worker_url):
 @pytest.fixture(scope="module")
 def coach_url(coach_settings):
     """Without a worker, which might change what a test looks at."""
-    with serving(coach_settings, embeds=False) as url:
+    with serving(coach_settings, embeds=False, rate=RateLimiter(10**6, 10**6)) as url:
         yield url
 
 
@@ -127,15 +146,18 @@ class World:
 
     async def call(self, operation, ids=None, headers=None, **options):
         path = operation.address(self.ids if ids is None else ids)
-        token = self.operator_token if path.startswith("/admin") else self.person.token
-        sent = {"accept": "application/json"} if operation.is_public else {"authorization": f"Bearer {token}"}
         return await self.person.client.request(
             operation.method,
             path,
             params=operation.query,
-            headers={"accept": "application/json"} | sent | (headers or {}),
+            headers=self.headers(operation) | (headers or {}),
             **options,
         )
+
+    def headers(self, operation):
+        token = self.operator_token if operation.path.startswith("/admin") else self.person.token
+        sent = {} if operation.is_public else {"authorization": f"Bearer {token}"}
+        return {"accept": "application/json"} | sent
 
 
 @pytest.fixture
@@ -227,6 +249,49 @@ async def test_what_is_not_there_is_refused_as_described(world, operations):
         if "{" in operation.path:
             options = {"json": operation.body["example"]} if operation.body else {}
             operation.check(await world.call(operation, ids={}, **options))
+
+
+async def test_after_an_account_is_deleted_its_token_writes_nothing(world, operations, owner):
+    """By another server, or in SQL: this one remembers for ten minutes that there was an account."""
+    await owner.execute("delete from auth.users where id = %s", (world.person.user_id,))
+
+    refused = set()
+    for operation in operations:
+        if operation.is_public or operation.path.startswith("/admin"):
+            continue
+        response = await world.call(operation, **({"json": operation.body["example"]} if operation.body else {}))
+        operation.check(response)
+        if response.status_code == 401:
+            refused.add(str(operation))
+        else:
+            assert response.status_code == 404 or operation.method == "get" or operation.path.endswith("/stop")
+
+    assert refused == {
+        "POST /api/chat",
+        "POST /api/conversations/import",
+        "POST /api/ws-ticket",
+        "POST /v1/chat/completions",
+        "POST /v1/responses",
+        "PATCH /api/me/preferences",
+    }
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: value[:12])
+async def test_odd_values_in_an_address_break_nothing(world, operations, value):
+    for operation in operations:
+        names = [each["name"] for each in operation.told.get("parameters", ()) if each["in"] == "query"]
+        odd = [({}, {name: value}) for name in names]
+        if "{" in operation.path:
+            odd.append(({name: quote(value, safe="%") for name in world.ids}, {}))
+        for ids, query in odd:
+            response = await world.person.client.request(
+                operation.method,
+                operation.address(world.ids | ids),
+                params=operation.query | query,
+                headers=world.headers(operation),
+                **({"json": operation.body["example"]} if operation.body else {}),
+            )
+            assert response.status_code < 500, f"{operation} {ids or query}: {response.text}"
 
 
 async def test_without_a_token_only_public_routes_answer(world, operations):
