@@ -31,8 +31,18 @@ for variable in [name for name in os.environ if name.startswith(("COACH_", "OPEN
 settings.register_profile("any host", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any host")
 
-ORDER = ("live", "web", "integration")
-"""Which folders come first where processes share the tests: what takes longest, so that none is left with it alone."""
+ORDER = (
+    "integration/test_benches.py",
+    "live/sockets/test_dead_peers.py",
+    "live/test_streams.py",
+    "live/test_demo.py",
+    "integration/pipeline",
+    "integration/test_embedded.py",
+    "live",
+    "web",
+    "integration",
+)
+"""What comes first where processes share the tests: what takes longest, so that none is left with it alone."""
 
 NewUser = Callable[[], Awaitable[UUID]]
 
@@ -41,8 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
 
     def place(item: pytest.Item) -> int:
-        folder = item.path.relative_to(here).parts[0]
-        return ORDER.index(folder) if folder in ORDER else len(ORDER)
+        path = item.path.relative_to(here)
+        return next((place for place, first in enumerate(ORDER) if path.is_relative_to(first)), len(ORDER))
 
     items.sort(key=place)
 

@@ -26,7 +26,7 @@ from coach.identity.tokens import Verifier
 from coach.testing.stub_provider import StubProvider
 from coach.testing.stub_script import Status
 from tests.conftest import create_database
-from tests.live.processes import CoachProcess
+from tests.live.processes import run_coach
 
 COACH = Path(sys.executable).with_name("coach")
 SECRET = "the shared secret of these tests, long enough"
@@ -42,15 +42,7 @@ def coach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        output, errors = tmp_path / "output", tmp_path / "errors"
-        for path in (output, errors):
-            path.write_text("")
-        process = CoachProcess(arguments, alone(tmp_path) | environment, output, errors)
-        try:
-            code = process.wait(100)
-        finally:
-            process.kill()
-        return subprocess.CompletedProcess(arguments, code, output.read_text(), errors.read_text())
+        return run_coach(arguments, alone(tmp_path) | environment, folder=tmp_path)
 
     return run
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -84,7 +82,7 @@ async def eventually(happens: Callable[[], Awaitable[object]], seconds: float = 
 class ServerProcess:
     """``coach serve`` as an operator runs it."""
 
-    process: CoachProcess | subprocess.Popen[bytes]
+    process: CoachProcess
     log: Path
 
     @property
@@ -99,13 +97,6 @@ class ServerProcess:
     def stop(self, which: int) -> int:
         self.process.send_signal(which)
         return self.process.wait(40)
-
-
-def started_anew(arguments: list[str], settings: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """Not forked: siblings share their figures only where each imports the metrics after it was told of the others."""
-    with log.open("ab") as output:
-        command = [sys.executable, "-m", "coach.cli", *arguments]
-        return subprocess.Popen(command, env=settings, stdout=output, stderr=output, start_new_session=True)
 
 
 StartServer = Callable[..., ServerProcess]
@@ -134,9 +125,10 @@ def starting(database_url: str, folder: Path) -> Iterator[StartServer]:
         log.touch()
         settings = os.environ | {"COACH_DATABASE_URL": database_url, "COACH_JWT_SECRET": SECRET} | environment
         command = ["serve", "--port", "0", "--workers", str(workers), *options]
-        # A forked one has its modules already: what PYTHONPATH brings along would come too late.
-        may_fork = workers == 1 and "PYTHONPATH" not in environment
-        process = CoachProcess(command, settings, log) if may_fork else started_anew(command, settings, log)
+        # What PYTHONPATH brings along comes before the modules. Siblings share their figures only where each imports
+        # the metrics after it was told of the others.
+        is_anew = workers > 1 or "PYTHONPATH" in environment
+        process = CoachProcess(command, settings, log, is_anew=is_anew)
         server = ServerProcess(process, log)
         started.append(server)
         until(lambda: len(server.lines("serving")) == workers or process.poll() is not None)

@@ -21,6 +21,7 @@ import pytest
 
 from coach.database.embedded import EmbeddedServer
 from tests.live.conftest import SECRET, parts_of, until
+from tests.live.processes import CoachProcess, run_coach
 
 COACH = Path(sys.executable).with_name("coach")
 
@@ -32,15 +33,9 @@ class Demo:
         self.began = time.monotonic()
         self._output = home.with_suffix(".out")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("COACH_", "OPENAI_"))}
-        with self._output.open("w") as output:
-            self.process = subprocess.Popen(
-                [COACH, "demo", "--port", "0", *options],
-                env=kept | {"COACH_HOME": str(home), "TIKTOKEN_CACHE_DIR": "/nowhere"} | environment,
-                stdout=output,
-                stderr=output,
-                cwd=home.parent,
-                start_new_session=True,
-            )
+        self._output.write_text("")
+        given = kept | {"COACH_HOME": str(home), "TIKTOKEN_CACHE_DIR": "/nowhere"} | environment
+        self.process = CoachProcess(["demo", "--port", "0", *options], given, self._output, folder=home.parent)
         until(lambda: "Ctrl-C stops it" in self.printed or self.process.poll() is not None, 90)
         assert self.process.poll() is None, self.printed
         self.took = time.monotonic() - self.began
@@ -218,31 +213,20 @@ def test_more_demo_users_have_lives_of_their_own(place):
 
 
 def test_a_server_with_two_workers_leaves_no_database_behind(home):
+    log = home.with_name("two-workers.log")
+    log.write_text("")
     environment = os.environ | {"COACH_HOME": str(home)}
-    process = subprocess.Popen(
-        [COACH, "serve", "--port", "0", "--workers", "2"], env=environment, stderr=subprocess.PIPE, text=True
-    )
-    serving = 0
-    while serving < 2:
-        serving += '"serving"' in process.stderr.readline()
+    process = CoachProcess(["serve", "--port", "0", "--workers", "2"], environment, log, is_anew=True)
+    until(lambda: log.read_text().count('"serving"') == 2)
     assert len(databases_of(home)) == 1
-    process.terminate()
-    process.communicate(timeout=40)
+    process.send_signal(signal.SIGTERM)
 
-    assert process.returncode == 0
+    assert process.wait(40) == 0
     assert databases_of(home) == []
 
 
 def ask(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COACH, "chat", *arguments],
-        env=os.environ | environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return run_coach(["chat", *arguments], os.environ | environment)
 
 
 def test_a_question_in_the_terminal_is_answered_with_its_sources(home):

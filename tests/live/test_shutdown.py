@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from functools import partial
 
 import httpx
@@ -15,6 +13,7 @@ import pytest
 
 from coach.testing.stub_script import Answer, Stall
 from tests.live.conftest import eventually, until
+from tests.live.processes import run_coach
 
 BODY = {"id": "c1", "messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}]}
 
@@ -219,13 +218,7 @@ async def test_the_log_is_one_json_line_an_event_without_tokens_or_content(start
 def test_what_is_wrong_at_the_start_is_one_line(database_url, variables, said):
     environment = os.environ | {"COACH_DATABASE_URL": database_url, "COACH_JWT_SECRET": "s" * 40} | variables
 
-    done = subprocess.run(
-        [sys.executable, "-m", "coach.cli", "serve", "--port", "0"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_coach(["serve", "--port", "0"], environment)
 
     assert done.returncode != 0
     assert said in done.stderr

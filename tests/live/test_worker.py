@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +15,7 @@ from psycopg import AsyncConnection
 
 from coach.testing.stub_script import Answer, Stall
 from tests.integration.test_ledger import Desk
-from tests.live.processes import CoachProcess
+from tests.live.processes import CoachProcess, run_coach
 from tests.live.test_shutdown import reading
 from tests.live.test_streams import kept
 
@@ -138,14 +136,7 @@ async def test_without_a_worker_rows_wait_for_one_that_runs_by_itself(
 
 
 async def test_a_login_that_may_not_act_for_all_users_is_refused_in_one_line(database_url):
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "coach.cli", "worker"],
-        env=os.environ | {"COACH_DATABASE_URL": database_url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = await asyncio.to_thread(run_coach, ["worker"], os.environ | {"COACH_DATABASE_URL": database_url})
 
     assert done.returncode == 2
     assert "COACH_WORKER_DATABASE_URL" in done.stderr

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +15,7 @@ from coach.pipeline.worker import Worker
 from tests.integration.pipeline.conftest import PipelineUser, until
 from tests.integration.pipeline.test_messages import grown_old, says
 from tests.integration.pipeline.test_reembed import ALL, A, B, finished, models
+from tests.live.processes import run_coach
 
 Status = Callable[..., str]
 
@@ -26,14 +25,9 @@ def status(worker_url: str) -> Status:
     """``status("--json", COACH_EMBEDDING_MODEL=…)``: what it prints."""
 
     def run(*options: str, **environment: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "coach", "reembed", "--status", *options],
-            env=os.environ | {"COACH_DATABASE_URL": worker_url} | environment,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
+        given = os.environ | {"COACH_DATABASE_URL": worker_url} | environment
+        done = run_coach(["reembed", "--status", *options], given)
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     return run

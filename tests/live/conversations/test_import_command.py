@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
-import sys
-from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +13,18 @@ import pytest
 from tests.live.conftest import SECRET
 from tests.live.conversations.conftest import Desk, past, said
 from tests.live.conversations.test_import import export, node
+from tests.live.processes import CoachProcess, run_coach
 
 
-async def started(url: str, file: Path, desk: Desk, *options: str) -> Process:
+def given(url: str, file: Path, desk: Desk, *options: str) -> tuple[list[str], dict[str, str]]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("COACH_", "OPENAI_"))}
-    command = ("-m", "coach", "import", str(file), "--url", url, "--token", desk.person.token, *options)
-    environment = kept | {"COACH_JWT_SECRET": SECRET}
-    return await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE, env=environment)
+    command = ["import", str(file), "--url", url, "--token", desk.person.token, *options]
+    return command, kept | {"COACH_JWT_SECRET": SECRET}
 
 
-async def ran(url: str, file: Path, desk: Desk, *options: str) -> tuple[int | None, str, str]:
-    process = await started(url, file, desk, *options)
-    output, errors = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode, output.decode(), errors.decode()
+async def ran(url: str, file: Path, desk: Desk, *options: str) -> tuple[int, str, str]:
+    done = await asyncio.to_thread(run_coach, *given(url, file, desk, *options))
+    return done.returncode, done.stdout, done.stderr
 
 
 def a_file(path: Path, content: Any) -> Path:
@@ -72,13 +68,13 @@ async def test_it_tells_scripts_what_was_left_out_and_where(desk: Desk, coach_ur
 
 async def test_one_that_is_killed_half_way_takes_up_where_it_stopped(desk: Desk, coach_url: str, tmp_path: Path):
     file = a_file(tmp_path / "own.json", long_past(6_000))
-    process = await started(coach_url, file, desk)
+    process = CoachProcess(*given(coach_url, file, desk), tmp_path / "said")
     for _ in range(600):
         if "long" in await desk.ids():
             break
         await asyncio.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    await process.communicate()
+    process.kill()
+    await asyncio.to_thread(process.wait, 60)
 
     code, output, _ = await ran(coach_url, file, desk, "--json")
 
