@@ -90,7 +90,7 @@ async def migrate(
             waiting = await _waiting(connection, schema)
             try:
                 await _apply(connection, schema, waiting)
-                await _inspect(connection, harden=harden)
+                await _finish(connection, harden=harden)
             except psycopg.Error as error:
                 # What was refused is the reason, and the error may be its consequence.
                 if not refused:
@@ -111,12 +111,12 @@ def _refusal(refused: Sequence[Line]) -> Misconfigured:
     return Misconfigured(f"This database cannot be adopted as it is, and nothing was changed:\n{reasons}")
 
 
-async def _inspect(connection: Connection, *, harden: bool) -> None:
-    found = await (await connection.execute("select to_regproc('coach.warn_of_exposure')")).fetchone()
-    if found and found[0]:
-        if harden:
-            await connection.execute("select coach.harden()")
-        await connection.execute("select coach.warn_of_exposure()")
+async def _finish(connection: Connection, *, harden: bool) -> None:
+    """What is done at the end of each run, by functions that the files themselves have made."""
+    for function in ("resume_triggers", *(["harden"] if harden else []), "warn_of_exposure"):
+        found = await (await connection.execute("select to_regproc(%s)", (f"coach.{function}",))).fetchone()
+        if found and found[0]:
+            await connection.execute(f"select coach.{function}()".encode())
 
 
 async def _tables(connection: Connection) -> set[str]:

@@ -13,6 +13,7 @@ begin
         perform coach.refuse_table('webhook_logs', 'it is no plain table; rename it');
         return;
     end if;
+    perform coach.pause_triggers('public.webhook_logs');
     for ours in
         select *
         from (values

@@ -1,4 +1,4 @@
--- after: filling, refusing
+-- after: filling, refusing, tags
 -- How a table comes to be. A migration drafts it in schema coach, in full; coach.settle then moves it to public, or,
 -- where an app's database has one of that name, gives that one what it lacks.
 
@@ -139,6 +139,7 @@ begin
     perform coach.report(format('public.%s: was there, %s rows', p_name, rows));
     -- A deferred key with events of its own would keep the table from being altered.
     set constraints all immediate;
+    perform coach.pause_triggers(target);
     perform coach.drop_constraints(target, draft, p_owner);
     perform coach.adopt_owner_column(target, p_owner);
     perform coach.move_rows_without_user(target, p_name, p_owner);

@@ -1,6 +1,6 @@
 -- after: dependents
 -- How a column of an app's becomes what ours is. A value that cannot be read as the new type, or that the new type holds
--- less of, is kept in coach.system_log.
+-- less of, is kept in adopted_values.
 
 -- The value as p_type writes it, or null where it cannot be read so.
 create function coach.readable(p_text text, p_type text) returns text
@@ -176,8 +176,10 @@ as $$
         )
 $$;
 
--- How many of a column's values are lost or cut in another type; each is kept in the log.
-create function coach.log_unreadable(p_table regclass, p_column name, p_wanted text, p_way text) returns bigint
+-- How many of a column's values are lost or cut in another type; each is kept in the log, from where migration 0018
+-- moves it to the user's own.
+create function coach.log_unreadable(p_table regclass, p_column name, p_wanted text, p_way text, p_owner name)
+returns bigint
 language plpgsql
 as $$
 declare
@@ -186,7 +188,8 @@ declare
 begin
     execute format(
         'insert into coach.system_log (webhook_type, table_name, row_id, old_value)
-        select ''adoption_converted'', %1$L, to_jsonb(t) ->> ''id'', jsonb_build_object(%2$L, t.%2$I)
+        select
+            ''adoption_converted'', %1$L, coalesce(to_jsonb(t) ->> ''id'', t.%6$I::text), jsonb_build_object(%2$L, t.%2$I)
         from %3$s t
         where %2$I is not null and (%4$s is null %5$s)',
         (select relname from pg_class where oid = p_table), p_column, p_table, p_way,
@@ -194,7 +197,8 @@ begin
             when found ~ '^(date|timestamp)' and p_wanted ~ '^(date|timestamp)'
                 or found ~ '^(numeric|real|double|bigint|integer)' and p_wanted ~ '^(smallint|integer|bigint|numeric)'
                 then format('or (%s)::%s::%s <> %I', p_way, p_wanted, found, p_column)
-        end
+        end,
+        p_owner
     );
     get diagnostics kept = row_count;
     return kept;
@@ -256,7 +260,7 @@ begin
     where attrelid = p_table and attname = p_column;
     way := coach.conversion(p_column, found.type, p_wanted, p_owner);
     way := case p_wanted when 'text' then way else format('coach.readable(%s, %L)', way, p_wanted) end;
-    kept := coach.log_unreadable(p_table, p_column, p_wanted, way);
+    kept := coach.log_unreadable(p_table, p_column, p_wanted, way, p_owner);
     if kept > 0 and p_column in ('id', p_owner) then
         raise exception '%: % is %, and % of its values are no %; give these rows others first',
             coach.full_name(p_table), p_column, found.name, kept, p_wanted;
@@ -276,7 +280,7 @@ begin
     perform coach.read_enum_as_text(found.type);
     perform coach.report(
         format('%s: %s was %s, is %s now', coach.full_name(p_table), p_column, found.name, p_wanted)
-            || case when kept > 0 then format('; %s values do not fit and are kept in coach.system_log', kept) else '' end,
+            || case when kept > 0 then format('; %s values do not fit and are kept in adopted_values', kept) else '' end,
         'converted'
     );
     for one in select * from jsonb_to_recordset(standing) as (what text, back text) loop

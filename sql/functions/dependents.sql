@@ -1,4 +1,4 @@
--- after: reporting
+-- after: reporting, triggers
 create function coach.grant_statements(p_kind text, p_name text, p_acl aclitem[]) returns text[]
 language sql stable
 as $$
@@ -42,6 +42,12 @@ as $$
         || coach.grant_statements('function', oid::regprocedure::text, proacl)
     from pg_proc
     where oid = p_function
+$$;
+
+create function coach.trigger_statements(p_trigger oid) returns text[]
+language sql stable
+as $$
+    select array[pg_get_triggerdef(oid), coach.trigger_state(tgrelid, tgname, tgenabled)] from pg_trigger where oid = p_trigger
 $$;
 
 create function coach.policy_statement(p_policy oid) returns text
@@ -99,7 +105,7 @@ begin
                 case dependent.catalog
                     when 'pg_class'::regclass then coach.view_statements(dependent.id)
                     when 'pg_proc'::regclass then coach.function_statements(dependent.id)
-                    when 'pg_trigger'::regclass then array[pg_get_triggerdef(dependent.id)]
+                    when 'pg_trigger'::regclass then coach.trigger_statements(dependent.id)
                     else array[coach.policy_statement(dependent.id)]
                 end
             );

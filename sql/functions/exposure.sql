@@ -47,7 +47,7 @@ as $$
         select * from coach.app_functions()
     ),
     reading (oid, name, reads) as (
-        select app.oid, app.name, coalesce(named.names, 'statements that it puts together')
+        select app.oid, app.name, coalesce(named.names, 'whatever it is told to')
         from app
         cross join lateral (
             select string_agg(n, ', ' order by n) as names
@@ -89,6 +89,26 @@ as $$
 declare
     exposed record;
 begin
+    for exposed in
+        select distinct c.oid::regclass as name, d.refobjid::regclass as source
+        from pg_class c
+        join pg_rewrite r on r.ev_class = c.oid
+        join pg_depend d
+            on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+        join pg_policy p on p.polrelid = d.refobjid and p.polname = 'coach_only_own'
+        where c.relnamespace = 'public'::regnamespace
+            and c.relkind in ('v', 'm')
+            and not coalesce(array_to_string(c.reloptions, ' ') ~ 'security_invoker=(true|on|yes|1)', false)
+            and (has_table_privilege('anon', c.oid, 'select') or has_table_privilege('authenticated', c.oid, 'select'))
+            and not exists (select from coach.functions where format('view public.%I', c.relname) = any (made))
+        order by 1, 2
+    loop
+        perform coach.report(format(
+            'view %s reads %s past row level security, for everybody; '
+                'consider: alter view %s set (security_invoker = true)',
+            exposed.name, exposed.source, exposed.name
+        ), 'warning');
+    end loop;
     for exposed in select * from coach.exposed_functions() loop
         perform coach.report(format(
             'function %s reads or writes %s past row level security, for whoever calls it; consider: '

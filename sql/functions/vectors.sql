@@ -1,23 +1,23 @@
--- after: dependents
--- A vector(1536) column becomes halfvec(1536) with its code, in one command: type and storage in separate ones would
--- leave the vectors toasted. Indexes of vector's operators do not carry over and are not needed any more.
+-- after: columns
+-- An app's vectors become halfvec(1536). Those of as many dimensions go with their code in one command: type and storage
+-- in separate ones would leave the vectors toasted. Others are of another model; the pipeline makes them anew.
 create function coach.halve_vectors(p_table name, p_column name) returns void
 language plpgsql
 as $$
 declare
     target regclass := to_regclass(format('public.%I', p_table));
-    number smallint := (
-        select attnum
-        from pg_attribute
-        join pg_type t on t.oid = atttypid
-        where attrelid = target and attname = p_column and typname = 'vector'
-    );
+    found record;
     old record;
+    gone bigint;
 begin
-    if number is null then
+    select attnum as number, format_type(atttypid, atttypmod) as type
+    into found
+    from pg_attribute
+    where attrelid = target and attname = p_column and not attisdropped;
+    if found.type ~ '^(\w+\.)?halfvec\(1536\)$' or found.type is null then
         return;
     end if;
-    perform coach.set_aside_dependents('pg_class', target, number);
+    perform coach.pause_triggers(target);
     for old in
         select indexrelid::regclass::text as index
         from pg_index
@@ -28,6 +28,19 @@ begin
         execute format('drop index %s', old.index);
         perform coach.report(format('public.%s: index %s dropped', p_table, old.index));
     end loop;
+    if found.type !~ '^(\w+\.)?vector\(1536\)$' then
+        perform coach.convert_column(target, p_column, 'halfvec(1536)', 'user_id');
+        if (select attnotnull from pg_attribute where attrelid = format('coach.%I', p_table)::regclass and attname = p_column) then
+            execute format('delete from %s where %I is null', target, p_column);
+            get diagnostics gone = row_count;
+            perform coach.report(format(
+                'public.%s: %s rows deleted, since their vectors are of another model; the worker makes them anew',
+                p_table, gone
+            ), 'converted');
+        end if;
+        return;
+    end if;
+    perform coach.set_aside_dependents('pg_class', target, found.number);
     execute format(
         'alter table %1$s
             alter %2$I type halfvec(1536),
@@ -37,7 +50,7 @@ begin
             set (toast_tuple_target = 8160)',
         target, p_column
     );
-    perform coach.report(format('public.%s: %s is halfvec(1536) now', p_table, p_column));
+    perform coach.report(format('public.%s: %s is halfvec(1536) now', p_table, p_column), 'converted');
 end
 $$;
 
@@ -47,6 +60,7 @@ language plpgsql
 as $$
 begin
     if to_regclass(format('public.%I', p_table)) is not null then
+        perform coach.pause_triggers(format('public.%I', p_table)::regclass);
         execute format('alter table public.%I add column if not exists embedding_model text', p_table);
         execute format(
             'update public.%I
@@ -66,6 +80,7 @@ begin
     if to_regclass(format('public.%I', p_table)) is null then
         return;
     end if;
+    perform coach.pause_triggers(format('public.%I', p_table)::regclass);
     execute format('alter table public.%I add column if not exists chunk integer not null default 0', p_table);
     execute format(
         'update public.%1$I t

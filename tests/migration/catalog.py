@@ -107,7 +107,13 @@ def catalog(url: str) -> dict[str, set[str]]:
     names that PostgreSQL adds, since a dump brings others back."""
     with psycopg.connect(url) as connection:
         connection.execute("set search_path = ''")
-        return {kind: {_row(row) for row in connection.execute(_query(query))} for kind, query in QUERIES.items()}
+        is_ours = connection.execute("select to_regclass('coach.entity_kinds') is not null").fetchone() == (True,)
+        return {
+            kind: {_row(row) for row in connection.execute(_query(query))}
+            if is_ours or "from coach." not in query
+            else set()
+            for kind, query in QUERIES.items()
+        }
 
 
 def differences(one: dict[str, set[str]], other: dict[str, set[str]]) -> list[str]:

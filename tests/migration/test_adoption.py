@@ -36,7 +36,7 @@ def browse(connection: Connection, user: str, role: str = "authenticated") -> No
 
 def test_twice_is_a_no_op(adopted: Any) -> None:
     assert adopted.again.names == ()
-    assert adopted.report_again == []
+    assert {line.kind for line in adopted.report_again} == {"warning"}, "what is left to do is said again"
 
 
 def test_every_row_is_still_there(adopted: Any, app: Connection) -> None:
@@ -75,8 +75,8 @@ def test_a_foreign_parent_is_let_go_of_and_remembered(app: Connection) -> None:
     assert only(app, f"select pillar_id from areas where user_id = '{BEN}'") is None
     assert only(app, f"select project_id, parent_task_id from tasks where user_id = '{BEN}'") == (None, None)
     log = app.execute("""
-        select table_name, row_id, old_value from coach.system_log
-        where webhook_type = 'adoption_foreign_parent'
+        select table_name, row_id, old_value from adopted_values
+        where why = 'adoption_foreign_parent'
         order by table_name, row_id, old_value::text
     """).fetchall()
     assert log == [
@@ -105,7 +105,7 @@ def test_bad_metric_points_go_and_good_ones_stay_in_order(app: Connection) -> No
     assert only(app, "select behavior_metrics from pillars where name = 'Work'") == []
     old = only(
         app,
-        "select old_value from coach.system_log where webhook_type = 'adoption_bad_metrics' and row_id like '%0002'",
+        "select old_value from adopted_values where why = 'adoption_bad_metrics' and row_id like '%0002'",
     )
     assert old == {"behavior_metrics": {"not": "a list"}}
 
@@ -113,7 +113,7 @@ def test_bad_metric_points_go_and_good_ones_stay_in_order(app: Connection) -> No
 def test_a_bad_time_zone_becomes_utc_and_is_remembered(app: Connection) -> None:
     assert only(app, f"select timezone from user_profiles where id = '{BEN}'") == "UTC"
     assert only(app, f"select timezone from user_profiles where id = '{ANN}'") == "Europe/Berlin"
-    assert only(app, "select old_value from coach.system_log where webhook_type = 'adoption_bad_timezone'") == {
+    assert only(app, "select old_value from adopted_values where why = 'adoption_bad_timezone'") == {
         "timezone": "Mars/Olympus"
     }
 
