@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -20,14 +20,21 @@ from langchain_openai import ChatOpenAI
 from msgspec import Struct
 from pydantic import SecretStr
 
+from coach.errors import ModelUnavailable
 from coach.models import tokens
-from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, ModelOptions, Piece
-from coach.models.openai_failures import Transient, from_openai, refusal, sent
-from coach.models.openai_upstream import PATIENT, Timeouts, Upstream
+from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, Loading, ModelOptions, Piece
+from coach.models.openai_failures import TOO_LATE, Refused, Transient, read_refusal, send
+from coach.models.openai_upstream import PATIENT, Pieces, Timeouts, Upstream
 from coach.models.openai_wire import BROKEN_OFF
+from coach.models.parameters import Parameters, default_ceiling, room_to_think
 
 _UNKNOWN_CONTEXT = 16_384
 _NO_KEY = "none"  # local endpoints want no key, the client insists on one
+LOADING_AFTER = 3.0
+"""Seconds of nothing, after which a model is said to be loading."""
+_LOOK_AGAIN = 1.0
+_LONGEST_PIECE = 8_192
+"""Characters at once: a huge delta is no reason to hold up the other turns of the loop."""
 
 
 class Retries(Struct, frozen=True):
@@ -44,7 +51,11 @@ PERSISTENT = Retries()
 
 
 class OpenAIModel:
-    """A ``ChatModel`` over ``POST {base_url}/chat/completions``; ``context_tokens`` default to LangChain's profile."""
+    """A ``ChatModel`` over ``POST {base_url}/chat/completions``; ``context_tokens`` default to LangChain's profile.
+
+    ``may_load``: silence may be a model that is loading. It is waited out once, since asking anew starts the load anew.
+    ``ceiling`` is the most tokens of an answer and the thoughts before it, where the caller asks for no other.
+    """
 
     def __init__(
         self,
@@ -55,14 +66,19 @@ class OpenAIModel:
         timeouts: Timeouts = PATIENT,
         retries: Retries = PERSISTENT,
         context_tokens: int | None = None,
+        ceiling: int | None = None,
+        may_load: bool = False,
     ) -> None:
         self._name = name
         self._timeouts = timeouts
         self._retries = retries
-        self._rejected: frozenset[str] = frozenset()
+        self._may_load = may_load
+        self._parameters = Parameters()
         # Over aiohttp, whose parser is C: 40 us a chunk of a stream at 20 tokens a second where httpcore takes 80.
         # A client of its own: ChatOpenAI's default one is shared by address, and closing it would close the embedder's.
-        self._http = openai.DefaultAioHttpClient(timeout=httpx2.Timeout(None, connect=timeouts.connect))
+        self._http = openai.DefaultAioHttpClient(
+            timeout=httpx2.Timeout(None, connect=timeouts.connect), follow_redirects=False
+        )
         self._chat = ChatOpenAI(
             model=name,
             api_key=api_key or SecretStr(_NO_KEY),
@@ -79,6 +95,7 @@ class OpenAIModel:
         self._headers = {name: value for name, value in headers.items() if isinstance(value, str)}
         profile: Mapping[str, Any] = self._chat.profile or {}
         self._context_tokens = context_tokens or int(profile.get("max_input_tokens") or _UNKNOWN_CONTEXT)
+        self._ceiling = ceiling or default_ceiling(self._context_tokens, profile)
         tokens.encoding_for(name)
 
     @property
@@ -98,21 +115,40 @@ class OpenAIModel:
     async def stream(
         self, messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES
     ) -> AsyncGenerator[Piece, None]:
-        upstream, text = await self._open(self._payload(messages, options))
         written: list[str] = []
-        try:
-            while text:
-                written.append(text)
-                yield Delta(text)
-                text = await upstream.read()
+        async with self._opening(self._payload(messages, options), is_ours=options.is_ours) as opening:
+            await asyncio.wait({opening}, timeout=LOADING_AFTER)
+            if not opening.done():
+                yield Loading()
+            upstream, pieces = await opening
+            while pieces:
+                for piece in _cut(pieces):
+                    if isinstance(piece, Delta):
+                        written.append(piece.text)
+                    yield piece
+                pieces = await upstream.read()
+            if not written:
+                raise ModelUnavailable(
+                    _WORDLESS.get(upstream.reason, "The language model gave an empty answer; try again.")
+                )
             usage = upstream.usage or tokens.count_usage(messages, "".join(written), self._name)
             yield Completion(upstream.reason, usage, self._name)
             await upstream.drain()
-        finally:
-            await upstream.aclose()
 
-    async def _open(self, payload: dict[str, Any]) -> tuple[Upstream, str]:
-        """The answer with its first text, after as many attempts as it takes.
+    @asynccontextmanager
+    async def _opening(self, payload: dict[str, Any], *, is_ours: bool) -> AsyncIterator[asyncio.Task[_Begun]]:
+        """The answer with its first pieces, to be waited for; closed at the end, however far it got."""
+        opening = asyncio.create_task(self._open(payload, is_ours=is_ours))
+        try:
+            yield opening
+        finally:
+            opening.cancel()
+            await asyncio.wait({opening})
+            if not opening.cancelled() and opening.exception() is None:
+                await opening.result()[0].aclose()
+
+    async def _open(self, payload: dict[str, Any], *, is_ours: bool) -> _Begun:
+        """After as many attempts as it takes.
 
         :raises ModelUnavailable: the last attempt's
         """
@@ -127,7 +163,7 @@ class OpenAIModel:
             wait_jitter=retries.wait_jitter,
         ):
             with attempt:
-                return await self._attempt(payload, deadline)
+                return await self._attempt(payload, deadline, is_ours=is_ours)
         raise AssertionError("the last attempt returns or raises")
 
     def _wait_before_retry(self, error: Exception) -> bool | float:
@@ -138,64 +174,69 @@ class OpenAIModel:
         jitter = random.uniform(0, self._retries.wait_jitter)  # noqa: S311 - spreads clients, guards nothing
         return error.retry_after + jitter if error.retry_after <= self._retries.longest_retry_after else False
 
-    async def _attempt(self, payload: dict[str, Any], deadline: float) -> tuple[Upstream, str]:
+    async def _attempt(self, payload: dict[str, Any], deadline: float, *, is_ours: bool) -> _Begun:
+        """Ask until the endpoint takes the parameters and has loaded its model."""
         now = asyncio.get_running_loop().time()
+        left_out = self._parameters.left_out
         try:
             async with asyncio.timeout_at(min(now + self._timeouts.first_token, deadline)) as clock:
-                async with AsyncExitStack() as opened:
-                    response = await self._send(payload, opened)
-                    chunks = response.aiter_bytes()
-                    opened.push_async_callback(chunks.aclose)
-                    upstream = Upstream(chunks, self._timeouts, deadline)
-                    text = await upstream.first(clock)
-                    upstream.own(opened.pop_all())
-                    return upstream, text
+                while True:
+                    spelled = self._parameters.spell(payload, left_out, is_ours=is_ours)
+                    try:
+                        begun = await self._ask(spelled, clock, deadline)
+                    except Refused as refused:
+                        more = self._parameters.refused(refused, spelled, is_ours=is_ours)
+                        if not more and not refused.is_loading:
+                            raise refused.translated() from None
+                        left_out |= more
+                        await asyncio.sleep(0 if more else refused.retry_after or _LOOK_AGAIN)
+                    else:
+                        self._parameters.left_out |= left_out
+                        return begun
         except TimeoutError:
-            raise Transient("The language model did not answer in time; try again.") from None
-        except openai.APIError as error:
-            raise from_openai(error) from None
+            raise ModelUnavailable(TOO_LATE) if self._may_load else Transient(TOO_LATE) from None
         except httpx2.HTTPError:
             raise Transient(BROKEN_OFF) from None
 
-    async def _send(self, payload: dict[str, Any], opened: AsyncExitStack) -> httpx2.Response:
-        """Post it. What this endpoint has once rejected is spelled otherwise from then on.
-
-        Through the openai client's own HTTP client, with its address and headers: its ``create`` walks through the
+    async def _ask(self, payload: dict[str, Any], clock: asyncio.Timeout, deadline: float) -> _Begun:
+        """Through the openai client's own HTTP client, with its address and headers: its ``create`` walks through the
         payload by its types and its ``post`` through options and retries that are ours here, for 0.8 ms and 0.6 ms.
 
-        :raises openai.APIError: the endpoint refused, or cannot be reached
+        :raises Refused: by its status, or within its stream
         """
-        while True:
-            request = self._http.build_request(
-                "POST", self._address, headers=self._headers, content=msgspec.json.encode(self._spelled(payload))
-            )
-            response = await sent(self._http, request)
-            if response.is_success:
-                opened.push_async_callback(response.aclose)
-                return response
-            error = await refusal(response)
-            rejected = _rejected_parameter(error, self._spelled(payload))
-            if rejected is None:
-                raise error
-            self._rejected |= {rejected}
+        request = self._http.build_request(
+            "POST", self._address, headers=self._headers, content=msgspec.json.encode(payload)
+        )
+        async with AsyncExitStack() as opened:
+            response = await send(self._http, request)
+            if not response.is_success:
+                raise await read_refusal(response)
+            opened.push_async_callback(response.aclose)
+            chunks = response.aiter_bytes()
+            opened.push_async_callback(chunks.aclose)
+            upstream = Upstream(chunks, self._timeouts, deadline)
+            pieces = await upstream.first(clock)
+            upstream.own(opened.pop_all())
+            return upstream, pieces
 
     def _payload(self, messages: Sequence[ChatMessage], options: ModelOptions) -> dict[str, Any]:
-        given = msgspec.to_builtins(options)
+        given = msgspec.to_builtins(room_to_think(options, self._ceiling))
+        given.pop("is_ours", None)
         stop = given.pop("stop", None)
         spoken = [(message.role, message.content) for message in messages]
         include_usage = {"include_usage": True}
         return self._chat._get_request_payload(spoken, stop=stop, stream=True, stream_options=include_usage, **given)
 
-    def _spelled(self, payload: dict[str, Any]) -> dict[str, Any]:
-        spelled = {name: value for name, value in payload.items() if name not in self._rejected}
-        if "max_completion_tokens" in self._rejected and "max_completion_tokens" in payload:
-            spelled["max_tokens"] = payload["max_completion_tokens"]
-        return spelled
+
+EMPTY = "The language model gave an empty answer; try again."
+_Begun = tuple[Upstream, Pieces]
+_WORDLESS: Mapping[str, str] = {
+    "content-filter": "The language model's content filter withheld the answer.",
+    "length": "The language model came to the end of its tokens before it said a word; raise its answer_tokens.",
+}
 
 
-def _rejected_parameter(error: openai.APIStatusError, sent: Mapping[str, Any]) -> str | None:
-    """Older endpoints reject these two parameters. Nothing else may be left out silently."""
-    if error.status_code not in (400, 422):
-        return None
-    told = f"{error.param} {error.message}"
-    return next((name for name in ("stream_options", "max_completion_tokens") if name in told and name in sent), None)
+def _cut(pieces: Pieces) -> Iterator[Piece]:
+    for piece in pieces:
+        for at in range(0, len(piece.text), _LONGEST_PIECE):
+            yield msgspec.structs.replace(piece, text=piece.text[at : at + _LONGEST_PIECE])

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx2
-import msgspec
-import openai
 
 from coach.errors import ModelUnavailable
+from coach.models.openai_wire import UPSTREAM_ERROR
 
 _ASK_AGAIN = frozenset({408, 409, 429})
+_LOADING = re.compile(r"\b(?:re|down)?load(?:ing|s)\b|warming up|starting up|not (?:yet )?ready", re.IGNORECASE)
+_LONGEST_REFUSAL = 65_536
+_REDIRECTS = 3
+UNREACHABLE = "The language model cannot be reached; try again."
+TOO_LATE = "The language model did not answer in time; try again."
 _HINTS = {
     401: "it does not accept the API key",
     403: "it does not allow this model to this key",
@@ -28,49 +33,80 @@ class Transient(ModelUnavailable):
         super().__init__(message)
 
 
-def from_openai(error: openai.APIError) -> ModelUnavailable:
-    """The provider's own words stay out of it: they may quote the prompt, the key or an address."""
-    if isinstance(error, openai.APITimeoutError):
-        return Transient("The language model did not answer in time; try again.")
-    if not isinstance(error, openai.APIStatusError):
-        return Transient("The language model cannot be reached; try again.")
-    status = error.status_code
-    if error.code == "insufficient_quota":
-        return ModelUnavailable("The language model's provider says that its quota is used up.")
-    if status == 429:
-        return Transient("The language model is overloaded; try again.", retry_after(error.response.headers))
-    if status in _ASK_AGAIN or status >= 500:
-        return Transient(f"The language model failed ({status}); try again.", retry_after(error.response.headers))
-    hint = f": {_HINTS[status]}" if status in _HINTS else ""
-    return ModelUnavailable(f"The language model refused the request ({status}{hint}).")
+class Refused(Exception):
+    """An endpoint said no: with an HTTP ``status``, or within its stream (none). ``text`` is what it said, as it came.
 
-
-async def sent(client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
-    """The response to ``request``, its body not yet read.
-
-    :raises openai.APIConnectionError: no connection
+    The provider's own words stay out of what is shown: they may quote the prompt, the key or an address.
     """
+
+    def __init__(self, status: int | None, text: str, headers: Mapping[str, str] | None = None) -> None:
+        self.status, self.text = status, text
+        self.retry_after = retry_after(headers or {})
+        super().__init__(f"refused with {status}")
+
+    @property
+    def is_loading(self) -> bool:
+        """The model is not there yet, and comes if it is waited for."""
+        return self.status in (425, 500, 502, 503) and _LOADING.search(self.text) is not None
+
+    def names(self, parameter: str) -> bool:
+        return re.search(rf"(?<![A-Za-z0-9]){parameter}(?![A-Za-z0-9])", self.text) is not None
+
+    def translated(self) -> ModelUnavailable:
+        status = self.status
+        if status is None:
+            return Transient(UPSTREAM_ERROR)
+        if "insufficient_quota" in self.text:
+            return ModelUnavailable("The language model's provider says that its quota is used up.")
+        if status == 429:
+            return Transient("The language model is overloaded; try again.", self.retry_after)
+        if status in _ASK_AGAIN or status >= 500:
+            return Transient(f"The language model failed ({status}); try again.", self.retry_after)
+        hint = f": {_HINTS[status]}" if status in _HINTS else ""
+        return ModelUnavailable(f"The language model refused the request ({status}{hint}).")
+
+
+async def send(client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
+    """The response to ``request``, its body not yet read. A redirect is followed within its origin alone.
+
+    :raises ModelUnavailable: no connection, or a redirect to another origin: it would take key and prompt there
+    """
+    for _ in range(_REDIRECTS):
+        try:
+            response = await client.send(request, stream=True)
+        except httpx2.TimeoutException as error:
+            # aiohttp's transport makes a ConnectTimeout of every connection that does not come about.
+            is_dead = isinstance(error, httpx2.ConnectTimeout)
+            raise Transient(UNREACHABLE if is_dead else TOO_LATE) from None
+        except httpx2.HTTPError:
+            raise Transient(UNREACHABLE) from None
+        if not response.is_redirect:
+            return response
+        await response.aclose()
+        target = request.url.join(response.headers["location"])
+        if origin(target) != origin(request.url):
+            break
+        request = client.build_request(request.method, target, headers=request.headers, content=request.content)
+    raise ModelUnavailable("The language model's address redirects elsewhere, which is not followed.")
+
+
+def origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+async def read_refusal(response: httpx2.Response) -> Refused:
+    """What an endpoint says instead of an answer: JSON of any shape, or plain text."""
+    said = b""
     try:
-        return await client.send(request, stream=True)
-    except httpx2.ConnectTimeout:  # what aiohttp's transport makes of every connection that does not come about
-        raise openai.APIConnectionError(request=request) from None
-    except httpx2.TimeoutException:
-        raise openai.APITimeoutError(request) from None
+        async for data in response.aiter_bytes():
+            said += data
+            if len(said) > _LONGEST_REFUSAL:
+                break
     except httpx2.HTTPError:
-        raise openai.APIConnectionError(request=request) from None
-
-
-async def refusal(response: httpx2.Response) -> openai.APIStatusError:
-    """What an endpoint says instead of an answer, as the openai client would raise it."""
-    try:
-        said = msgspec.json.decode(await response.aread())
-    except (httpx2.HTTPError, msgspec.DecodeError, UnicodeDecodeError):
-        said = None
+        pass  # its status is enough
     finally:
         await response.aclose()
-    body = said.get("error", said) if isinstance(said, dict) else said
-    message = body.get("message") if isinstance(body, dict) else None
-    return openai.APIStatusError(str(message or response.status_code), response=response, body=body)
+    return Refused(response.status_code, said.decode("utf-8", "replace"), response.headers)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -10,8 +10,8 @@ import httpx2
 from msgspec import Struct
 
 from coach.errors import ModelUnavailable
-from coach.models.base import FinishReason, Usage
-from coach.models.openai_failures import Transient
+from coach.models.base import Delta, FinishReason, Reasoning, Usage
+from coach.models.openai_failures import Refused, Transient
 from coach.models.openai_wire import AnswerReader
 
 # How long the usage and [DONE] may take once the text is whole; the user has it already and waits for nothing.
@@ -19,7 +19,7 @@ _TAIL = 2.0
 
 
 class Timeouts(Struct, frozen=True):
-    """Seconds. ``first_token`` begins anew when a model shows that it reasons; ``total`` counts retries in."""
+    """Seconds. ``first_token`` begins anew with each sign of life before it; ``total`` counts retries in."""
 
     connect: float = 10.0
     first_token: float = 30.0
@@ -29,9 +29,11 @@ class Timeouts(Struct, frozen=True):
 
 PATIENT = Timeouts()
 
+Pieces = list[Delta | Reasoning]
+
 
 class Upstream:
-    """Reads the text of one response. Closed before its end, it takes the connection with it."""
+    """Reads the pieces of one response. Closed before its end, it takes the connection with it."""
 
     def __init__(self, chunks: AsyncGenerator[bytes, None], timeouts: Timeouts, deadline: float) -> None:
         self._chunks = chunks
@@ -52,28 +54,27 @@ class Upstream:
         """What ``aclose`` closes from now on: the chunks and their response."""
         self._resources = resources
 
-    async def first(self, clock: asyncio.Timeout) -> str:
-        """The first text. The caller's ``clock`` bounds it.
+    async def first(self, clock: asyncio.Timeout) -> Pieces:
+        """The first pieces; none where the model finished without any. The caller's ``clock`` bounds it.
 
-        :raises Transient: where garbage, an error or the end came instead
-        :raises ModelUnavailable: where the model finished without a word
+        :raises Refused: the endpoint told an error
+        :raises Transient: where garbage or the end came instead
         """
         while not self._reader.is_done:
-            data = await self._next_chunk()
-            text = self._feed(data)
-            if text:
-                return text
+            pieces = await self._next_pieces()
+            if pieces:
+                return pieces
+            if self._reader.complaint:
+                raise Refused(None, self._reader.complaint)
             if self._reader.failure is not None:
                 raise Transient(self._reader.failure)
-            if self._reader.is_thinking:
-                loop = asyncio.get_running_loop()
-                clock.reschedule(min(loop.time() + self._timeouts.first_token, self._deadline))
-        if self._reader.reason == "content-filter":
-            raise ModelUnavailable("The language model's content filter withheld the answer.")
-        raise ModelUnavailable("The language model gave an empty answer; try again.")
+            if self._reader.is_alive:
+                self._reader.is_alive = False
+                clock.reschedule(self._until(self._timeouts.first_token))
+        return []
 
-    async def read(self) -> str:
-        """The next text, or "" when the answer is whole.
+    async def read(self) -> Pieces:
+        """The next pieces, or none when the answer is whole.
 
         :raises ModelUnavailable: where it broke off, turned to garbage, or stalled
         """
@@ -82,43 +83,44 @@ class Upstream:
                 raise ModelUnavailable(self._reader.failure)
             try:
                 async with asyncio.timeout_at(self._patience()):
-                    data = await self._next_chunk()
+                    pieces = await self._next_pieces()
             except TimeoutError:
-                if self._reader.is_complete:
-                    return ""
+                if self._reader.may_be_complete:
+                    return []
                 raise ModelUnavailable(
                     "The language model fell silent in the middle of its answer; try again."
                 ) from None
-            text = self._feed(data)
-            if text:
-                return text
-        return ""
+            if pieces:
+                return pieces
+        return []
 
     async def drain(self) -> None:
         """Read what is left behind ``[DONE]``, so that the connection can serve again."""
         try:
             async with asyncio.timeout(_TAIL):
-                while await self._next_chunk() is not None:
+                while await self._next_chunk():
                     pass
-        except TimeoutError:
+        except (TimeoutError, httpx2.HTTPError):
             return
 
     async def aclose(self) -> None:
         await self._resources.aclose()
 
-    def _patience(self) -> float:
-        seconds = _TAIL if self._reader.is_complete else self._timeouts.between_tokens
+    def _until(self, seconds: float) -> float:
         return min(asyncio.get_running_loop().time() + seconds, self._deadline)
 
-    def _feed(self, data: bytes | None) -> str:
-        if data is not None:
-            return self._reader.feed(data)
-        self._reader.end()
-        return ""
+    def _patience(self) -> float:
+        if self._reader.is_complete:
+            return self._until(_TAIL)
+        return self._until(self._timeouts.between_tokens if self._reader.has_text else self._timeouts.first_token)
+
+    async def _next_pieces(self) -> Pieces:
+        """What the next bytes bring, whether the connection ended in order or was cut."""
+        try:
+            data = await self._next_chunk()
+        except httpx2.HTTPError:
+            return self._reader.end(is_cut=True)
+        return self._reader.end() if data is None else self._reader.feed(data)
 
     async def _next_chunk(self) -> bytes | None:
-        """Bytes, or ``None`` once there are no more, whether the connection ended in order or was cut."""
-        try:
-            return await anext(self._chunks, None)
-        except httpx2.HTTPError:
-            return None
+        return await anext(self._chunks, None)

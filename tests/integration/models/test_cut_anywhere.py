@@ -57,5 +57,5 @@ def test_it_does_not_matter_where_the_network_divides_an_answer(model_stub):
     body = response.partition(b"\r\n\r\n")[2]
     for at in range(len(body)):
         reader = AnswerReader()
-        assert reader.feed(body[:at]) + reader.feed(body[at:]) == WHOLE
+        assert "".join(piece.text for piece in reader.feed(body[:at]) + reader.feed(body[at:])) == WHOLE
         assert reader.is_done
