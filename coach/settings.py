@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -11,7 +12,16 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from coach.errors import Misconfigured
@@ -82,6 +92,24 @@ def _setting(default: Any, meaning: str, example: str, **bounds: Any) -> Any:
     return Field(default, description=meaning, examples=[example], **bounds)
 
 
+class ModelLimits(BaseModel):
+    """What an operator may set of one model. ``first_token`` in seconds; ``answer_tokens`` hold its thoughts too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first_token: Annotated[float, Field(gt=0, le=3_600)] | None = None
+    answer_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+
+def _json_object(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("must be a JSON object") from None
+
+
 class Settings(BaseSettings):
     """What an operator may set. Secrets are ``SecretStr``: they never show in a repr, an error or a log."""
 
@@ -124,6 +152,11 @@ class Settings(BaseSettings):
     openai_base_url: WebUrl | None = _setting(None, "any OpenAI-compatible endpoint", "http://127.0.0.1:11434/v1")
     chat_model: str = _setting("", "model that answers; default gpt-4o-mini with a key, else offline", "gpt-4o-mini")
     fallback_models: Names = _setting((), "models to try next, comma separated", "gpt-4o-mini,offline")
+    model_limits: Annotated[dict[str, ModelLimits], NoDecode, BeforeValidator(_json_object)] = _setting(
+        {},
+        "patience and length of single models, as JSON",
+        '{"qwen3:8b": {"first_token": 300, "answer_tokens": 32000}}',
+    )
     embedding_model: str = _setting("", "default text-embedding-3-small with a key, else wordllama", "wordllama")
     allowed_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = _setting(
         (), "browser origins that may call, comma separated", "https://app.example,http://localhost:5173"

@@ -46,11 +46,10 @@ class Template(Struct, frozen=True):
         return f"{self.name}@{self.version}"
 
     def tuned(self, options: ModelOptions, context_tokens: int) -> Template:
-        """The same persona; what ``options`` leave open stays as it is. An answer gets half of the context at most."""
-        given = {name: value for name, value in msgspec.structs.asdict(options).items() if value not in (None, ())}
+        """The same persona, with what a caller asks for and no more. An answer gets half of the context at most."""
         if options.max_tokens is not None:
-            given["max_tokens"] = min(options.max_tokens, context_tokens // 2)
-        return msgspec.structs.replace(self, options=msgspec.structs.replace(self.options, **given))
+            options = msgspec.structs.replace(options, max_tokens=min(options.max_tokens, context_tokens // 2))
+        return msgspec.structs.replace(self, options=options)
 
     @property
     def hash(self) -> str:
@@ -177,4 +176,4 @@ def _load(path: Path) -> Template:
         system = environment.from_string(body).render(values).strip()
     except (ValueError, msgspec.ValidationError, jinja2.TemplateError, yaml.YAMLError) as error:
         raise Misconfigured(f"{label}: {error}") from error
-    return Template(path.parent.name, path.stem, system, front.model)
+    return Template(path.parent.name, path.stem, system, msgspec.structs.replace(front.model, is_ours=True))

@@ -91,7 +91,8 @@ class Titles:
         if first is None:
             return None
         asked = [prompt(first.question, first.answer)]
-        title = title_of((await ask_model_once(self._model, asked, ModelOptions(max_tokens=200), within=PATIENCE)).text)
+        options = ModelOptions(max_tokens=200, is_ours=True)
+        title = title_of((await ask_model_once(self._model, asked, options, within=PATIENCE)).text)
         if title:
             async with self._db.as_user(user_id) as tx:
                 await _sql.store_title.run(tx, user_id=user_id, id=conversation_id, title=title)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from ipaddress import ip_address
 from typing import Protocol, Self
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -12,6 +14,12 @@ from coach.errors import Misconfigured
 from coach.models import offline
 from coach.models.base import ChatModel
 from coach.models.fallback import FallbackModel
+from coach.models.timeouts import PATIENT, Timeouts
+from coach.settings import ModelLimits
+
+LOADING_PATIENCE = 120.0
+"""Seconds to the first token of a model that may have to be loaded."""
+_LOCAL_ENDINGS = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 
 
 class ModelSettings(Protocol):
@@ -25,6 +33,8 @@ class ModelSettings(Protocol):
     def openai_api_key(self) -> SecretStr | None: ...
     @property
     def openai_base_url(self) -> str | None: ...
+    @property
+    def model_limits(self) -> Mapping[str, ModelLimits]: ...
     @property
     def turn_timeout(self) -> float: ...
 
@@ -84,24 +94,30 @@ def _connect(name: str, settings: ModelSettings) -> ChatModel:
             f"Example: {_variable(name, settings)}=offline"
         )
     from coach.models.openai import OpenAIModel
-    from coach.models.openai_upstream import Timeouts
 
-    timeouts = Timeouts(total=settings.turn_timeout)
-    return OpenAIModel(name, api_key=settings.openai_api_key, base_url=settings.openai_base_url, timeouts=timeouts)
+    may_load = is_local(settings.openai_base_url)
+    return OpenAIModel(
+        name,
+        api_key=settings.openai_api_key,
+        base_url=settings.openai_base_url,
+        timeouts=_timeouts(name, settings, may_load=may_load),
+        ceiling=_limits(name, settings).answer_tokens,
+        may_load=may_load,
+    )
 
 
 def _connect_langchain(name: str, provider: str, settings: ModelSettings) -> ChatModel:
     from coach.models.langchain import connect_langchain, connect_openai
-    from coach.models.openai_upstream import Timeouts
 
-    variable = _variable(name, settings)
-    timeouts = Timeouts(total=settings.turn_timeout)
+    variable, ceiling = _variable(name, settings), _limits(name, settings).answer_tokens
     if provider == "openai":
         if settings.openai_api_key is None:
             raise Misconfigured(f"{variable}: {name} needs COACH_OPENAI_API_KEY. Example: {variable}=offline")
-        return connect_openai(name, timeouts, api_key=settings.openai_api_key, base_url=settings.openai_base_url)
+        base_url = settings.openai_base_url
+        timeouts = _timeouts(name, settings, may_load=is_local(base_url))
+        return connect_openai(name, timeouts, ceiling, api_key=settings.openai_api_key, base_url=base_url)
     try:
-        return connect_langchain(name, timeouts)
+        return connect_langchain(name, _timeouts(name, settings, may_load=provider == "ollama"), ceiling)
     except ImportError as error:
         raise Misconfigured(f"{variable}: {name}: {error}. Example: {variable}=gpt-4o-mini") from None
     except ValueError:
@@ -109,6 +125,24 @@ def _connect_langchain(name: str, provider: str, settings: ModelSettings) -> Cha
             f"{variable}: LangChain cannot make {name}; is the provider's own key variable set? "
             f"Example: {variable}=anthropic:claude-sonnet-4-5 with ANTHROPIC_API_KEY"
         ) from None
+
+
+def _limits(name: str, settings: ModelSettings) -> ModelLimits:
+    return settings.model_limits.get(name, ModelLimits())
+
+
+def _timeouts(name: str, settings: ModelSettings, *, may_load: bool) -> Timeouts:
+    default = LOADING_PATIENCE if may_load else PATIENT.first_token
+    return Timeouts(first_token=_limits(name, settings).first_token or default, total=settings.turn_timeout)
+
+
+def is_local(url: str | None) -> bool:
+    """Whether an address is of this machine or its network: a model there may have to be loaded first."""
+    host = (urlsplit(url).hostname or "") if url else ""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return bool(host) and ("." not in host or host.endswith(_LOCAL_ENDINGS))
 
 
 def _variable(name: str, settings: ModelSettings) -> str:

@@ -37,3 +37,12 @@ def read_usage(asked: Any, written: Any) -> Usage | None:
 def _is_figure(told: Any) -> bool:
     is_number = isinstance(told, int | float) and not isinstance(told, bool)
     return is_number and 1 <= told <= MOST_TOKENS and told == int(told)
+
+
+def wordless(reason: FinishReason) -> str:
+    """Why there is no answer, where a model ended without a word."""
+    if reason == "content-filter":
+        return "The language model's content filter withheld the answer."
+    if reason == "length":
+        return "The language model came to the end of its tokens before it said a word; raise its answer_tokens."
+    return "The language model gave an empty answer; try again."

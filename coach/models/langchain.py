@@ -6,11 +6,10 @@ Costs LangChain's 316-455 µs a chunk; OpenAI-compatible endpoints have a way of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-import msgspec
 import structlog
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
@@ -25,33 +24,37 @@ from coach.models.base import (
     FinishReason,
     ModelOptions,
     Piece,
+    Reasoning,
     Usage,
 )
-from coach.models.openai_upstream import PATIENT, Timeouts
+from coach.models.endings import read_ending, read_usage, wordless
+from coach.models.openai_failures import Refused
+from coach.models.openai_wire import UPSTREAM_ERROR, clean
+from coach.models.parameters import Parameters, default_ceiling, sent_parameters
+from coach.models.thinking import ThinkingTags
+from coach.models.timeouts import PATIENT, Timeouts
 
 log = structlog.get_logger(__name__)
 
 _UNKNOWN_CONTEXT = 16_384
 _KINDS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
-_REASONS: dict[str, FinishReason] = {
-    "stop": "stop", "end_turn": "stop", "stop_sequence": "stop", "STOP": "stop",
-    "length": "length", "max_tokens": "length", "MAX_TOKENS": "length",
-    "content_filter": "content-filter", "content-filter": "content-filter", "refusal": "content-filter",
-    "SAFETY": "content-filter",
-}  # fmt: skip
 
 
-def connect_openai(name: str, timeouts: Timeouts = PATIENT, **configuration: Any) -> LangChainModel:
-    """``openai:model`` with a client that is closed with it; LangChain's own is shared by address and never closed."""
+def connect_openai(
+    name: str, timeouts: Timeouts = PATIENT, ceiling: int | None = None, **configuration: Any
+) -> LangChainModel:
+    """``openai:model`` with a client that is closed with it; LangChain's own is shared by address, never closed."""
     import openai
 
-    client = openai.DefaultAsyncHttpxClient()
-    connected = connect_langchain(name, timeouts, http_async_client=client, **configuration)
+    client = openai.DefaultAsyncHttpxClient(follow_redirects=False)
+    connected = connect_langchain(name, timeouts, ceiling, http_async_client=client, **configuration)
     connected.own(client.aclose)
     return connected
 
 
-def connect_langchain(name: str, timeouts: Timeouts = PATIENT, **configuration: Any) -> LangChainModel:
+def connect_langchain(
+    name: str, timeouts: Timeouts = PATIENT, ceiling: int | None = None, **configuration: Any
+) -> LangChainModel:
     """``provider:model``, as ``init_chat_model`` reads it; keys come from the provider's own variables.
 
     :raises ImportError: where the provider's package is missing
@@ -59,16 +62,20 @@ def connect_langchain(name: str, timeouts: Timeouts = PATIENT, **configuration: 
     """
     from langchain.chat_models import init_chat_model
 
-    return LangChainModel(name, init_chat_model(name, **configuration), timeouts)
+    return LangChainModel(name, init_chat_model(name, **configuration), timeouts, ceiling)
 
 
 class LangChainModel:
     """A ``ChatModel`` over ``BaseChatModel.astream``. Retries are the wrapped model's own."""
 
-    def __init__(self, name: str, chat: BaseChatModel, timeouts: Timeouts = PATIENT) -> None:
+    def __init__(
+        self, name: str, chat: BaseChatModel, timeouts: Timeouts = PATIENT, ceiling: int | None = None
+    ) -> None:
         self._name = name
         self._chat = chat
         self._timeouts = timeouts
+        self._parameters = Parameters()
+        self._ceiling = ceiling or default_ceiling(self.context_tokens, self._profile)
         self._owned = AsyncExitStack()
         tokens.encoding_for(name)
 
@@ -77,9 +84,12 @@ class LangChainModel:
         return self._name
 
     @property
+    def _profile(self) -> Mapping[str, Any]:
+        return self._chat.profile or {}
+
+    @property
     def context_tokens(self) -> int:
-        profile: Mapping[str, Any] = self._chat.profile or {}
-        return int(profile.get("max_input_tokens") or _UNKNOWN_CONTEXT)
+        return int(self._profile.get("max_input_tokens") or _UNKNOWN_CONTEXT)
 
     def count_tokens(self, text: str) -> int:
         return tokens.count(text, self._name)
@@ -98,28 +108,45 @@ class LangChainModel:
         cancelled_before = _cancellations()
         deadline = loop.time() + self._timeouts.total
         patience = self._timeouts.first_token
-        written: list[str] = []
-        usage: Usage | None = None
-        reason: FinishReason = "other"
-        spoken = [_KINDS[message.role](content=message.content) for message in messages]
-        streamed = cast(
-            "AsyncGenerator[AIMessageChunk, None]", self._chat.astream(spoken, **msgspec.to_builtins(options))
-        )
-        async with aclosing(streamed) as chunks:
-            while (chunk := await self._next_chunk(chunks, min(loop.time() + patience, deadline))) is not None:
+        answer = _Answer()
+        async with AsyncExitStack() as opened:
+            chunks, chunk = await self._begin(messages, options, min(loop.time() + patience, deadline), opened)
+            while chunk is not None:
                 # Python 3.11's wait_for, which providers' packages use, drops a cancellation that meets a chunk.
                 if _cancellations() > cancelled_before:
                     raise asyncio.CancelledError
-                text = str(chunk.text).replace("\0", "")
-                if text:
-                    written.append(text)
-                    patience = self._timeouts.between_tokens
-                    yield Delta(text)
-                usage = _add(usage, chunk)
-                reason = _reason(chunk) or reason
-        if not written:
-            raise ModelUnavailable("The language model gave an empty answer; try again.")
-        yield Completion(reason, usage or tokens.count_usage(messages, "".join(written), self._name), self._name)
+                for piece in answer.read(chunk):
+                    yield piece
+                patience = self._timeouts.between_tokens if answer.written else patience
+                chunk = await self._next_chunk(chunks, min(loop.time() + patience, deadline))
+            for piece in answer.end():
+                yield piece
+        text = "".join(answer.written)
+        if not text:
+            raise ModelUnavailable(wordless(answer.reason))
+        yield Completion(answer.reason, answer.usage or tokens.count_usage(messages, text, self._name), self._name)
+
+    async def _begin(
+        self, messages: Sequence[ChatMessage], options: ModelOptions, until: float, opened: AsyncExitStack
+    ) -> tuple[AsyncIterator[Any], Any]:
+        """The chunks and the first of them, once the provider takes the parameters."""
+        spoken = [_KINDS[message.role](content=message.content) for message in messages]
+        given = sent_parameters(options, self._ceiling)
+        left_out = self._parameters.left_out
+        while True:
+            spelled = self._parameters.spell(given, left_out, is_ours=options.is_ours)
+            chunks = cast("AsyncGenerator[AIMessageChunk, None]", self._chat.astream(spoken, **spelled))
+            await opened.enter_async_context(aclosing(chunks))
+            try:
+                first = await self._next_chunk(chunks, until)
+            except _Failed as failed:
+                more = self._parameters.refused(failed.refused, spelled, is_ours=options.is_ours)
+                if not more:
+                    raise
+                left_out |= more
+            else:
+                self._parameters.left_out |= left_out
+                return chunks, first
 
     async def _next_chunk(self, chunks: AsyncIterator[Any], until: float) -> Any:
         try:
@@ -130,24 +157,64 @@ class LangChainModel:
         except Exception as error:  # noqa: BLE001 - providers' packages raise errors of their own, without a common base
             # Its type only: such errors quote what was sent, the prompt or the key.
             log.warning("model.failed", model=self._name, error=type(error).__name__)
-            raise ModelUnavailable("The language model gave no usable answer; try again.") from None
+            raise _Failed(error) from None
+
+
+class _Failed(ModelUnavailable):
+    """What a provider's package raised, as far as it tells of a refusal."""
+
+    def __init__(self, error: Exception) -> None:
+        response = getattr(error, "response", None)
+        status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
+        self.refused = Refused(status if isinstance(status, int) else None, str(error))
+        super().__init__("The language model gave no usable answer; try again.")
+
+
+class _Answer:
+    """What the chunks of one answer say together."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+        self.usage: Usage | None = None
+        self.reason: FinishReason = "other"
+        self._tags = ThinkingTags()
+        self._figures = [0, 0]
+
+    def read(self, chunk: AIMessageChunk) -> Iterator[Delta | Reasoning]:
+        """:raises ModelUnavailable: the provider tells of an ending that is none."""
+        if thoughts := _thoughts(chunk):
+            yield Reasoning(clean(thoughts))
+        yield from self._kept(self._tags.feed(clean(str(chunk.text))))
+        if told := chunk.usage_metadata:  # spread over chunks, to be summed
+            self._figures = [sum_ + told[side] for sum_, side in zip(self._figures, _SIDES, strict=True)]
+            self.usage = read_usage(*self._figures)
+        metadata = chunk.response_metadata
+        endings = [read_ending(metadata.get(name)) for name in _REASONS]
+        reason = next((ending for ending in endings if ending), None)
+        if reason == "error":
+            raise ModelUnavailable(UPSTREAM_ERROR)
+        self.reason = reason or self.reason
+
+    def end(self) -> Iterator[Delta | Reasoning]:
+        return self._kept(self._tags.end())
+
+    def _kept(self, pieces: Sequence[Delta | Reasoning]) -> Iterator[Delta | Reasoning]:
+        self.written += [piece.text for piece in pieces if isinstance(piece, Delta)]
+        return iter(pieces)
+
+
+_SIDES: tuple[Literal["input_tokens", "output_tokens"], ...] = ("input_tokens", "output_tokens")
+_REASONS = ("finish_reason", "stop_reason", "done_reason", "stopReason")
+
+
+def _thoughts(chunk: AIMessageChunk) -> str:
+    told = chunk.additional_kwargs.get("reasoning_content")
+    if isinstance(told, str) and told:
+        return told
+    blocks = chunk.content_blocks if isinstance(chunk.content, list) else ()
+    return "".join(str(block.get("reasoning", "")) for block in blocks if block["type"] == "reasoning")
 
 
 def _cancellations() -> int:
     task = asyncio.current_task()
     return task.cancelling() if task else 0
-
-
-def _add(usage: Usage | None, chunk: Any) -> Usage | None:
-    """LangChain spreads usage over chunks, to be summed."""
-    told = chunk.usage_metadata
-    if not told:
-        return usage
-    before = usage or Usage(0, 0)
-    return Usage(before.input_tokens + told["input_tokens"], before.output_tokens + told["output_tokens"])
-
-
-def _reason(chunk: Any) -> FinishReason | None:
-    metadata = chunk.response_metadata
-    told = metadata.get("finish_reason") or metadata.get("stop_reason")
-    return _REASONS.get(told, "other") if told else None

@@ -23,10 +23,12 @@ from pydantic import SecretStr
 from coach.errors import ModelUnavailable
 from coach.models import tokens
 from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, Loading, ModelOptions, Piece
+from coach.models.endings import wordless
 from coach.models.openai_failures import TOO_LATE, Refused, Transient, read_refusal, send
-from coach.models.openai_upstream import PATIENT, Pieces, Timeouts, Upstream
+from coach.models.openai_upstream import Pieces, Upstream
 from coach.models.openai_wire import BROKEN_OFF
-from coach.models.parameters import Parameters, default_ceiling, room_to_think
+from coach.models.parameters import Parameters, default_ceiling, sent_parameters
+from coach.models.timeouts import PATIENT, Timeouts
 
 _UNKNOWN_CONTEXT = 16_384
 _NO_KEY = "none"  # local endpoints want no key, the client insists on one
@@ -128,9 +130,7 @@ class OpenAIModel:
                     yield piece
                 pieces = await upstream.read()
             if not written:
-                raise ModelUnavailable(
-                    _WORDLESS.get(upstream.reason, "The language model gave an empty answer; try again.")
-                )
+                raise ModelUnavailable(wordless(upstream.reason))
             usage = upstream.usage or tokens.count_usage(messages, "".join(written), self._name)
             yield Completion(upstream.reason, usage, self._name)
             await upstream.drain()
@@ -220,20 +220,14 @@ class OpenAIModel:
             return upstream, pieces
 
     def _payload(self, messages: Sequence[ChatMessage], options: ModelOptions) -> dict[str, Any]:
-        given = msgspec.to_builtins(room_to_think(options, self._ceiling))
-        given.pop("is_ours", None)
+        given = sent_parameters(options, self._ceiling)
         stop = given.pop("stop", None)
         spoken = [(message.role, message.content) for message in messages]
         include_usage = {"include_usage": True}
         return self._chat._get_request_payload(spoken, stop=stop, stream=True, stream_options=include_usage, **given)
 
 
-EMPTY = "The language model gave an empty answer; try again."
 _Begun = tuple[Upstream, Pieces]
-_WORDLESS: Mapping[str, str] = {
-    "content-filter": "The language model's content filter withheld the answer.",
-    "length": "The language model came to the end of its tokens before it said a word; raise its answer_tokens.",
-}
 
 
 def _cut(pieces: Pieces) -> Iterator[Piece]:

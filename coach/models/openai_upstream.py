@@ -7,27 +7,16 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 
 import httpx2
-from msgspec import Struct
 
 from coach.errors import ModelUnavailable
 from coach.models.base import Delta, FinishReason, Reasoning, Usage
 from coach.models.openai_failures import Refused, Transient
 from coach.models.openai_wire import AnswerReader
+from coach.models.timeouts import Timeouts
 
 # How long the usage and [DONE] may take once the text is whole; the user has it already and waits for nothing.
 _TAIL = 2.0
 
-
-class Timeouts(Struct, frozen=True):
-    """Seconds. ``first_token`` begins anew with each sign of life before it; ``total`` counts retries in."""
-
-    connect: float = 10.0
-    first_token: float = 30.0
-    between_tokens: float = 20.0
-    total: float = 600.0
-
-
-PATIENT = Timeouts()
 
 Pieces = list[Delta | Reasoning]
 

@@ -87,10 +87,9 @@ class AnswerReader:
         for line in (*self._lines.feed(b"\n"), b""):
             if self.failure is None and not self.is_done:
                 self._read_line(line, pieces)
-        if self.is_complete or (self.reason is not None and not is_cut):
-            self.is_done = True
-        else:
+        if self.reason is None or (is_cut and not self.is_complete):
             self._fail(BROKEN_OFF)
+        self.is_done = self.failure is None
         return pieces + self._tags.end()
 
     def _read_line(self, line: bytes, pieces: list[Delta | Reasoning]) -> None:
@@ -145,7 +144,7 @@ class AnswerReader:
         thoughts = next((told for name in _REASONING if (told := "".join(_read_parts(delta.get(name))))), thoughts)
         text = self._joined(text or _read_parts(delta.get("refusal"))[1])
         if thoughts:
-            pieces.append(Reasoning(_clean(thoughts)))
+            pieces.append(Reasoning(clean(thoughts)))
         if text:
             self._is_premature = self._is_premature or self.reason is not None
             self.has_text, self.usage = True, None
@@ -161,7 +160,7 @@ class AnswerReader:
         text, self._half = self._half + text, ""
         if text and "\ud800" <= text[-1] <= "\udbff":
             text, self._half = text[:-1], text[-1]
-        return _clean(text)
+        return clean(text)
 
     def _fail(self, message: str, complaint: bytes = b"") -> None:
         """After the finish reason the text is complete. A fault behind it does not matter."""
@@ -225,7 +224,7 @@ def _read_parts(content: Any, depth: int = 0) -> tuple[str, str]:
     return (told, "") if is_thought else ("", told)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """What PostgreSQL stores and UTF-8 can say: no NUL, no half of a surrogate pair."""
     if text.isascii() or text.isprintable():
         return text.replace("\0", "")

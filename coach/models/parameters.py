@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec.structs import replace
+from msgspec import to_builtins
 
 from coach.models.base import ModelOptions
 from coach.models.openai_failures import Refused
@@ -15,7 +15,10 @@ ROOM_TO_THINK = 25_000
 
 _NEWER = frozenset(("stream_options", "max_completion_tokens"))
 """Always ours: older endpoints know neither, and call the second ``max_tokens``."""
-_LENGTH = frozenset(("max_completion_tokens", "max_tokens", "max_output_tokens"))
+_LENGTH = frozenset((
+    "max_completion_tokens", "max_tokens", "max_output_tokens", "max_new_tokens", "maxOutputTokens", "maxTokens",
+    "num_predict",
+))  # fmt: skip
 _SUGGESTED = frozenset(("temperature", "top_p", "seed")) | _LENGTH
 _NOT_ABOUT_THEM = frozenset((401, 403, 408, 429))
 
@@ -53,6 +56,9 @@ def default_ceiling(context_tokens: int, profile: Mapping[str, Any]) -> int:
     return min(ROOM_TO_THINK, context_tokens // 2, int(profile.get("max_output_tokens") or ROOM_TO_THINK))
 
 
-def room_to_think(options: ModelOptions, ceiling: int) -> ModelOptions:
-    """A ceiling that nobody asked for holds the thoughts before the answer too."""
-    return replace(options, max_tokens=ceiling) if options.is_ours and options.max_tokens else options
+def sent_parameters(options: ModelOptions, ceiling: int) -> dict[str, Any]:
+    """By their names; a length that nobody asked for holds the thoughts before the answer too."""
+    given: dict[str, Any] = to_builtins(options)
+    if given.pop("is_ours", False) and "max_tokens" in given:
+        given["max_tokens"] = ceiling
+    return given

@@ -40,7 +40,8 @@ class UiTasks:
         :raises InvalidInput: it is longer than the model can read.
         """
         self._rate.take(user_id)
-        options = msgspec.structs.replace(options, max_tokens=min(options.max_tokens or MOST_TOKENS, MOST_TOKENS))
+        if options.max_tokens is not None:
+            options = msgspec.structs.replace(options, max_tokens=min(options.max_tokens, MOST_TOKENS))
         messages = _messages(said)
         room = self._model.context_tokens - MOST_TOKENS
         if sum(self._model.count_tokens(message.content) for message in messages) > room:

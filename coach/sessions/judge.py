@@ -98,6 +98,6 @@ class Judge:
 
     async def _ask(self, message: ChatMessage, max_tokens: int) -> str:
         """:raises ModelUnavailable: no answer, or none in time."""
-        options = ModelOptions(temperature=0.0, max_tokens=max_tokens)
+        options = ModelOptions(temperature=0.0, max_tokens=max_tokens, is_ours=True)
         async with self._free:
             return (await ask_model_once(self._model, [message], options, within=PATIENCE)).text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coach.errors import Misconfigured
-from coach.settings import Settings, load_settings, misspelt, variable_of
+from coach.settings import ModelLimits, Settings, load_settings, misspelt, variable_of
 
 LONG = "x" * 40
 
@@ -24,6 +24,7 @@ GOOD = {
     "openai_base_url": ("http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1"),
     "chat_model": ("gpt-4o", "gpt-4o"),
     "fallback_models": (" gpt-4o-mini , offline,", ("gpt-4o-mini", "offline")),
+    "model_limits": ('{"m": {"first_token": 3600}}', {"m": ModelLimits(first_token=3600)}),
     "embedding_model": ("wordllama", "wordllama"),
     "allowed_origins": ("https://a.example, http://localhost:5173", ("https://a.example", "http://localhost:5173")),
     "monthly_limit": ("0", 0),
@@ -61,6 +62,20 @@ WRONG = [
     ("allowed_origins", "https://*.example"),
     ("allowed_origins", "https://a.example/path"),
     ("allowed_origins", "a.example"),
+    *(
+        ("model_limits", wrong)
+        for wrong in (
+            "{",
+            "[]",
+            "7",
+            '{"m": 7}',
+            '{"m": {"first_token": 0}}',
+            '{"m": {"first_token": 3601}}',
+            '{"m": {"answer_tokens": 0}}',
+            '{"m": {"answer_tokens": 1000001}}',
+            '{"hush": {"frist": 3}}',
+        )
+    ),
     ("monthly_limit", "-1"),
     ("monthly_limit", "many"),
     ("monthly_limit", "1.5"),

@@ -9,7 +9,7 @@ from msgspec import structs
 from pydantic import SecretStr
 
 from coach.models.openai import OpenAIModel, Retries
-from coach.models.openai_upstream import Timeouts
+from coach.models.timeouts import Timeouts
 from coach.testing.stub_provider import StubProvider
 from coach.testing.stub_script import Stall
 

@@ -13,6 +13,7 @@ from coach.models.configure import Models
 from coach.models.fallback import FallbackModel
 from coach.models.offline import OfflineModel
 from coach.models.openai import OpenAIModel, Retries
+from coach.settings import ModelLimits
 from coach.testing.stub_provider import StubProvider
 from coach.testing.stub_script import Answer, ErrorEvent, Garbage, Stall, Status
 from tests.integration.models.conftest import CALM, patience
@@ -101,6 +102,7 @@ class Configured(Struct):
     fallback_models: tuple[str, ...] = ()
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
+    model_limits: dict[str, ModelLimits] = {}
     turn_timeout: float = 5.0
 
 

@@ -17,7 +17,7 @@ from coach.chat.schemas import ChatRequest
 from coach.chat.turns import Turns
 from coach.database.pool import Database
 from coach.models.openai import OpenAIModel
-from coach.models.openai_upstream import Timeouts
+from coach.models.timeouts import Timeouts
 from coach.retrieval.context import Retriever
 from coach.retrieval.wordllama import WordllamaEmbedder
 from coach.testing.stub_provider import StubProvider

@@ -51,7 +51,8 @@ def test_text_reason_and_usage_are_read():
     "harmless",
     [b": ping\n\n", b":\n", b"\n\n", b"event: message\n", b"id: 7\n", b"retry: 10\n", b"data:\n\n", b"data\n\n",
      b"data: null\n\n", b"data: 7\n\n", b"data: []\n\n", b"data: ping\n\n", b"<html>\n", b"\xff\n", b"x-wing: 1\n\n",
-     b'data: {"choices":null}\n', b'data: {"choices":{}}\n', b'data: {"choices":[null, 7]}\n', b'data: {"object":"x"}\n',
+     b'data: {"choices":null}\n', b'data: {"choices":{}}\n', b'data: {"choices":[null, 7]}\n',
+     b'data: {"object":"x"}\n',
      b'data: {"choices":[{"delta":null}]}\n', b'data: {"choices":[{"delta":7}]}\n', b'data: {"type":"ping"}\n\n',
      b'data: {"choices":[{"delta":{"content":null}}]}\n', b'data: {"choices":[{"delta":{"content":7}}]}\n',
      b'data: {"choices":[{"finish_reason":7}]}\n', b'data: {"choices":[{"finish_reason":{"type":"stop"}}]}\n',
@@ -230,7 +231,8 @@ def test_usage_of_a_part_of_the_answer_is_none_of_the_whole():
 
 @pytest.mark.parametrize(
     ("sent", "failure"),
-    [((), BROKEN_OFF), ((token("Re"),), BROKEN_OFF), ((token("Re"), STOP), None), ((token("Re"), STOP[:-9]), BROKEN_OFF),
+    [((), BROKEN_OFF), ((token("Re"),), BROKEN_OFF), ((token("Re"), STOP), None),
+     ((token("Re"), STOP[:-9]), BROKEN_OFF),
      ((token("Re"), DONE[:-2]), None), ((token("Re"), STOP[:-2]), None)],
 )  # fmt: skip
 def test_an_end_before_the_finish_reason_is_a_cut(sent, failure):

@@ -22,9 +22,12 @@ def parted(*deltas: str) -> tuple[str, str]:
     ("told", "thoughts", "answer"),
     [("<think>hm\n</think>\n\nRest.", "hm\n", "Rest."), ("\n<think>\nhm</think>Rest.", "hm", "Rest."),
      ("<THINK>hm</think>Rest.", "hm", "Rest."), ("<thinking>a < b</thinking>Rest.", "a < b", "Rest."),
-     ("Well <think>hm</think>rest. <think>so</think>Now.", "hmso", "Well rest. Now."), ("<think></think>Rest", "", "Rest"),
-     ("<think>never closed", "never closed", ""), ("Rest.", "", "Rest."), ("a <b> c </think> <", "", "a <b> c </think> <"),
-     ("Write `<think>` in “<think>”.", "", "Write `<think>` in “<think>”."), ("<thinker>", "", "<thinker>"), ("", "", "")],
+     ("Well <think>hm</think>rest. <think>so</think>Now.", "hmso", "Well rest. Now."),
+     ("<think></think>Rest", "", "Rest"),
+     ("<think>never closed", "never closed", ""), ("Rest.", "", "Rest."),
+     ("a <b> c </think> <", "", "a <b> c </think> <"),
+     ("Write `<think>` in “<think>”.", "", "Write `<think>` in “<think>”."), ("<thinker>", "", "<thinker>"),
+     ("", "", "")],
 )  # fmt: skip
 def test_thoughts_and_answer_are_parted_wherever_they_are_divided(told, thoughts, answer):
     for size in (1, 2, 5, 100):

@@ -81,8 +81,14 @@ def test_an_answer_gets_half_of_a_small_models_context_at_most():
 
     tuned = template.tuned(ModelOptions(max_tokens=8_192, stop=("END",)), 4_096)
 
-    assert tuned.options == ModelOptions(temperature=0.5, max_tokens=2_048, stop=("END",))
-    assert template.tuned(ModelOptions(top_p=0.0), 1_000).options.max_tokens == 900
+    assert tuned.options == ModelOptions(max_tokens=2_048, stop=("END",))
+
+
+def test_a_caller_is_sent_no_parameter_that_it_did_not_ask_for():
+    template = Template("goal_coaching", "1", "", ModelOptions(temperature=0.5, max_tokens=900, is_ours=True))
+
+    assert template.tuned(ModelOptions(), 4_096).options == ModelOptions()
+    assert template.tuned(ModelOptions(top_p=0.0), 4_096).options == ModelOptions(top_p=0.0)
 
 
 values = st.recursive(
