@@ -40,17 +40,18 @@ async def test_open_webui_lists_asks_and_has_its_title_made(ann, stub, rows):
 
 
 @pytest.mark.parametrize("body", [completion(TITLE), completion("A title, please.") | {"model": "coach/task"}])
-async def test_a_ui_task_reads_and_stores_nothing_and_costs_nothing(ann, stub, rows, body):
+@pytest.mark.parametrize(("asked", "sent_on"), [({}, set()), ({"max_tokens": 4_000}, {ui_tasks.MOST_TOKENS})])
+async def test_a_ui_task_reads_and_stores_nothing_and_costs_nothing(ann, stub, rows, body, asked, sent_on):
     await ann.asks("The physio in Kreuzberg is called Dr. Okafor.")
     before = stub.embedding_calls
 
-    text = said(await post(ann, body | {"temperature": 0.1}))
+    text = said(await post(ann, body | {"temperature": 0.1} | asked))
 
     sent = stub.requests[-1].body
     assert text == "".join(Answer().pieces)
     assert sent["messages"] == body["messages"]
     assert sent["temperature"] == 0.1
-    assert sent.get("max_completion_tokens", sent.get("max_tokens")) == ui_tasks.MOST_TOKENS
+    assert {sent[name] for name in ("max_completion_tokens", "max_tokens") if name in sent} == sent_on
     assert stub.embedding_calls == before
     assert len(await rows(ann).messages()) == 2
     assert await rows(ann).interactions() == ["completed"]

@@ -149,7 +149,7 @@ async def judged(owner: Any, couch: Couch) -> None:
     raise AssertionError("it was not judged")
 
 
-@pytest.mark.parametrize("verdict", [Answer("Yes!"), Status(400), Status(429, retry_after=30)])
+@pytest.mark.parametrize("verdict", [Answer("Yes!"), Status(403), Status(429, retry_after=30)])
 async def test_a_verdict_that_is_none_waits_for_the_next_turn(
     couch: Couch, provider: StubProvider, make_up: Any, verdict: ChatStep
 ):
