@@ -24,11 +24,12 @@ log = structlog.get_logger(__name__)
 
 
 class _Useless(Exception):
-    """The answer is no key set."""
+    """The answer is no key set, or an empty one where there were keys."""
 
 
 class JwksKeys:
-    """Keys by id. Fetched when first needed, after 10 minutes, and for an unknown id, then at most once in 30 s."""
+    """Keys by id. Fetched when first needed and for an unknown id, at most once in 30 s; after 10 minutes beside the
+    requests, of which none waits whose key is known."""
 
     def __init__(
         self, url: str, *, clock: Callable[[], float] = time.monotonic, client: httpx.AsyncClient | None = None
@@ -45,10 +46,12 @@ class JwksKeys:
         :raises Unauthenticated: there is none. :raises Unavailable: there never was an answer with keys.
         """
         if self._clock() - self._fetched > FRESH_FOR:
-            await self._refresh()
+            self._ask()
         found = self._find(kid, algorithm)
         if found is None:
-            await self._refresh()
+            self._ask()
+            if self._fetching is not None:
+                await asyncio.wait([self._fetching])
             found = self._find(kid, algorithm)
         if found is not None:
             return found.key
@@ -68,15 +71,12 @@ class JwksKeys:
             return next(iter(fitting.values())) if len(fitting) == 1 else None
         return fitting.get(kid)
 
-    async def _refresh(self) -> None:
-        """One fetch for all requests that wait. A cancelled request does not cancel it."""
-        if self._fetching is None:
-            if self._clock() - self._asked < ASK_AGAIN_AFTER:
-                return
+    def _ask(self) -> None:
+        """One fetch for all requests. A cancelled request does not cancel it."""
+        if self._fetching is None and self._clock() - self._asked >= ASK_AGAIN_AFTER:
             self._asked = self._clock()
             self._fetching = asyncio.create_task(self._fetch())
             self._fetching.add_done_callback(self._done)
-        await asyncio.wait([self._fetching])
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._fetching = None
@@ -91,7 +91,10 @@ class JwksKeys:
                 body += chunk
                 if len(body) > MAX_BYTES:
                     raise _Useless
-        self._keys = _read(bytes(body))
+        keys = _read(bytes(body))
+        if self._keys and not keys:
+            raise _Useless
+        self._keys = keys
         self._fetched = self._clock()
 
 

@@ -85,9 +85,38 @@ async def test_after_ten_minutes_they_are_fetched_again_and_withdrawn_ones_forgo
     publisher.publish(jwk(EC_KEY, "e"))
     clock.now += FRESH_FOR + 1
 
+    await refreshed(keys, "r")
     with pytest.raises(Unauthenticated):
         await keys.key("r", "RS256")
     assert publisher.asked == 2
+
+
+async def refreshed(keys, kid):
+    """It is asked for beside the requests: nobody waits whose key is known."""
+    assert await keys.key(kid, "RS256")
+    await asyncio.wait([keys._fetching])
+
+
+async def test_a_slow_answer_keeps_nobody_waiting_whose_key_is_known(keys, publisher, clock):
+    assert await keys.key("r", "RS256")
+    publisher.delay = 600
+    clock.now += FRESH_FOR + 1
+
+    async with asyncio.timeout(30):
+        for _ in range(20):
+            assert await keys.key("r", "RS256")
+
+
+@pytest.mark.parametrize("published", [[], [jwk(RSA_KEY, "r", use="enc")], ["not a key"]])
+async def test_an_answer_without_a_usable_key_takes_none_away(keys, publisher, clock, published):
+    assert await keys.key("r", "RS256")
+    publisher.publish(*published)
+    clock.now += FRESH_FOR + 1
+
+    await refreshed(keys, "r")
+    assert await keys.key("r", "RS256")
+    with pytest.raises(Unauthenticated):
+        await keys.key("made-up", "RS256")
 
 
 async def test_an_outage_refuses_no_token_whose_key_is_known(keys, publisher, clock):
@@ -95,6 +124,7 @@ async def test_an_outage_refuses_no_token_whose_key_is_known(keys, publisher, cl
     publisher.status = 500
     clock.now += FRESH_FOR * 10
 
+    await refreshed(keys, "r")
     for _ in range(20):
         assert await keys.key("r", "RS256")
     assert publisher.asked == 2
@@ -187,5 +217,6 @@ async def test_a_token_without_an_id_means_the_only_fitting_key(keys, publisher,
 
     publisher.publish(jwk(RSA_KEY, "a"), jwk(RSA_KEY, "b"))
     clock.now += FRESH_FOR + 1
+    await refreshed(keys, None)
     with pytest.raises(Unauthenticated):
         await keys.key(None, "RS256")
