@@ -66,9 +66,10 @@ class Revision(Struct, frozen=True):
 
 
 class Known(Struct, frozen=True):
-    """What an idempotency key has led to. Without ``answer_id`` it was deleted."""
+    """What an idempotency key has led to. Without ``conversation`` or ``answer_id`` these were deleted."""
 
     fingerprint: str
+    conversation: str | None
     answer_id: UUID | None
     status: str | None
     question_id: UUID | None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime, timedelta
 
+import msgspec
+
 from coach.chat.meaning import Answer, Known, Meaning, Replay
 from coach.chat.schemas import ChatRequest
 from coach.errors import Conflict
@@ -26,7 +28,7 @@ def meaning_of_key(known: Known | None, request: ChatRequest) -> Meaning | None:
     """
     if known is None:
         return None
-    if known.fingerprint != fingerprint(request):
+    if not _is_same(known, request):
         raise Conflict("This Idempotency-Key was used for another request.")
     if request.caller is not None and known.status in {"failed", "interrupted"}:
         # A retry wants an answer. Half an answer is of no use to a program.
@@ -35,9 +37,20 @@ def meaning_of_key(known: Known | None, request: ChatRequest) -> Meaning | None:
 
 
 def fingerprint(request: ChatRequest) -> str:
-    """What must be equal for a key to mean the same request. The conversation is left out: the server may have named
-    it."""
-    parts = [request.message_id or "", request.trigger, request.feature, request.text]
-    if request.caller is not None:
-        parts.append(request.caller.digest)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    """What must be equal for a key to mean the same request."""
+    return _digest(request, names_conversation=request.names_conversation)
+
+
+def _is_same(known: Known, request: ChatRequest) -> bool:
+    """A client that named no conversation at first may have learned since how the server named it."""
+    if not request.names_conversation:
+        return known.fingerprint == fingerprint(request)
+    is_there = known.conversation in (None, request.conversation_id)
+    return is_there and known.fingerprint in {_digest(request, names_conversation=named) for named in (True, False)}
+
+
+def _digest(request: ChatRequest, *, names_conversation: bool) -> str:
+    """Of a caller's request its own digest says all."""
+    asked = (request.message_id, request.trigger, request.target_id, request.feature, request.text)
+    chosen = (request.model, request.session, request.incognito, names_conversation)
+    return hashlib.sha256(msgspec.json.encode((*asked, *chosen, request.caller and request.caller.digest))).hexdigest()

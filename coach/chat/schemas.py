@@ -47,9 +47,13 @@ class Caller(Struct, frozen=True, kw_only=True):
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
-    """What is asked. ``known_ids`` are (role, id) of the messages before the last, oldest first, valid ids only."""
+    """What is asked. ``known_ids`` are (role, id) of the messages before the last, oldest first, valid ids only.
+
+    ``names_conversation``: the client did, and not the server for it.
+    """
 
     conversation_id: str
+    names_conversation: bool = False
     message_id: str | None
     text: str
     trigger: Trigger = "submit-message"
@@ -113,6 +117,7 @@ def requested(body: ChatBody, idempotency_key: str | None = None) -> ChatRequest
         raise InvalidInput(f"{at}.role", 'the last message must be the one to answer, with role "user".')
     return ChatRequest(
         conversation_id=uuid4().hex if body.id is None else valid_id(body.id, "id"),
+        names_conversation=body.id is not None,
         message_id=None if last.id is None else valid_id(last.id, f"{at}.id"),
         text=_text(last.parts, at),
         trigger=body.trigger,

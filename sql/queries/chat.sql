@@ -126,11 +126,12 @@ where c.user_id = :user_id
 returning c.message_id;
 
 -- name: idempotent(user_id, key, since)^
--- What an Idempotency-Key has led to: the answer, and its question. Primary keys.
+-- What an Idempotency-Key has led to: the conversation, the answer, and its question. Primary keys.
 select
-    k.request_hash as fingerprint, a.id as answer_id, a.status,
+    k.request_hash as fingerprint, c.client_id as conversation, a.id as answer_id, a.status,
     q.id as question_id, q.client_id as question_key, q.parent_id
 from idempotency_keys k
+left join conversations c on c.user_id = k.user_id and c.id = k.conversation_id
 left join ai_conversation_memory a on a.user_id = k.user_id and a.id = k.message_id
 left join ai_conversation_memory q on q.user_id = a.user_id and q.id = a.parent_id
 where k.user_id = :user_id and k.key = :key and k.created_at > :since;

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from coach.chat.choice import Choices
+from coach.chat.features import FEATURES
 from coach.chat.ledger import Ledger
 from coach.chat.meaning import Busy, Replay
 from coach.chat.opened import Opened
@@ -19,6 +20,7 @@ from coach.chat.settling import Ending, close, close_orphan
 from coach.database.pool import Database
 from coach.errors import Conflict, QuotaExhausted
 from coach.models.offline import OfflineModel
+from coach.stages.stages import SessionCommand
 
 NOW = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
 CHOICES = Choices({"offline": OfflineModel()}, Prompts())
@@ -196,6 +198,38 @@ async def test_an_idempotency_key_leads_to_the_same_answer(desk: Desk) -> None:
         await desk.ask(None, "Another", idempotency_key="k1")
     desk.now += timedelta(hours=25)
     assert isinstance(await desk.ask(None, "Another", idempotency_key="k1"), Opened)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"conversation_id": "another"},
+        {"names_conversation": False},
+        {"model": "offline"},
+        {"incognito": True},
+        {"session": SessionCommand("start", "grow")},
+        {"feature": FEATURES[-1]},
+        {"trigger": "regenerate-message"},
+        {"target_id": "m1"},
+        {"message_id": "m2"},
+    ],
+)
+async def test_an_idempotency_key_means_all_of_a_request(desk: Desk, other: dict[str, Any]) -> None:
+    asked = {"message_id": None, "conversation_id": "c1", "names_conversation": True, "idempotency_key": "k1"}
+    turn = await desk.opens(**asked)
+    await desk.answers(turn)
+    assert await desk.ask(**asked) == Replay(turn.answer_id)
+    with pytest.raises(Conflict, match="Idempotency-Key"):
+        await desk.ask(**(asked | other))
+
+
+async def test_a_key_is_repeated_under_the_name_that_the_server_gave_the_conversation(desk: Desk) -> None:
+    turn = await desk.opens(None, conversation_id="made-up", idempotency_key="k1")
+    await desk.answers(turn)
+    named = {"names_conversation": True, "idempotency_key": "k1"}
+    assert await desk.ask(None, conversation_id="made-up", **named) == Replay(turn.answer_id)
+    with pytest.raises(Conflict, match="Idempotency-Key"):
+        await desk.ask(None, conversation_id="another", **named)
 
 
 async def test_twenty_equal_requests_open_one_turn(desk: Desk, database_url: str) -> None:
