@@ -47,7 +47,6 @@ from coach.realtime.accepting import Sockets, ws_ticket
 from coach.retrieval.routes import search_router
 from coach.services import NO_OPERATORS, Services, open_services
 from coach.sessions.routes import commitments_router, sessions_router
-from coach.sessions.sessions import SocketSessions
 from coach.settings import Settings
 from coach.values.clock import utc_now
 
@@ -111,7 +110,7 @@ def build_app(services: Services) -> Litestar:
         services.hub,
         services.turns,
         services.tickets,
-        SocketSessions(services.sessions, services.turns),
+        services.sessions.apply,
         services.settings.allowed_origins,
     )
     app = Litestar(

@@ -20,20 +20,14 @@ from litestar.types import Receive, Scope, Send, WebSocketScope
 from msgspec import Struct
 
 from coach.chat.turns import Turns
-from coach.errors import (
-    CoachError,
-    RateLimited,
-    Refused,
-    Unauthenticated,
-    Unavailable,
-)
+from coach.errors import CoachError, RateLimited, Refused, Unauthenticated, Unavailable
 from coach.http.declared import declares
 from coach.identity.guards import Authenticator
 from coach.identity.principal import Principal
 from coach.realtime.connection import REFUSED, TRY_LATER, Connection
 from coach.realtime.hub import Hub
 from coach.realtime.origin import is_allowed_origin
-from coach.realtime.socket import ChatSocket, SessionHooks
+from coach.realtime.socket import ChatSocket, Command
 from coach.realtime.tickets import Ticket, Tickets
 from coach.telemetry import begin_request
 
@@ -65,7 +59,7 @@ class Sockets:
     hub: Hub
     turns: Turns
     tickets: Tickets
-    sessions: SessionHooks
+    command: Command
     allowed_origins: Sequence[str]
 
     @property
@@ -97,11 +91,9 @@ class Sockets:
             with suppress(OSError):
                 await send({"type": "websocket.close", "code": code, "reason": admitted.reason})
         else:
-            code = await self._serve(Connection(*admitted, self.turns.clock(), send), receive)
+            socket = Connection(*admitted, self.turns.clock(), send)
+            code = await ChatSocket(self.authenticator, self.hub, self.turns, self.command, socket, receive).serve()
         log.info("socket", path=scope["path"], code=code, ms=round((perf_counter() - began) * 1000))
-
-    async def _serve(self, socket: Connection, receive: Receive) -> int:
-        return await ChatSocket(self.authenticator, self.hub, self.turns, self.sessions, socket, receive).serve()
 
     async def _admit(self, scope: WebSocketScope) -> tuple[UUID, datetime] | Refusal:
         """The user and the expiry of a socket, or the reason to close it."""

@@ -13,6 +13,7 @@ from coach.chat.events import Event, TextDelta
 from coach.chat.schemas import ChatBody, ChatMessage, ChatRequest, Trigger, requested
 from coach.errors import InvalidInput
 from coach.http.bodies import read
+from coach.stages.stages import SessionCommand, read_command
 
 PUSH = "$push"
 """The request id of pushes; stock clients ignore it."""
@@ -25,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Extras(Struct):
-    """What a client adds to a request. ``SessionHooks`` reads ``session``."""
+    """What a client adds to a request. ``command_of`` reads ``session``."""
 
     feature: str | None = None
     model: str | None = None
@@ -108,15 +109,12 @@ def asked(frame: SendFrame) -> ChatRequest:
     return requested(body, frame.header("idempotency-key"))
 
 
-def session_of(frame: SendFrame) -> dict[str, Any] | None:
-    """What the frame says to a coaching session.
+def command_of(frame: SendFrame) -> SessionCommand | None:
+    """What the frame tells a coaching session to do.
 
-    :raises InvalidInput: it is no object.
+    :raises InvalidInput: as for ``POST /api/chat``.
     """
-    said: Any = frame.body.session if frame.body is not None else None
-    if said is not None and not isinstance(said, dict):
-        raise InvalidInput("body.session", "must be an object.")
-    return said
+    return None if frame.body is None else read_command(frame.body.session, "body.session")
 
 
 class Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, KeysView
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from time import monotonic
@@ -62,11 +62,9 @@ class Hub:
                 del self._sockets[socket.user_id]
             SOCKETS.dec()
 
-    def users(self) -> list[UUID]:
-        return list(self._sockets)
-
-    def has(self, user_id: UUID) -> bool:
-        return user_id in self._sockets
+    @property
+    def users(self) -> KeysView[UUID]:
+        return self._sockets.keys()
 
     def push(self, user_id: UUID, frame: dict[str, Any], created_at: datetime | None = None) -> None:
         """Push to the user's open sockets in this process: ``{"type": …}`` and its fields. ``created_at`` leaves out

@@ -7,7 +7,8 @@ reads the row, under the user's row level security. A poll serves processes that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -79,7 +80,6 @@ class Pushes:
         self._origin = uuid4().hex
         self._listener = Listener(listen_url, CHANNEL, name="coach pushes", heard=self._heard, connected=self._poll_all)
         self._due: set[UUID] = set()
-        self._all_due = False
         self._called = asyncio.Event()
         self._told: dict[UUID, datetime] = {}
         self._sending = BackgroundTasks("push_lost")
@@ -121,8 +121,14 @@ class Pushes:
         await self._hub.occupied.wait()
         async with beside(self._listener.run(), "pushes_not_heard"):
             while True:
-                await self._wait()
-                if users := self._users_to_poll():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL):
+                        await self._called.wait()
+                if not self._called.is_set():
+                    self._poll_all()
+                self._called.clear()
+                users, self._due = self._due & self._hub.users, set()
+                if users:
                     await self._deliver(users)
 
     async def aclose(self) -> None:
@@ -130,7 +136,7 @@ class Pushes:
         await self._sending.aclose(grace=1)
         await self._bringing.aclose()
 
-    async def _deliver(self, users: Sequence[UUID]) -> None:
+    async def _deliver(self, users: Collection[UUID]) -> None:
         now = self._clock()
         try:
             rows: list[_Push]
@@ -147,29 +153,15 @@ class Pushes:
                 self._hub.push(row.user_id, row.frame, row.created_at)
         self._told = {push_id: at for push_id, at in self._told.items() if now - at < OVERLAP * 2}
 
-    async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(POLL):
-                await self._called.wait()
-        except TimeoutError:
-            self._all_due = True
-        self._called.clear()
-
-    def _users_to_poll(self) -> list[UUID]:
-        users = self._hub.users() if self._all_due else [user_id for user_id in self._due if self._hub.has(user_id)]
-        self._due.clear()
-        self._all_due = False
-        return users
-
     def _heard(self, payload: str) -> None:
         try:
             user_id = UUID(payload)
         except ValueError:
             return  # any login may notify, so a payload proves nothing; the poll finds real rows
-        if self._hub.has(user_id):
+        if user_id in self._hub.users:
             self._due.add(user_id)
             self._called.set()
 
     def _poll_all(self) -> None:
-        self._all_due = True
+        self._due |= self._hub.users
         self._called.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from uuid import UUID, uuid4
 
@@ -26,69 +27,47 @@ class _Current(Struct, frozen=True):
     project_id: UUID | None
 
 
-async def change(db: Database, user_id: UUID, id_: str, wanted: CommitmentChange, now: datetime) -> Commitment:
-    """:raises NotFound: absent, or another user's. :raises Conflict: it has been decided on. :raises InvalidInput:"""
-    commitment_id = session_id_of(id_, "commitment")
-    async with db.as_user(user_id) as tx:
-        current = await _locked(tx, user_id, commitment_id)
-        if current.status != "proposed":
-            raise Conflict(f"This commitment has been {current.status}; only one that is proposed can be changed.")
-        await _store(tx, user_id, commitment_id, await _wanted(tx, user_id, wanted, current), None, now)
-        return await _one(tx, user_id, commitment_id)
+DECIDED: Mapping[CommitmentStatus, str] = {
+    "proposed": "This commitment has been {}; only one that is proposed can be changed.",
+    "accepted": "This commitment has been {}.",
+    "rejected": "This commitment has been {}; delete or complete its task instead.",
+}
+"""Why one that has been decided on cannot become this."""
 
 
-async def accept(db: Database, user_id: UUID, id_: str, wanted: CommitmentChange, now: datetime) -> Commitment:
-    """Make its task, with what is given instead of what was proposed. Accepted before, it is answered as it is.
+async def decide(  # noqa: PLR0917 - a decision's worth
+    db: Database, user_id: UUID, id_: str, becomes: CommitmentStatus, wanted: CommitmentChange, now: datetime
+) -> Commitment:
+    """Change one that is proposed. Accepted, it becomes a task. One that is so already is answered as it is.
 
-    :raises NotFound: absent, or another user's. :raises Conflict: it was rejected. :raises InvalidInput:
+    :raises NotFound: absent, or another user's. :raises Conflict: it was decided otherwise. :raises InvalidInput:
     """
     commitment_id = session_id_of(id_, "commitment")
     async with db.as_user(user_id) as tx:
-        current = await _locked(tx, user_id, commitment_id)
-        if current.status == "rejected":
-            raise Conflict("This commitment has been rejected.")
-        if current.status == "proposed":
-            agreed = replace(await _wanted(tx, user_id, wanted, current), status="accepted")
-            if agreed.project_id is not None and not await _owns(tx, user_id, agreed.project_id):
-                agreed = replace(agreed, project_id=None)  # proposed, and deleted since
-            task_id = uuid4()
-            await _sql.make_task.run(
-                tx,
-                user_id=user_id,
-                id=task_id,
-                title=agreed.title,
-                due_date=agreed.due_date,
-                project_id=agreed.project_id,
-                now=now,
+        current = await _sql.commitment_to_change.one(tx, _Current, user_id=user_id, id=commitment_id)
+        if current is not None and current.status == "proposed":
+            agreed = replace(await _wanted(tx, user_id, wanted, current), status=becomes)
+            task_id = None
+            if becomes == "accepted":
+                if agreed.project_id is not None and not await _owns(tx, user_id, agreed.project_id):
+                    agreed = replace(agreed, project_id=None)  # proposed, and deleted since
+                task_id = await _make_task(tx, user_id, agreed, now)
+            await _sql.change_commitment.run(
+                tx, user_id=user_id, id=commitment_id, task_id=task_id, now=now, **asdict(agreed)
             )
-            await _store(tx, user_id, commitment_id, agreed, task_id, now)
-        return await _one(tx, user_id, commitment_id)
+        elif current is not None and current.status != becomes:
+            raise Conflict(DECIDED[becomes].format(current.status))
+        found = await _sql.one_commitment.one(tx, Commitment, user_id=user_id, id=commitment_id)
+        if found is None:
+            raise NotFound("There is no such commitment.")
+        return found
 
 
-async def reject(db: Database, user_id: UUID, id_: str, now: datetime) -> Commitment:
-    """:raises NotFound: absent, or another user's. :raises Conflict: it was accepted."""
-    commitment_id = session_id_of(id_, "commitment")
-    async with db.as_user(user_id) as tx:
-        current = await _locked(tx, user_id, commitment_id)
-        if current.status not in ("proposed", "rejected"):
-            raise Conflict("This commitment has been accepted; delete or complete its task instead.")
-        if current.status == "proposed":
-            await _store(tx, user_id, commitment_id, replace(current, status="rejected"), None, now)
-        return await _one(tx, user_id, commitment_id)
-
-
-async def _locked(tx: Transaction, user_id: UUID, commitment_id: UUID) -> _Current:
-    row = await _sql.commitment_to_change.one(tx, _Current, user_id=user_id, id=commitment_id)
-    if row is None:
-        raise NotFound("There is no such commitment.")
-    return row
-
-
-async def _one(tx: Transaction, user_id: UUID, commitment_id: UUID) -> Commitment:
-    found = await _sql.one_commitment.one(tx, Commitment, user_id=user_id, id=commitment_id)
-    if found is None:
-        raise NotFound("There is no such commitment.")
-    return found
+async def _make_task(tx: Transaction, user_id: UUID, agreed: _Current, now: datetime) -> UUID:
+    row = {"title": agreed.title, "due_date": agreed.due_date, "project_id": agreed.project_id}
+    task_id = uuid4()
+    await _sql.make_task.run(tx, user_id=user_id, id=task_id, now=now, **row)
+    return task_id
 
 
 async def _owns(tx: Transaction, user_id: UUID, project: UUID) -> bool:
@@ -103,9 +82,3 @@ async def _wanted(tx: Transaction, user_id: UUID, wanted: CommitmentChange, curr
         if project is not None and not await _owns(tx, user_id, project):
             raise InvalidInput("project_id", "must be the id of a project of yours.")
     return replace(current, title=wanted.checked_title(current.title), due_date=due, project_id=project)
-
-
-async def _store(  # noqa: PLR0917 - a row's worth
-    tx: Transaction, user_id: UUID, id_: UUID, becomes: _Current, task_id: UUID | None, now: datetime
-) -> None:
-    await _sql.change_commitment.run(tx, user_id=user_id, id=id_, task_id=task_id, now=now, **asdict(becomes))

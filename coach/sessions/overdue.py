@@ -11,7 +11,6 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from msgspec import Struct
 
 from coach.database.operators import yielding_transaction
 from coach.database.pool import Database, Transaction
@@ -22,7 +21,7 @@ from coach.realtime.pushes import notify_pushes, store_pushes
 from coach.sessions.judge import Judge
 from coach.sessions.repository import read
 from coach.sessions.schemas import SessionPush
-from coach.stages.stages import JUDGED, Kind, SessionState
+from coach.stages.stages import JUDGED, SessionState
 from coach.values.clock import utc_now
 
 _sql = load("sessions")
@@ -35,30 +34,15 @@ AT_A_TIME = 40
 """Sessions a round: at 45 s each, four at once, it takes under eight minutes even where the model never answers."""
 
 
-class _Unjudged(Struct, frozen=True):
-    """One row of the query ``unjudged_sessions``."""
-
-    user_id: UUID
-    session_id: UUID
-    kind: Kind
-    stage: str
-
-    @property
-    def standing(self) -> SessionState:
-        return SessionState(self.session_id, self.kind, self.stage)
-
-
 async def judge_overdue_sessions(db: Database, now: datetime, *, model: ChatModel) -> None:
     """The job."""
     async with db.as_operator() as tx:
-        left = await _sql.unjudged_sessions.rows(
-            tx, _Unjudged, kinds=list(JUDGED), before=now - OVERDUE, limit=AT_A_TIME
-        )
+        left = await _sql.unjudged_sessions.rows(tx, tuple, kinds=list(JUDGED), before=now - OVERDUE, limit=AT_A_TIME)
     if not left:
         return
     judge = Judge(partial(_held, db), model, utc_now, partial(_push_session, db))
     outcomes = await asyncio.gather(
-        *(judge.judge(each.user_id, each.standing) for each in left), return_exceptions=True
+        *(judge.judge(user_id, SessionState(*standing)) for user_id, *standing in left), return_exceptions=True
     )
     broken = [each for each in outcomes if isinstance(each, BaseException)]
     _log.warning("sessions_judged_late", sessions=len(left), failed=len(broken))

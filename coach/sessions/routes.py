@@ -50,7 +50,7 @@ async def change(
     sent: NamedDependency[CommitmentChange], commitment_id: FromPath[str], user_id: CurrentUser, db: Db
 ) -> Commitment:
     """While it is proposed. What is left out stays."""
-    return await commitments.change(db, user_id, commitment_id, sent, utc_now())
+    return await commitments.decide(db, user_id, commitment_id, "proposed", sent, utc_now())
 
 
 @post(
@@ -63,7 +63,7 @@ async def accept(
     sent: NamedDependency[CommitmentChange], commitment_id: FromPath[str], user_id: CurrentUser, db: Db
 ) -> Commitment:
     """The body may override title, due date and project, or be left out. Accepting again makes no second task."""
-    return await commitments.accept(db, user_id, commitment_id, sent, utc_now())
+    return await commitments.decide(db, user_id, commitment_id, "accepted", sent, utc_now())
 
 
 @post(
@@ -74,7 +74,7 @@ async def accept(
 )
 async def reject(commitment_id: FromPath[str], user_id: CurrentUser, db: Db) -> Commitment:
     """It stays to be seen, and becomes no task."""
-    return await commitments.reject(db, user_id, commitment_id, utc_now())
+    return await commitments.decide(db, user_id, commitment_id, "rejected", CommitmentChange(), utc_now())
 
 
 sessions_router = Router("/api/sessions", route_handlers=[sessions, session], tags=["Coaching sessions"])

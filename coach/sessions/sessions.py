@@ -10,16 +10,14 @@ from uuid import UUID
 import msgspec
 
 from coach.chat.opened import Opened
-from coach.chat.turns import Reader, Turns
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import NotFound
 from coach.models.base import ChatModel
-from coach.realtime.socket import SessionRequest
 from coach.sessions.judge import Judge
 from coach.sessions.repository import read
 from coach.sessions.schemas import SessionDetail, SessionPush
-from coach.stages.stages import SessionCommand, read_command
+from coach.stages.stages import SessionCommand
 from coach.stages.steps import apply
 from coach.values.background import BackgroundTasks
 
@@ -82,20 +80,3 @@ class Sessions:
 
     def _push_session(self, user_id: UUID, detail: SessionDetail) -> None:
         self._push(user_id, msgspec.to_builtins(SessionPush(detail)))
-
-
-class SocketSessions:
-    """``body.session`` of a socket's frames: with a message it is a turn, without one the command alone."""
-
-    def __init__(self, sessions: Sessions, turns: Turns) -> None:
-        self._sessions, self._turns = sessions, turns
-
-    async def begin(self, user_id: UUID, ask: SessionRequest) -> Reader | None:
-        """:raises CoachError: before anything has begun."""
-        command = read_command(ask.said, "body.session")
-        if command is None:
-            return None
-        if ask.request is not None:
-            return await self._turns.begin(user_id, msgspec.structs.replace(ask.request, session=command))
-        await self._sessions.apply(user_id, ask.conversation_id, command)
-        return None
