@@ -24,15 +24,19 @@ begin
 end
 $$;
 
--- Unique regardless of case: Ann must not pass for ann. A definer function, since no other role writes coach.usernames.
+-- Unique by what can be seen: neither Ann nor a Cyrillic а may pass for ann. A definer function, since no other role
+-- writes coach.usernames.
 create function coach.register_username() returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$
 begin
+    if coach.username_key(new.username) = '' then
+        raise exception 'username: must have a character that can be seen' using errcode = 'invalid_parameter_value';
+    end if;
     delete from coach.usernames where user_id = new.id;
     insert into coach.usernames (username, user_id)
-    select lower(new.username), new.id
+    select coach.username_key(new.username), new.id
     where new.username is not null and coach.has_account(new.id);
     return null;
 end

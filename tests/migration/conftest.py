@@ -31,6 +31,10 @@ ROWS: dict[str, LiteralString] = {
     "user_analytics_preferences": "insert into user_analytics_preferences (user_id) values (:user)",
     "ai_limits": "insert into coach.ai_limits (user_id, monthly_limit) values (:user, 250)",
     "usernames": "insert into coach.usernames (user_id, username) values (:user, :user::text)",
+    "repaired_values": """
+        insert into coach.repaired_values (user_id, id, table_name, row_id, column_name, old_value)
+        values (:user, :id, 'tasks', :id::text, 'name', '"Buy shoes"')
+    """,
     "pillars": "insert into pillars (user_id, id, name) values (:user, :id, 'Health')",
     "areas": "insert into areas (user_id, id, pillar_id, name) values (:user, :id, :id, 'Running')",
     "projects": "insert into projects (user_id, id, area_id, name) values (:user, :id, :id, 'Half marathon')",
@@ -92,7 +96,7 @@ ROWS: dict[str, LiteralString] = {
     "exports": "insert into exports (user_id, id) values (:user, :id)",
 }
 
-IN_COACH = ("ai_limits", "usernames")
+IN_COACH = ("ai_limits", "usernames", "repaired_values")
 
 
 def insert_row(table: str, user: UUID, row: UUID) -> sql.Composed:

@@ -18,7 +18,7 @@ Tables = dict[str, sql.Identifier]
 RowOf = Callable[[str, UUID, UUID], sql.Composed]
 Furnish = Callable[[], Awaitable[UUID]]
 
-SERVER_ONLY = {"usernames", "ai_limits"}
+SERVER_ONLY = {"usernames", "ai_limits", "repaired_values"}
 
 
 @asynccontextmanager

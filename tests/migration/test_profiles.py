@@ -60,7 +60,8 @@ async def test_a_username_changes_once_in_seven_days(
     )
     async with browser(ann) as connection:
         await connection.execute("update user_profiles set username = %s", (names[2],))
-    assert await value(owner, "select username from coach.usernames where user_id = %s", ann) == names[2]
+    key = await value(owner, "select coach.username_key(%s)", names[2])
+    assert await value(owner, "select username from coach.usernames where user_id = %s", ann) == key
 
 
 async def test_a_username_is_unique_whatever_its_case_and_free_again_after_its_user(
