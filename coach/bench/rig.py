@@ -69,7 +69,7 @@ async def rig(
     """
     async with scratch("coach-bench-") as place:
         progress(f"loading {users} lives" if has_lives else f"making {users} accounts")
-        people = await (lives if has_lives else _newcomers)(place.owner, users)
+        people = await (lives if has_lives else newcomers)(place.owner, users)
         with _stub(tokens, rate) as stub_port, server(place.home, _provider(stub_port)) as (pid, port):
             progress("waiting for the worker inside, which begins with their lives")
             await _idle(place.owner)
@@ -145,7 +145,7 @@ async def _idle(db: Database, patience: float = 120.0) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _newcomers(db: Database, count: int) -> list[UUID]:
+async def newcomers(db: Database, count: int) -> list[UUID]:
     people = [uuid4() for _ in range(count)]
     async with db.as_login_role() as tx:
         await tx.execute("insert into auth.users (id) select unnest(%s::uuid[])", (people,))

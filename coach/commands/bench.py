@@ -29,6 +29,7 @@ BENCHES = (
     Bench("turn", "turn", "What the server adds to the model's own time, and turns a second."),
     Bench("pipeline", "pipeline", "How many changed rows a second are embedded, over one call a row."),
     Bench("edits", "edits", "How soon an edit made in SQL is found by GET /api/search of a real server.", "edits"),
+    Bench("rows", "rows", "Whether others are answered while long journal entries are cut and embedded."),
     Bench("import", "imports", "What the triggers add to one statement that imports 20,000 rows."),
     Bench("sockets", "sockets", "What 2,000 idle sockets cost, and what 200 readers that never read do to others."),
     Bench(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -11,7 +12,7 @@ from psycopg import Error as DatabaseError
 
 from coach.database.operators import yielding_transaction
 from coach.database.pool import Database, Transaction
-from coach.errors import DatabaseBusy, NotAllDone
+from coach.errors import DatabaseBusy, DatabaseUnavailable, NotAllDone
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -47,8 +48,12 @@ async def for_each_user(
             outcome.done[key] = result
         except DatabaseBusy:
             outcome.busy.append(key)
-        except DatabaseError as error:
-            _log.error("user_step_failed", work=work, error=type(error).__name__, code=error.sqlstate)
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a user's rows broke in it: the others' turn comes
+            code = error.sqlstate if isinstance(error, DatabaseError) else None
+            frames = traceback.format_tb(error.__traceback__)
+            _log.error("user_step_failed", work=work, error=type(error).__name__, code=code, frames=frames)
             outcome.failed.append(key)
     if outcome.busy:
         _log.info("users_busy", work=work, users=len(outcome.busy))

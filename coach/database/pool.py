@@ -26,6 +26,10 @@ Transaction = AsyncConnection[Any]
 """A connection inside a transaction that its context manager commits, or rolls back on an error."""
 
 NO_ACCOUNT = "The token is valid, but its user has no account here."
+
+TOO_LARGE = "54"
+"""The class of PostgreSQL's codes for a value that it cannot work with: too long, nested too deep. It is there."""
+
 _ROLE: LiteralString = "select set_config('role', %s, true)"
 _CLAIMED: LiteralString = "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
 _BEGIN = Statement("begin")
@@ -152,6 +156,8 @@ class Database:
         except PoolTimeout as error:
             raise DatabaseUnavailable("No database connection became free in time.") from error
         except OperationalError as error:
+            if (error.sqlstate or "").startswith(TOO_LARGE):
+                raise
             raise DatabaseUnavailable(f"The database cannot be reached ({type(error).__name__}); try again.") from error
 
     async def _begin(

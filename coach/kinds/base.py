@@ -16,10 +16,15 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from coach.kinds.consents import covering
+from coach.kinds.text import chunked
 
 T = TypeVar("T")
+
+LONG = 4_000
+"""Characters of a snippet that is one vector. A description of 100 kB would leave no room for any other source."""
 
 
 class Snippet(Struct, frozen=True):
@@ -34,6 +39,16 @@ class Snippet(Struct, frozen=True):
     @property
     def content_hash(self) -> str:
         return sha256(self.text.encode()).hexdigest()
+
+
+def pieces(snippet: Snippet) -> list[Snippet]:
+    """A snippet that is no longer than ``LONG``; else in pieces that each name what they are of."""
+    if len(snippet.text) <= LONG:
+        return [snippet]
+    return [
+        replace(snippet, chunk=snippet.chunk + number, text=f"{snippet.title}. {text}" if number else text)
+        for number, text in enumerate(chunked(snippet.text))
+    ]
 
 
 class UserContext(Struct, frozen=True):

@@ -11,6 +11,9 @@ from msgspec import Struct
 from coach.kinds.base import EntityKind, Record, Snippet, UserContext
 from coach.kinds.text import chunked, day_in_words, joined
 
+TAGS = 500
+"""Characters of an entry's tags that each of its pieces repeats; they may be 50,000."""
+
 
 class JournalRow(Struct, frozen=True):
     id: UUID
@@ -27,7 +30,7 @@ def of_journal(row: JournalRow) -> list[Snippet]:
     title = row.title.strip() or "Journal entry"
     felt = [text for text in (row.mood, row.energy_level and f"{row.energy_level} energy") if text]
     head = f"Journal, {day_in_words(row.written_on)}: {title}" + (f" ({', '.join(felt)})." if felt else ".")
-    about = f"About {', '.join(row.tags)}." if row.tags else ""
+    about = f"About {', '.join(row.tags)[:TAGS]}." if row.tags else ""
     if not row.title.strip() and not row.content.strip():
         return []
     return [

@@ -28,7 +28,10 @@ def searched(text: str) -> str:
 
 
 def chunked(text: str, characters: int = CHUNK_CHARACTERS) -> list[str]:
-    """``text`` in pieces of at most ``characters``, cut between sentences, or between words of a longer one."""
+    """``text`` in pieces of at most ``characters``, cut between sentences, or between words of a longer one.
+
+    It takes linear time, whatever the text.
+    """
     pieces: list[str] = []
     for part in _parts(text.strip(), characters):
         if pieces and len(pieces[-1]) + 1 + len(part) <= characters:
@@ -40,14 +43,16 @@ def chunked(text: str, characters: int = CHUNK_CHARACTERS) -> list[str]:
 
 def _parts(text: str, characters: int) -> Iterator[str]:
     for sentence in _sentences(text):
-        rest = sentence.strip()
-        while len(rest) > characters:
-            cut = rest.rfind(" ", 1, characters + 1)
-            cut = characters if cut < 0 else cut
-            yield rest[:cut].strip()
-            rest = rest[cut:].strip()
+        rest, start = sentence.strip(), 0
+        while len(rest) - start > characters:
+            cut = rest.rfind(" ", start + 1, start + characters + 1)
+            cut = start + characters if cut < 0 else cut
+            yield rest[start:cut].strip()
+            start = cut
+            while rest[start].isspace():
+                start += 1
         if rest:
-            yield rest
+            yield rest[start:]
 
 
 def _sentences(text: str) -> Iterator[str]:

@@ -69,13 +69,13 @@ Page = tuple[UUID, ...]
 async def make_nudges(db: Database, now: datetime) -> None:
     """The job. A page of users is all or nothing: nudges, and what is pushed of them.
 
-    :raises NotAllDone: for some pages it failed; for the others it is done.
+    :raises NotAllDone: for some users it failed; for the others it is done.
     """
     outcomes: list[Outcome[Page, int]] = []
     async for users in _pages(db):
-        outcomes += [together := await _nudge_each(db, [users], now)]
-        # A transaction of a user holds the lock. Their nudges wait for the next round, those of others do not.
-        outcomes += [await _nudge_each(db, [(user_id,) for busy in together.busy for user_id in busy], now)]
+        together = await _nudge_each(db, [users], now)
+        # A transaction of a user holds the lock, or a row of theirs breaks it. The others have their nudges.
+        outcomes += [together if together.done else await _nudge_each(db, [(user_id,) for user_id in users], now)]
     made = sum(count for outcome in outcomes for count in outcome.done.values())
     if made:
         _log.info("nudges_made", nudges=made)

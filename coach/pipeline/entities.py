@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ from msgspec import Struct
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.errors import EmbedderUnavailable
-from coach.kinds.base import Record, Snippet, UserContext
+from coach.kinds.base import EntityKind, Record, Snippet, UserContext, pieces
 from coach.kinds.consents import covering
 from coach.kinds.registry import KINDS
 from coach.pipeline.embedding import Outcome
@@ -76,23 +76,21 @@ class UserRow(Struct, frozen=True):
 
 
 class EntityRow(Struct, frozen=True):
-    """Of ``read_entities``: the columns by name, and the parents' names by their kinds."""
+    """Of ``read_entities``: ``columns`` is JSON, of the columns by name and the parents' names by their kinds."""
 
     user_id: UUID
     id: UUID
     updated_at: datetime
-    columns: dict[str, Any]
+    columns: str
 
 
-class KnownText(Struct, frozen=True):
-    """A chunk that ``model`` has a vector of."""
+class KnownTexts(Struct, frozen=True):
+    """What has a vector of an entity, as JSON: chunk, model and hash of each."""
 
     user_id: UUID
     domain: str
     id: UUID
-    chunk: int
-    model: str
-    content_hash: str | None
+    texts: str
 
 
 class Message(Struct, frozen=True):
@@ -125,76 +123,85 @@ class Correction(Struct, frozen=True):
         return [msgspec.structs.replace(min(snippets, key=lambda each: each.chunk), text=self.content)]
 
 
-_Users = dict[UUID, QueuedUser]
+_Key = tuple[UUID, str, UUID]
+_known_texts = msgspec.json.Decoder(list[tuple[int, str, str | None]]).decode
+
+
+class Found(Struct, frozen=True):
+    """What the database says of claimed rows: by user, and by user, table or domain, and entity."""
+
+    users: dict[UUID, QueuedUser]
+    messages: dict[_Key, Message]
+    entities: dict[_Key, EntityRow]
+    known: dict[_Key, str]
+    corrections: dict[_Key, Correction]
 
 
 async def read_rows(db: Database, rows: Sequence[QueueRow], target: str) -> list[RowPlan]:
     """Read what these rows say now. A row that is edited later has another version when it is stored."""
-    entities = [row for row in rows if row.table in KINDS]
-    messages = [row for row in rows if row.table == MESSAGES]
     async with db.as_operator() as tx:
         users = await _users(tx, rows, target)
-        plans = [
-            *(await _message_plans(tx, messages, users) if messages else ()),
-            *(await _entity_plans(tx, entities, users) if entities else ()),
-        ]
-    unknown = [RowPlan(row, users[row.user_id], row.queued_at) for row in rows if row.table not in (MESSAGES, *KINDS)]
-    return [*plans, *unknown]
+        found = Found(users, {}, {}, {}, {})
+        if messages := _keys([row for row in rows if row.table == MESSAGES]):
+            found.messages.update(
+                ((m.user_id, MESSAGES, m.id), m) for m in await _sql.messages.rows(tx, Message, **messages)
+            )
+        for name, kind in KINDS.items():
+            allowed = [
+                row for row in rows if row.table == name and kind.is_allowed(users[row.user_id].context.consents)
+            ]
+            if keys := _keys(allowed):
+                read = await _sql.read_entities.rows(tx, EntityRow, queue_name=name, **keys)
+                found.entities.update(((each.user_id, name, each.id), each) for each in read)
+        if keys := _keys(entities := [row for row in rows if row.table in KINDS]):
+            domains = [KINDS[row.table].kind for row in entities]
+            known = await _sql.known.rows(tx, KnownTexts, domains=domains, **keys)
+            found.known.update(((each.user_id, each.domain, each.id), each.texts) for each in known)
+            corrections = await _memory.corrections.rows(tx, Correction, domains=domains, **keys)
+            found.corrections.update(((each.user_id, each.domain, each.id), each) for each in corrections)
+    # Cutting and hashing 500 long entries takes seconds, in which the server has others to answer.
+    return await asyncio.to_thread(lambda: [_plan(row, found) for row in rows])
 
 
 def _keys(rows: Sequence[QueueRow]) -> dict[str, list[UUID]]:
-    return {"users": [row.user_id for row in rows], "ids": [row.id for row in rows]}
+    return {"users": [row.user_id for row in rows], "ids": [row.id for row in rows]} if rows else {}
 
 
-async def _message_plans(tx: Transaction, rows: Sequence[QueueRow], users: _Users) -> list[RowPlan]:
-    found = {(each.user_id, each.id): each for each in await _sql.messages.rows(tx, Message, **_keys(rows))}
-    plans = []
-    for row in rows:
-        plans.append(plan := RowPlan(row, users[row.user_id], row.queued_at))
-        message = found.get((row.user_id, row.id))
-        if message is not None and plan.user.context.consents >= covering(MESSAGES):
-            have = (message.own_model, *message.other_models)
-            plan.content = message.content
-            plan.texts = [Text(model, 0, "", message.text, "") for model in plan.user.models if model not in have]
-    return plans
+def _plan(row: QueueRow, found: Found) -> RowPlan:
+    if row.table in KINDS:
+        return _entity_plan(row, found, KINDS[row.table])
+    plan = RowPlan(row, found.users[row.user_id], row.queued_at)
+    message = found.messages.get((row.user_id, row.table, row.id))
+    if message is not None and plan.user.context.consents >= covering(MESSAGES):
+        have = (message.own_model, *message.other_models)
+        plan.content = message.content
+        plan.texts = [Text(model, 0, "", message.text, "") for model in plan.user.models if model not in have]
+    return plan
 
 
-async def _entity_plans(tx: Transaction, rows: Sequence[QueueRow], users: _Users) -> list[RowPlan]:
-    domains = [KINDS[row.table].kind for row in rows]
-    known: dict[tuple[UUID, str, UUID], list[KnownText]] = {}
-    for text in await _sql.known.rows(tx, KnownText, domains=domains, **_keys(rows)):
-        known.setdefault((text.user_id, text.domain, text.id), []).append(text)
-    corrections = {
-        (each.user_id, each.domain, each.id): each
-        for each in await _memory.corrections.rows(tx, Correction, domains=domains, **_keys(rows))
-    }
-    texts = await _snippets(tx, rows, users)
-    plans = []
-    for row, domain in zip(rows, domains, strict=True):
-        key = (row.user_id, domain, row.id)
-        snippets, updated_at = texts.get((row.table, row.user_id, row.id), ([], row.queued_at))
-        if key in corrections:
-            snippets = corrections[key].apply(snippets)
-        plans.append(_entity_plan(row, users[row.user_id], updated_at, snippets, known.get(key, ())))
-    return plans
-
-
-def _entity_plan(
-    row: QueueRow, user: QueuedUser, updated_at: datetime, snippets: Sequence[Snippet], known: Sequence[KnownText]
-) -> RowPlan:
-    owned = [text for text in known if KINDS[row.table].owns_chunk(text.chunk)]
-    have = {(text.chunk, text.model): text.content_hash for text in owned}
-    wanted = {snippet.chunk for snippet in snippets}
-    missing = [
-        Text(model, snippet.chunk, snippet.title, snippet.text, snippet.content_hash)
+def _entity_plan(row: QueueRow, found: Found, kind: EntityKind) -> RowPlan:
+    plan, key = RowPlan(row, found.users[row.user_id], row.queued_at), (row.user_id, kind.kind, row.id)
+    snippets: list[Snippet] = []
+    if entity := found.entities.get((row.user_id, row.table, row.id)):
+        record = Record(entity.id, entity.updated_at, msgspec.json.decode(entity.columns))
+        snippets = [piece for snippet in kind.snippets(record, plan.user.context) for piece in pieces(snippet)]
+        plan.updated_at = entity.updated_at
+    if key in found.corrections:
+        snippets = found.corrections[key].apply(snippets)
+    known = _known_texts(found.known.get(key, "[]"))
+    have = {(chunk, model): content_hash for chunk, model, content_hash in known if kind.owns_chunk(chunk)}
+    wanted = {snippet.chunk: snippet.content_hash for snippet in snippets}
+    plan.texts = [
+        Text(model, snippet.chunk, snippet.title, snippet.text, wanted[snippet.chunk])
         for snippet in snippets
-        for model in user.models
-        if have.get((snippet.chunk, model)) != snippet.content_hash
+        for model in plan.user.models
+        if have.get((snippet.chunk, model)) != wanted[snippet.chunk]
     ]
-    return RowPlan(row, user, updated_at, missing, [key for key in have if key[0] not in wanted])
+    plan.outdated = [place for place in have if place[0] not in wanted]
+    return plan
 
 
-async def _users(tx: Transaction, rows: Sequence[QueueRow], target: str) -> _Users:
+async def _users(tx: Transaction, rows: Sequence[QueueRow], target: str) -> dict[UUID, QueuedUser]:
     found = await _sql.users_of.rows(tx, UserRow, users=list({row.user_id for row in rows}))
     return {
         user.user_id: QueuedUser(
@@ -204,19 +211,3 @@ async def _users(tx: Transaction, rows: Sequence[QueueRow], target: str) -> _Use
         )
         for user in found
     }
-
-
-async def _snippets(
-    tx: Transaction, rows: Sequence[QueueRow], users: _Users
-) -> dict[tuple[str, UUID, UUID], tuple[list[Snippet], datetime]]:
-    """By table, user and entity: what its row says, and since when."""
-    texts = {}
-    for name, kind in KINDS.items():
-        allowed = [r for r in rows if r.table == name and kind.is_allowed(users[r.user_id].context.consents)]
-        if not allowed:
-            continue
-        for row in await _sql.read_entities.rows(tx, EntityRow, queue_name=name, **_keys(allowed)):
-            record = Record(row.id, row.updated_at, row.columns)
-            snippets = list(kind.snippets(record, users[row.user_id].context))
-            texts[name, row.user_id, row.id] = (snippets, row.updated_at)
-    return texts

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
@@ -25,7 +25,7 @@ from coach.pipeline.reembed import Reembedding
 from coach.pipeline.storing import store
 from coach.realtime.pushes import notify_pushes
 from coach.retrieval.base import Embedder
-from coach.values.background import beside
+from coach.values.background import beside, log_failure
 
 _log = structlog.get_logger(__name__)
 
@@ -34,6 +34,9 @@ STOP_GRACE = 5.0
 
 Build = Callable[[str], Embedder | None]
 """The embedder of a model's name, or None where it cannot be had."""
+
+PART = 500
+"""Texts that are embedded and stored together: their vectors take 3 MB. A row's texts stay together."""
 
 
 class Worker:
@@ -118,14 +121,29 @@ class Worker:
             return True
 
     async def _process(self, batch: Batch) -> None:
+        plans, unreadable = await self._read(batch.rows)
         try:
-            plans = await read_rows(self._db, batch.rows, self._embedder.model)
-            await self._embed([text for plan in plans for text in plan.texts])
+            for part in _parts(plans):
+                await self._embed([text for plan in part for text in plan.texts])
+                self._failures = 0
+                await self._store(batch, part)
         except EmbedderUnavailable as error:
             self._pause(error)
-            return
-        self._failures = 0
-        await self._store(batch, plans)
+        await self._charge(batch, unreadable)
+
+    async def _read(self, rows: Sequence[QueueRow]) -> tuple[list[RowPlan], dict[QueueRow, str]]:
+        """What can be read, and the rows that cannot. One of those costs the others no more than reading them again."""
+        try:
+            return await read_rows(self._db, rows, self._embedder.model), {}
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a row is its own fault
+            if len(rows) == 1:
+                log_failure("row_unreadable", error, table=rows[0].table)
+                return [], {rows[0]: f"It could not be read ({type(error).__name__})."}
+        middle = len(rows) // 2
+        first, second = await self._read(rows[:middle]), await self._read(rows[middle:])
+        return [*first[0], *second[0]], first[1] | second[1]
 
     async def _embed(self, texts: Sequence[Text]) -> None:
         """Put down the outcome of each; none of those whose model can no longer be asked."""
@@ -153,12 +171,16 @@ class Worker:
     async def _store(self, batch: Batch, plans: Sequence[RowPlan]) -> None:
         """If one text of a row is refused, the others are stored and the row is charged."""
         charged = {plan.claimed: plan.fault for plan in plans if plan.fault}
-        for user_id in batch.users:
+        users = dict.fromkeys(plan.claimed.user_id for plan in plans)
+        for user_id in users:
             charged |= await self._store_for(batch, [plan for plan in plans if plan.claimed.user_id == user_id])
         async with self._db.as_operator() as tx:
-            await notify_pushes(tx, batch.users)
-        await self._queue.charge(batch, list(charged.items()))
-        EMBEDDED.labels("failed").inc(len(charged))
+            await notify_pushes(tx, users)
+        await self._charge(batch, charged)
+
+    async def _charge(self, batch: Batch, faults: Mapping[QueueRow, str]) -> None:
+        await self._queue.charge(batch, list(faults.items()))
+        EMBEDDED.labels("failed").inc(len(faults))
 
     async def _store_for(self, batch: Batch, plans: Sequence[RowPlan]) -> dict[QueueRow, str]:
         """All of a user's at once, or one by one where the database refuses one of them; returns who was refused."""
@@ -167,7 +189,7 @@ class Worker:
             EMBEDDED.labels("done").inc(await store(self._db, batch, plans, self._queue.clock()))
         except DatabaseBusy:
             await self._queue.postpone(batch, plans[0].user.user_id)
-        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, psycopg.InternalError) as error:
+        except psycopg.Error as error:
             if len(plans) == 1:
                 return {plans[0].claimed: f"The database refused it ({type(error).__name__})."}
             for plan in plans:
@@ -210,3 +232,15 @@ class Worker:
 
     def _paused_for(self) -> float:
         return self._paused_until - monotonic()
+
+
+def _parts(plans: Sequence[RowPlan]) -> Iterator[list[RowPlan]]:
+    """In order, each of a few more than ``PART`` texts at most."""
+    part: list[RowPlan] = []
+    for plan in plans:
+        part.append(plan)
+        if sum(len(each.texts) for each in part) >= PART:
+            yield part
+            part = []
+    if part:
+        yield part

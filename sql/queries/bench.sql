@@ -145,3 +145,15 @@ where user_id = :user_id and id = :conversation_id;
 -- Held until the vectors are stored, so that none is written after a withdrawal.
 select record_rag_snippets
 from coach.lock_consents(:user_id);
+
+-- name: write_entries(user_id, entries, bytes)!
+-- Journal entries of so many bytes, in sentences, as an app writes them.
+insert into journal_entries (user_id, title, content)
+select
+    :user_id,
+    'Entry ' || n,
+    left(repeat('I walked home along river number ' || n || ' and thought about the week. ', 2000), :bytes::integer)
+from generate_series(1, :entries::integer) n;
+
+-- name: count_pieces(user_id)$
+select count(*) from user_metadata_embeddings where user_id = :user_id;

@@ -147,8 +147,8 @@ from coach.lock_consents(:user_id) c;
 select coach.lock_serving_model(:user_id, :model);
 
 -- name: read_entities(queue_name, users, ids)
--- Of what was hidden nothing is found, so that nothing of it stays.
-select user_id, id, updated_at, columns
+-- Of what was hidden nothing is found, so that nothing of it stays. As text: it is read off the event loop.
+select user_id, id, updated_at, columns::text as columns
 from coach.read_entities(:queue_name, :users::uuid[], :ids::uuid[]);
 
 -- name: messages(users, ids)
@@ -163,10 +163,13 @@ join coach.said_messages m on m.user_id = k.user_id and m.id = k.id;
 
 -- name: known(users, domains, ids)
 -- What is embedded of these entities. Unique (user_id, domain_tag, entity_id, chunk, embedding_model).
-select e.user_id, e.domain_tag as domain, e.entity_id as id, e.chunk, e.embedding_model as model, e.content_hash
+select
+    e.user_id, e.domain_tag as domain, e.entity_id as id,
+    json_agg(json_build_array(e.chunk, e.embedding_model, e.content_hash))::text as texts
 from unnest(:users::uuid[], :domains::text[], :ids::uuid[]) k (user_id, domain_tag, entity_id)
 join user_metadata_embeddings e
-    on e.user_id = k.user_id and e.domain_tag = k.domain_tag and e.entity_id = k.entity_id;
+    on e.user_id = k.user_id and e.domain_tag = k.domain_tag and e.entity_id = k.entity_id
+group by e.user_id, e.domain_tag, e.entity_id;
 
 -- name: store_snippet(user_id, domain_tag, entity_id, chunk, title, text, embedding, model, content_hash, updated_at)*!
 insert into user_metadata_embeddings (

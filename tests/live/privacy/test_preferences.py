@@ -152,14 +152,6 @@ async def test_changes_at_the_same_time_all_hold(ann: ApiUser):
     assert {consent: found[consent] for consent in CONSENTS} == {name: not given for name, given in CONSENTS.items()}
 
 
-async def test_the_time_24_00_is_returned_as_stored(ann: ApiUser, owner: Any):
-    await owner.execute(
-        "insert into user_analytics_preferences (user_id, quiet_until) values (%s, '24:00')", (ann.user_id,)
-    )
-
-    assert (await reads(ann))["quiet_until"] == "24:00"
-
-
 class Life:
     """Rows of one person, and the worker's hand over them."""
 
