@@ -110,11 +110,17 @@ class EmbedderUnavailable(Unavailable, slug="embedder-unavailable"):
     """The embedder gave no usable answer; try again."""
 
     def __init__(
-        self, message: str | None = None, *, retry_after: float | None = None, is_refusal: bool = False
+        self,
+        message: str | None = None,
+        *,
+        retry_after: float | None = None,
+        is_refusal: bool = False,
+        is_about_text: bool = False,
     ) -> None:
         """``retry_after``: seconds for which it wants no more requests. ``is_refusal``: of whoever asks, whatever the
-        text, until the operator has paid or corrected a key or a name."""
-        self.retry_after, self.is_refusal = retry_after, is_refusal
+        text, until the operator has paid or corrected a key or a name. ``is_about_text``: of this text, and no other.
+        """
+        self.retry_after, self.is_refusal, self.is_about_text = retry_after, is_refusal, is_about_text
         super().__init__(message)
 
 

@@ -34,6 +34,7 @@ from coach.resources import SQL
 from coach.retrieval.base import Embedder
 from coach.retrieval.context import Retriever
 from coach.retrieval.embedders import Embedders, build_embedder
+from coach.retrieval.openai import OpenAIEmbedder
 from coach.retrieval.wordllama import WordllamaEmbedder
 from coach.sessions.sessions import Sessions
 from coach.settings import Settings
@@ -76,6 +77,8 @@ class Services:
         self.models.connect()
         if isinstance(self.embedder, WordllamaEmbedder):
             await self.embedder.embed_query("")
+        elif isinstance(self.embedder, OpenAIEmbedder):
+            await self.embedder.connect()
 
     def require_operators(self) -> Database:
         """What acts for all users.
@@ -121,6 +124,7 @@ async def open_services(
             stack.push_async_callback(closed_at_the_end.aclose)
         pushes.start()
         retriever = Retriever(embedder, embedders)
+        stack.push_async_callback(retriever.aclose)
         turns = Turns(
             db,
             models=models,

@@ -27,6 +27,9 @@ from coach.values.background import BackgroundTasks
 # An orphan is closed after ten seconds without a heartbeat. No request waits longer than that.
 INTERRUPT_ATTEMPTS = 60
 
+KEEPS_FROM_EMBEDDER = ("record_rag_snippets", "embedder-unavailable")
+"""Reasons of a receipt why a turn's messages are left to the worker."""
+
 
 class TurnRunner:
     """Runs turns. ``make_room`` interrupts the running turn of a conversation. ``opened`` is called for each turn
@@ -85,7 +88,7 @@ class TurnRunner:
         self._ended(running)
         # The consent of the context's own snapshot, too: the embedder may be another company's.
         withheld = running.prompt.receipt.withheld if running.prompt else ()
-        if turn.may_embed and all(each.reason != "record_rag_snippets" for each in withheld):
+        if turn.may_embed and all(each.reason not in KEEPS_FROM_EMBEDDER for each in withheld):
             await self._memory.remember(turn, answer.text)
 
     async def _open(self, running: RunningTurn) -> asyncio.Task[Retrieved] | None:

@@ -15,9 +15,11 @@ from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import EmbedderUnavailable
 from coach.retrieval.base import Context, Embedder, Receipt, Vector, Withheld
+from coach.retrieval.breaker import Breaker
 from coach.retrieval.live_facts import Facts, Person, facts_of_rows, live_facts_statement
 from coach.retrieval.relevance import is_relevant
 from coach.retrieval.search import WIDE, Found, Scope, search_statement
+from coach.retrieval.wordllama import WordllamaEmbedder
 from coach.values.clock import utc_now
 
 _sql = load("retrieval")
@@ -79,16 +81,27 @@ class Retriever:
     def __init__(self, embedder: Embedder, build: Callable[[str], Embedder | None] = lambda model: None) -> None:
         """``build`` returns the embedder of another serving model, or None."""
         self._embedder, self._build = embedder, build
+        self._breakers: dict[str, Breaker] = {}
 
     async def question(self, text: str, *, may_embed: bool) -> Question:
         """``text``, with its vector if it may reach the embedder and the embedder answers."""
         if not may_embed:
             return Question(text, unembedded="incognito")
         try:
-            return Question(text, await self._embedder.embed_query(text))
+            return Question(text, await self._vector(self._embedder, text))
         except EmbedderUnavailable as error:
             _log.warning("question_not_embedded", error=type(error).__name__)
             return Question(text)
+
+    async def _vector(self, embedder: Embedder, text: str) -> Vector:
+        """What is computed in this process needs no breaker, but seconds to load at its first use."""
+        if isinstance(embedder, WordllamaEmbedder):
+            return await embedder.embed_query(text)
+        return await self._breakers.setdefault(embedder.model, Breaker(embedder)).embed_query(text)
+
+    async def aclose(self) -> None:
+        for breaker in self._breakers.values():
+            await breaker.aclose()
 
     async def consented_question(self, db: Database, user_id: UUID, text: str) -> Question:
         """The same, reading the user's consents first.
@@ -132,7 +145,7 @@ class Retriever:
         """
         embedder = None if question.vector is None else self._build(model)
         try:
-            vector = None if embedder is None else await embedder.embed_query(question.text)
+            vector = None if embedder is None else await self._vector(embedder, question.text)
         except EmbedderUnavailable:
             vector = None
         return replace(question, vector=vector)

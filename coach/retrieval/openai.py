@@ -74,7 +74,7 @@ class OpenAIEmbedder:
         import openai
         import stamina
 
-        client = await self._connected()
+        client = await self.connect()
         try:
             async for attempt in stamina.retry_context(
                 on=worth_retrying, attempts=self._attempts, wait_initial=0.2, wait_max=2.0, timeout=self._timeout
@@ -88,6 +88,7 @@ class OpenAIEmbedder:
                 f"The embedder {self.model} answered with {error.status_code}.",
                 retry_after=wanted_pause(error.response.headers.get("retry-after"), error.status_code),
                 is_refusal=error.status_code in (401, 402, 403, 404),
+                is_about_text=error.status_code in (400, 413, 422),
             ) from error
         except openai.APITimeoutError as error:
             raise EmbedderUnavailable(f"The embedder {self.model} did not answer in time.") from error
@@ -95,13 +96,14 @@ class OpenAIEmbedder:
             raise EmbedderUnavailable(f"The embedder {self.model} could not be reached.") from error
         return await asyncio.to_thread(decode, answer.content, len(texts), self.model)
 
-    async def _connected(self) -> OpenAIEmbeddings:
+    async def connect(self) -> OpenAIEmbeddings:
         """Made on first use, off the event loop: importing LangChain takes seconds."""
         if self._client is None:
             self._client = await asyncio.to_thread(self._connect)
         return self._client
 
     def _connect(self) -> OpenAIEmbeddings:
+        import openai
         from langchain_openai import OpenAIEmbeddings
 
         return OpenAIEmbeddings(
@@ -112,6 +114,8 @@ class OpenAIEmbedder:
             base_url=self._base_url,
             max_retries=0,
             timeout=self._timeout,
+            # A redirect would take key and text to wherever it points.
+            http_async_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
             check_embedding_ctx_length=False,
         )
 

@@ -14,7 +14,7 @@ from coach.errors import EmbedderUnavailable
 from coach.retrieval.base import DIMENSIONS
 from coach.retrieval.openai import REQUEST_TEXTS, TEXT_BYTES, OpenAIEmbedder
 from coach.testing.stub_provider import StubProvider
-from coach.testing.stub_script import Body, Embeddings, Stall, Status
+from coach.testing.stub_script import Body, Embeddings, Raw, Stall, Status
 
 SECRET = "sk-that-nobody-may-read"
 Build = Callable[..., OpenAIEmbedder]
@@ -150,6 +150,15 @@ async def test_an_unusable_answer_is_named(build: Build, model_stub: StubProvide
     assert SECRET not in str(caught.value)
 
 
+async def test_a_redirect_is_not_followed(build: Build, model_stub: StubProvider) -> None:
+    elsewhere = f"http://localhost:{model_stub.port}/v1/embeddings"
+    model_stub.embeddings_will(Raw(f"HTTP/1.1 307 X\r\nlocation: {elsewhere}\r\ncontent-length: 0\r\n\r\n".encode()))
+
+    with pytest.raises(EmbedderUnavailable, match="307"):
+        await build(attempts=1).embed_query("knee")
+    assert model_stub.embedding_calls == 1
+
+
 async def test_a_dead_address_is_unavailable() -> None:
     embedder = OpenAIEmbedder("m", None, "http://127.0.0.1:9/v1", timeout=2, attempts=2)
 
@@ -161,7 +170,7 @@ async def test_a_dead_address_is_unavailable() -> None:
 async def test_a_cancelled_call_leaves_no_connection_behind(build: Build, model_stub: StubProvider) -> None:
     model_stub.embeddings_always(Stall(headers=False))
     embedder = build(timeout=60)
-    await embedder._connected()  # importing LangChain takes longer than this test waits
+    await embedder.connect()  # importing LangChain takes longer than this test waits
     call = asyncio.create_task(embedder.embed_query("knee"))
     while model_stub.embedding_calls == 0:  # noqa: ASYNC110 - the stub counts in a thread of its own
         await asyncio.sleep(0.01)
