@@ -30,12 +30,28 @@ export const setToken = (value) => {
   write(TOKEN, value);
 };
 
+const accountOf = (value) => {
+  try {
+    return JSON.parse(atob(value.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).sub;
+  } catch {
+    return null;
+  }
+};
+
+// Whoever follows another's link would go on to write into that one's account.
+const mayReplace = (found) =>
+  !token ||
+  (accountOf(found) && accountOf(found) === accountOf(token)) ||
+  confirm("This link signs in to another account, and what you write then is kept there. Sign out here and follow it?");
+
 // The sign-in link carries the token in the fragment, which no server sees; it must not stay in the address bar.
 export const takeTokenFromAddress = () => {
   const found = new URLSearchParams(location.hash.slice(1)).get("token");
   if (!found) return false;
   history.replaceState(null, "", location.pathname + location.search);
-  if (found !== token) write(CONVERSATION, null);
+  if (found === token) return true;
+  if (!mayReplace(found)) return false;
+  write(CONVERSATION, null);
   setToken(found);
   return true;
 };

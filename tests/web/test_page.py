@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from uuid import uuid4
 
+import jwt
 import pytest
 from playwright.async_api import expect
 
@@ -22,6 +24,42 @@ async def test_the_printed_link_signs_in_and_leaves_no_token_in_the_address(page
     await expect(page.locator("#quota")).to_contain_text("20 of 20 left")
     await page.reload()
     await expect(page.locator("#welcome")).to_be_visible()
+
+
+@pytest.mark.parametrize(("follows", "who"), [(False, "ann"), (True, "bob")])
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_a_link_to_another_account_asks_first(signed_in, ann, owner, token_for, follows, who, is_open):
+    """Whoever follows a stranger's link would write into the stranger's account."""
+    tokens = {"ann": ann.token, "bob": token_for(uuid4())}
+    owner.execute("insert into auth.users (id) values (%s)", (subject(tokens["bob"]),))
+    asked = []
+
+    async def answer(dialog):
+        asked.append(dialog.message)
+        await (dialog.accept() if follows else dialog.dismiss())
+
+    signed_in.on("dialog", answer)
+    if not is_open:
+        await signed_in.goto("about:blank")
+    await signed_in.goto(f"/#token={tokens['bob']}")
+    await expect(signed_in.locator("#quota")).to_contain_text("20 of 20 left")
+
+    assert len(asked) == 1
+    assert tokens["bob"] not in signed_in.url
+    assert await signed_in.evaluate("localStorage.getItem('coach.token')") == tokens[who]
+
+
+async def test_a_new_link_to_the_same_account_asks_nothing(signed_in, ann, token_for):
+    signed_in.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    renewed = token_for(ann.user_id, ttl=timedelta(hours=2))
+    await signed_in.goto(f"/#token={renewed}")
+
+    await expect(signed_in.locator("#welcome")).to_be_visible()
+    assert await signed_in.evaluate("localStorage.getItem('coach.token')") == renewed
+
+
+def subject(token):
+    return jwt.decode(token, options={"verify_signature": False})["sub"]
 
 
 async def test_a_stranger_is_asked_for_a_token_and_may_paste_one(page, ann):
