@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import structlog
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, ReceiveMessage, Scope, Send
 
+from coach.errors import Refused
 from coach.telemetry import begin_request
 
 log = structlog.get_logger(__name__)
@@ -52,7 +53,17 @@ class Edge:
             scope = {**scope, "method": "GET"}
         request_id = begin_request(sent.get(b"x-request-id")).encode()
         added = [*_SECURITY, (b"x-request-id", request_id), *self._cors(sent.get(b"origin"))]
-        status = 0
+        status, is_whole = 0, False
+
+        async def receive_whole() -> ReceiveMessage:
+            nonlocal is_whole
+            message = await receive()
+            if message["type"] == "http.request":
+                is_whole = not message.get("more_body", False)
+            elif not is_whole and not status:
+                # The framework would call it an internal error of ours.
+                raise Refused("The client left before its request was whole.")
+            return message
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -65,7 +76,7 @@ class Edge:
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in sent:
                 await _preflight(sent, allowed=self._allows(sent.get(b"origin")), send=send_with_headers)
             else:
-                await self._app(scope, receive, send_with_headers)
+                await self._app(scope, receive_whole, send_with_headers)
         finally:
             _log(scope, status, began)
 

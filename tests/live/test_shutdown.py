@@ -205,6 +205,30 @@ async def test_the_log_is_one_json_line_an_event_without_tokens_or_content(start
         assert secret not in written
 
 
+@pytest.mark.parametrize("framing", ["content-length: 1000", "transfer-encoding: chunked"])
+@pytest.mark.parametrize("rest", [b"", b"no chunk at all\r\n"])
+async def test_a_client_that_leaves_in_its_upload_is_no_error_of_ours(start_shared_server, headers, framing, rest):
+    server = start_shared_server()
+    host, port = server.url.removeprefix("http://").split(":")
+    uploads = [
+        ("POST", "/api/chat"),
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/responses"),
+        ("POST", "/api/conversations/import"),
+        ("PATCH", "/api/me/preferences"),
+    ]
+    for method, path in uploads:
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = [f"{method} {path} HTTP/1.1", "host: x", framing, f"authorization: {headers['authorization']}"]
+        writer.write("\r\n".join([*head, "content-type: application/json", "", ""]).encode() + b'2\r\n{"\r\n' + rest)
+        await writer.drain()
+        writer.close()
+
+    await asyncio.to_thread(until, lambda: len(server.lines("request")) == len(uploads))
+    assert [line for line in server.lines() if line["level"] in {"error", "critical"}] == []
+    assert {line["status"] for line in server.lines("request")} == {400}
+
+
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
