@@ -1,4 +1,4 @@
--- after: filling, refusing, tags
+-- after: app_columns, filling, refusing, tags
 -- How a table comes to be. A migration drafts it in schema coach, in full; coach.settle then moves it to public, or,
 -- where an app's database has one of that name, gives that one what it lacks.
 
@@ -130,6 +130,7 @@ declare
     target regclass := format('public.%I', p_name)::regclass;
     draft regclass := format('coach.%I', p_name)::regclass;
     kind "char" := (select relkind from pg_class where oid = target);
+    nullable name[];
     rows bigint;
 begin
     if kind <> 'r' then
@@ -140,6 +141,10 @@ begin
     -- A deferred key with events of its own would keep the table from being altered.
     set constraints all immediate;
     perform coach.pause_triggers(target);
+    if p_name = 'user_behavior_events' then
+        perform coach.keep_event_kinds(target);
+    end if;
+    nullable := coach.nullable_columns(target, draft);
     perform coach.drop_constraints(target, draft, p_owner);
     perform coach.adopt_owner_column(target, p_owner);
     perform coach.move_rows_without_user(target, p_name, p_owner);
@@ -147,5 +152,6 @@ begin
     perform coach.relax_columns(target, draft);
     perform coach.adopt_constraints(target, draft);
     perform coach.adopt_owner(target, p_owner);
+    perform coach.welcome_nulls(target, nullable);
 end
 $$;

@@ -1,43 +1,42 @@
 -- after: consents, dependents
 select coach.drop_functions('refresh_behavior_views');
 
+-- A view of the user's own rows, and of everybody's for a role that bypasses row level security, such as an app's backend.
 -- A consent withdrawn since the last refresh counts at once.
-create view public.weekly_pillar_alignment with (security_barrier) as
-select user_id, pillar_id, week_start, avg_alignment, avg_sentiment, focus_minutes, data_points
-from coach.weekly_pillar_alignment
-where user_id = (select auth.uid())
-    and (select public.user_has_consented(auth.uid(), 'track_pillar_metrics'));
-
-create view public.area_habit_metrics with (security_barrier) as
-select user_id, area_id, week_start, avg_habit_strength, avg_energy_level, avg_alignment, focus_minutes, data_points
-from coach.area_habit_metrics
-where user_id = (select auth.uid())
-    and (select public.user_has_consented(auth.uid(), 'track_pillar_metrics'));
-
-create view public.daily_flow_metrics with (security_barrier) as
-select user_id, flow_date, flow_sessions, total_flow_minutes, distractions, context_switches
-from coach.daily_flow_metrics
-where user_id = (select auth.uid())
-    and (select public.user_has_consented(auth.uid(), 'track_flow_states'));
-
-create view public.task_completion_patterns with (security_barrier) as
-select
-    user_id, day_of_week, hour_of_day, energy_requirement, cognitive_load,
-    completed_tasks, with_due_date, on_time, avg_estimated_minutes
-from coach.task_completion_patterns
-where user_id = (select auth.uid())
-    and (
-        energy_requirement = '' and cognitive_load = ''
-        or (select public.user_has_consented(auth.uid(), 'store_task_context'))
+create function coach.show_behavior(p_name name, p_condition text) returns void
+language plpgsql
+as $$
+declare
+    shown text := format(
+        'select %s from coach.%I v cross join lateral coach.consents_of(v.user_id) c where (%s)',
+        (
+            select string_agg(format('v.%I', attname), ', ' order by attnum)
+            from pg_attribute
+            where attrelid = format('coach.%I', p_name)::regclass and attnum > 0 and not attisdropped
+        ),
+        p_name,
+        p_condition
     );
-revoke all
-    on public.weekly_pillar_alignment, public.area_habit_metrics, public.daily_flow_metrics,
-        public.task_completion_patterns
-    from public, anon, authenticated, service_role;
-grant select
-    on public.weekly_pillar_alignment, public.area_habit_metrics, public.daily_flow_metrics,
-        public.task_completion_patterns
-    to authenticated, service_role;
+begin
+    execute format(
+        'create view public.%I with (security_barrier) as
+        %s and v.user_id = (select auth.uid())
+        union all
+        %2$s and (select coach.may_act_for(null)) and v.user_id is distinct from (select auth.uid())',
+        p_name, shown
+    );
+    execute format('revoke all on public.%I from public, anon, authenticated, service_role', p_name);
+    execute format('grant select on public.%I to authenticated, service_role', p_name);
+end
+$$;
+
+select coach.show_behavior('weekly_pillar_alignment', 'c.track_pillar_metrics');
+select coach.show_behavior('area_habit_metrics', 'c.track_pillar_metrics');
+select coach.show_behavior('daily_flow_metrics', 'c.track_flow_states');
+select coach.show_behavior(
+    'task_completion_patterns',
+    'c.store_task_context or v.energy_requirement = '''' and v.cognitive_load = '''''
+);
 
 -- A definer: on PostgreSQL 15 only an owner may refresh. One view that fails does not keep the others old.
 create function coach.refresh_behavior_views() returns void

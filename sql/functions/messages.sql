@@ -165,6 +165,7 @@ begin
             and id = p_ids[place]
             and p_vectors[place] is not null
             and message_content = p_texts[place]
+            and embedding_model is distinct from p_model
             and not deleted;
     end loop;
     -- After the messages themselves: the order in which every writer locks them.

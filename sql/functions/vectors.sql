@@ -54,7 +54,14 @@ begin
 end
 $$;
 
--- Vectors that were there before they had a model beside them are the original design's.
+-- Whose vectors an app's are: the original design's model, or another that an operator names before the first migration:
+-- alter database … set coach.app_embedding_model = 'text-embedding-3-small'.
+create function coach.app_model() returns text
+language sql stable
+as $$ select coalesce(nullif(current_setting('coach.app_embedding_model', true), ''), 'text-embedding-ada-002') $$;
+grant execute on function coach.app_model to authenticated, service_role;
+
+-- Vectors that were there before they had a model beside them are the app's.
 create function coach.label_vectors(p_table name, p_column name) returns void
 language plpgsql
 as $$
@@ -64,7 +71,7 @@ begin
         execute format('alter table public.%I add column if not exists embedding_model text', p_table);
         execute format(
             'update public.%I
-            set embedding_model = ''text-embedding-ada-002''
+            set embedding_model = coach.app_model()
             where embedding_model is null and %I is not null',
             p_table, p_column
         );

@@ -206,7 +206,11 @@ for no key update;
 -- Only for the text that was embedded.
 update ai_conversation_memory
 set message_embedding = :embedding, embedding_model = :model
-where user_id = :user_id and id = :id and message_content = :content and not deleted;
+where user_id = :user_id
+    and id = :id
+    and message_content = :content
+    and embedding_model is distinct from :model
+    and not deleted;
 
 -- name: store_target_vector(user_id, id, content, embedding, model)*!
 -- The vector of the target model.

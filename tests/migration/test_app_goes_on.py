@@ -1,0 +1,225 @@
+"""What an app's backend, its triggers and its browsers did before the adoption, they still do after it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from coach.database.embedded import EmbeddedServer
+from coach.database.migrations import migrate
+from tests.migration.conftest import SUPABASE, Supabase, supabase_database
+
+ANN = "a1000000-0000-4000-8000-000000000000"
+TASK = "a1000000-0000-4000-8000-000000000031"
+
+MORE = """
+create function public.log_task() returns trigger language plpgsql as $$
+begin
+    insert into public.webhook_logs (webhook_type, table_name, status)
+    values ('task_changed', tg_table_name, 'completed');
+    delete from user_metadata_embeddings where entity_id::text = new.id::text;
+    return new;
+end
+$$;
+create trigger log_task after update on public.tasks for each row execute function public.log_task();
+truncate public.user_behavior_events;
+"""
+
+Rows = list[tuple[Any, ...]]
+
+
+@pytest.fixture(scope="module")
+def reported() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def adopted(cluster: EmbeddedServer, reported: list[str]) -> Iterator[Supabase]:
+    app = (SUPABASE / "app.sql").read_text() + MORE
+    with supabase_database(cluster, app=app) as database:
+        asyncio.run(migrate(database.url, report=lambda line: reported.append(str(line))))
+        yield database
+
+
+class App:
+    """``service_role`` through PostgREST, or the browser of a user."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+
+    def backend(self, statement: str, *values: Any) -> Rows:
+        return self._as("service_role", {"role": "service_role"}, statement, values)
+
+    def browser(self, statement: str, *values: Any) -> Rows:
+        return self._as("authenticated", {"sub": ANN, "role": "authenticated"}, statement, values)
+
+    def _as(self, role: str, claims: dict[str, str], statement: str, values: tuple[Any, ...]) -> Rows:
+        connection = self.connection
+        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+        connection.execute(sql.SQL('set local "request.jwt.claims" = {}').format(sql.Literal(json.dumps(claims))))
+        cursor = connection.execute(statement.encode(), values)
+        rows = cursor.fetchall() if cursor.description else []
+        connection.execute("reset role")
+        return rows
+
+
+@pytest.fixture
+def app(adopted: Supabase) -> Iterator[App]:
+    """In a transaction that is rolled back."""
+    with psycopg.connect(adopted.superuser_url) as connection:
+        connection.execute("set session authorization authenticator")
+        connection.execute("set search_path = public, extensions")
+        yield App(connection)
+        connection.rollback()
+
+
+def looked_up(app: App, query: str, *values: Any) -> Rows:
+    """Behind the scenes."""
+    app.connection.execute("set local session authorization default")
+    rows = app.connection.execute(query.encode(), values).fetchall()
+    app.connection.execute("set local session authorization authenticator")
+    return rows
+
+
+VECTOR = "array_fill(0.5::real, array[1536])::vector(1536)"
+
+
+@pytest.mark.parametrize("tag", ["tasks", "task", "Tasks"])
+def test_a_vector_without_a_model_is_the_apps(app: App, tag: str) -> None:
+    app.backend("delete from user_metadata_embeddings")
+    app.backend(
+        "insert into user_metadata_embeddings (user_id, domain_tag, entity_id, text_snippet, embedding)"
+        f" values (%s, %s, %s, 'Buy shoes', {VECTOR})",
+        ANN, tag, TASK,
+    )  # fmt: skip
+
+    rows = app.backend("select domain_tag, embedding_model from user_metadata_embeddings")
+    assert rows == [("task", "text-embedding-ada-002")]
+
+
+def test_an_app_that_names_what_is_unique_still_upserts_its_vectors(app: App) -> None:
+    app.backend("delete from user_metadata_embeddings")
+    for text in ("Buy shoes", "Buy boots"):
+        app.backend(
+            "insert into user_metadata_embeddings (user_id, domain_tag, entity_id, text_snippet, embedding)"
+            f" values (%s, 'tasks', %s, %s, {VECTOR})"
+            " on conflict (user_id, domain_tag, entity_id, chunk, embedding_model)"
+            " do update set text_snippet = excluded.text_snippet, embedding = excluded.embedding",
+            ANN, TASK, text,
+        )  # fmt: skip
+
+    assert app.backend("select text_snippet from user_metadata_embeddings") == [("Buy boots",)]
+
+
+def test_a_vector_that_takes_the_place_of_ours_is_the_apps(app: App) -> None:
+    app.backend("update user_metadata_embeddings set embedding_model = 'ours', content_hash = 'x'")
+
+    app.backend("update user_metadata_embeddings set embedding = (array_fill(0.1::real, array[1536])::vector(1536))")
+
+    rows = app.backend("select distinct embedding_model, content_hash from user_metadata_embeddings")
+    assert rows == [("text-embedding-ada-002", None)]
+
+
+def test_messages_without_our_columns_are_taken_and_queued(app: App) -> None:
+    app.backend(
+        "insert into ai_conversation_memory (user_id, message_role, message_content, message_embedding, context_window)"
+        f" values (%s, 'user', 'With a vector', {VECTOR}, null), (%s, 'assistant', 'Without', null, null)",
+        ANN, ANN,
+    )  # fmt: skip
+
+    rows = app.backend(
+        "select embedding_model, status, (select count(*) from embedding_queue q where q.entity_id = m.id)"
+        " from ai_conversation_memory m where message_content like 'With%%' order by 1"
+    )
+    assert rows == [("text-embedding-ada-002", "complete", 0), (None, "complete", 1)]
+
+
+def test_a_message_with_a_vector_of_another_model_than_the_serving_one_is_embedded_again(app: App) -> None:
+    app.backend("insert into embedding_models (user_id, serving_model) values (%s, 'ours')"
+                " on conflict (user_id) do update set serving_model = 'ours'", ANN)  # fmt: skip
+    app.backend(
+        "insert into ai_conversation_memory (user_id, message_role, message_content, message_embedding)"
+        f" values (%s, 'user', 'With a vector', {VECTOR})",
+        ANN,
+    )
+
+    query = "select count(*) from embedding_queue where entity_table = 'ai_conversation_memory' and entity_id ="
+    message = "(select id from ai_conversation_memory where message_content = 'With a vector')"
+    assert app.backend(f"{query} {message}") == [(1,)]
+
+
+def test_a_vector_that_an_app_takes_away_takes_its_model_along(app: App) -> None:
+    app.backend("update ai_conversation_memory set message_embedding = null")
+
+    assert app.backend("select distinct embedding_model from ai_conversation_memory") == [(None,)]
+
+
+def test_nulls_that_the_app_writes_become_our_defaults(app: App) -> None:
+    rows = app.backend(
+        "insert into pillars (user_id, name, vision_statement, sort_order, archived, behavior_metrics, created_at)"
+        " values (%s, 'Mind', '', null, null, null, null)"
+        " returning sort_order, archived, behavior_metrics, created_at is not null",
+        ANN,
+    )
+    assert rows == [(0, False, [], True)]
+    assert app.browser("update tasks set priority = null where id = %s returning priority", TASK) == [("medium",)]
+
+
+def test_what_the_app_asks_of_a_model_counts(app: App) -> None:
+    before = app.backend("select used from ai_quota_months where user_id = %s", ANN)
+
+    app.backend(
+        "insert into ai_interactions (user_id, feature_type, tokens_used, request_id)"
+        " values (%s, 'goal_coaching', 9, 'r')",
+        ANN,
+    )
+
+    assert app.backend("select used from ai_quota_months where user_id = %s", ANN) == [(before[0][0] + 1,)]
+    assert app.browser("select used from check_ai_quota_available(%s)", ANN) == [(before[0][0] + 1,)]
+
+
+def test_an_event_of_nobody_is_the_systems(app: App) -> None:
+    app.backend("insert into webhook_logs (webhook_type, status, error_message) values ('nightly', 'broken', 'why')")
+
+    assert app.backend("select from webhook_logs where webhook_type = 'nightly'") == []
+    assert app.backend("select status, error_message from coach.system_log where webhook_type = 'nightly'") == [
+        ("error", "why")
+    ]
+
+
+def test_a_trigger_that_runs_as_the_browser_writes_and_the_browser_does_not(app: App, reported: list[str]) -> None:
+    app.browser("update tasks set name = 'Buy boots' where id = %s", TASK)
+
+    rows = app.backend("select user_id::text from webhook_logs where webhook_type = 'task_changed'")
+    assert rows == [(ANN,)]
+    assert [line for line in reported if "log_task" in line and "webhook_logs" in line]
+    for statement in (
+        "insert into webhook_logs (user_id, webhook_type) values (auth.uid(), 'quota_limit_reached')",
+        "delete from user_metadata_embeddings",
+        "update webhook_logs set status = 'error'",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), app.connection.transaction():
+            app.browser(statement)
+
+
+@pytest.mark.parametrize("kind", ["sun_tapped", "flow_exit"])
+def test_kinds_that_an_empty_tables_check_allows_are_taken(app: App, kind: str, reported: list[str]) -> None:
+    app.browser("insert into user_behavior_events (user_id, action_type) values (auth.uid(), %s)", kind)
+
+    assert [line for line in reported if "kinds kept: sun_tapped" in line and "event_kinds" in line]
+
+
+@pytest.mark.parametrize(
+    "view", ["weekly_pillar_alignment", "area_habit_metrics", "daily_flow_metrics", "task_completion_patterns"]
+)
+def test_the_backend_sees_everybodys_rows_in_the_views(app: App, view: str) -> None:
+    looked_up(app, "select refresh_behavior_views()")
+    [(seen,)] = app.backend(f"select count(*) from {view}")
+
+    assert [(seen,)] == looked_up(app, f"select count(*) from coach.{view}")
