@@ -1,4 +1,4 @@
--- after: adoption, kinds, messages
+-- after: adoption, kinds, messages, tags
 -- What an app's backend and its triggers write into our tables without knowing our columns. It goes on, and is made ours.
 
 -- A vector that came without its model is the app's: a new one, or another in the place of one of ours. Its tag may be a
@@ -10,10 +10,7 @@ as $$
 begin
     new.embedding_model := coach.app_model();
     new.content_hash := null;
-    new.domain_tag := coalesce(
-        (select kind from coach.entity_kinds where lower(new.domain_tag) in (kind, table_name) and filled_by is null),
-        new.domain_tag
-    );
+    new.domain_tag := coalesce(coach.meant_kind(new.domain_tag), new.domain_tag);
     return new;
 end
 $$;
