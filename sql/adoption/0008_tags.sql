@@ -26,7 +26,7 @@ begin
             old.conname, old.definition
         ), 'converted');
     end loop;
-    perform coach.drop_narrow_keys(target, '{chunk,domain_tag,embedding_model,entity_id,user_id}');
+    perform coach.drop_narrow_keys(target, target, '{chunk,domain_tag,embedding_model,entity_id,user_id}');
     if (select atttypid <> 'text'::regtype from pg_attribute where attrelid = target and attname = 'domain_tag') then
         perform coach.convert_column(target, 'domain_tag', 'text', 'user_id');
     end if;

@@ -10,7 +10,7 @@ begin
         return;
     end if;
     if (select relkind from pg_class where oid = 'public.webhook_logs'::regclass) <> 'r' then
-        perform coach.refuse_table('webhook_logs', 'it is no plain table; rename it');
+        perform coach.refuse_table('webhook_logs', 'public.webhook_logs is no plain table, and the coach needs one of that name: rename it');
         return;
     end if;
     perform coach.pause_triggers('public.webhook_logs');
@@ -52,5 +52,8 @@ begin
     if moved > 0 then
         perform coach.report(format('public.webhook_logs: %s events of no user moved to coach.system_log', moved));
     end if;
+exception
+    when others then
+        perform coach.refuse_after_error('webhook_logs', sqlstate, sqlerrm);
 end
 $$;

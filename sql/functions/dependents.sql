@@ -25,6 +25,8 @@ as $$
             format('alter table %s owner to %s', identity, relowner::regrole)
         ]
         || array(select pg_get_indexdef(indexrelid) from pg_index where indrelid = oid)
+        || array(select pg_get_triggerdef(t.oid) from pg_trigger t where tgrelid = pg_class.oid and not tgisinternal)
+        || array(select pg_get_ruledef(r.oid) from pg_rewrite r where ev_class = pg_class.oid and rulename <> '_RETURN')
         || coach.grant_statements('table', identity, relacl)
         || array(select format('comment on %s %s is %L', type, identity, note) from obj_description(oid) note where note <> '')
     from pg_class
@@ -70,7 +72,7 @@ as $$
 $$;
 
 -- Saves and drops, deepest first, what depends on one thing (or one column of it) and is not in p_except: views,
--- functions, triggers, policies. The runner of function files calls it too (coach/database/functions.py).
+-- rules, functions, triggers, policies. The runner of function files calls it too (coach/database/functions.py).
 create function coach.set_aside_dependents(
     p_catalog regclass, p_object oid, p_column integer default null, p_except oid[] default '{}'
 )
@@ -82,18 +84,19 @@ declare
     thing text;
 begin
     for dependent in
-        select distinct
-            case classid when 'pg_rewrite'::regclass then 'pg_class'::regclass else classid::regclass end as catalog,
-            coalesce(ev_class, objid) as id
+        select distinct case when v.oid is null then classid else 'pg_class'::regclass end::regclass as catalog, id
         from pg_depend
         left join pg_rewrite r on classid = 'pg_rewrite'::regclass and r.oid = objid
+        -- A rule of a table is a thing of its own; a view is its rule.
+        left join pg_class v on v.oid = ev_class and v.relkind in ('v', 'm')
+        cross join lateral coalesce(v.oid, objid) id
         where refclassid = p_catalog
             and refobjid = p_object
             and (p_column is null or refobjsubid in (0, p_column))
             and deptype = 'n'
             and classid in ('pg_rewrite'::regclass, 'pg_proc'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass)
-            and coalesce(ev_class, objid) <> p_object
-            and coalesce(ev_class, objid) <> all (p_except)
+            and id <> p_object
+            and id <> all (p_except)
     loop
         perform coach.set_aside_dependents(dependent.catalog, dependent.id, null, p_except);
         select type || ' ' || identity into thing from pg_identify_object(dependent.catalog, dependent.id, 0);
@@ -105,6 +108,7 @@ begin
                 case dependent.catalog
                     when 'pg_class'::regclass then coach.view_statements(dependent.id)
                     when 'pg_proc'::regclass then coach.function_statements(dependent.id)
+                    when 'pg_rewrite'::regclass then array[pg_get_ruledef(dependent.id)]
                     when 'pg_trigger'::regclass then coach.trigger_statements(dependent.id)
                     else array[coach.policy_statement(dependent.id)]
                 end
@@ -164,9 +168,13 @@ create function coach.replace_public_view(p_name name) returns void
 language plpgsql
 as $$
 declare
-    old oid := (select oid from pg_class where oid = to_regclass(format('public.%I', p_name)) and relkind in ('v', 'm'));
+    old oid := to_regclass(format('public.%I', p_name));
 begin
-    if old is not null then
+    if (select relkind not in ('v', 'm') from pg_class where oid = old) then
+        perform coach.refuse_table(
+            p_name, format('public.%s is a table, and the coach needs a view of that name: rename it', p_name)
+        );
+    elsif old is not null then
         perform coach.set_aside_dependents('pg_class', old);
         execute (select format('drop %s %s', type, identity) from pg_identify_object('pg_class'::regclass, old, 0));
         perform coach.report(format('public.%s: replaced by a view of coach.%s', p_name, p_name));

@@ -66,6 +66,9 @@ begin
             t.attidentity <> '' as was_identity,
             t.attgenerated = '' and theirs.adbin is not null as has_default,
             t.attnotnull as has_required,
+            exists (
+                select from pg_constraint where conrelid = p_draft and contype = 'c' and d.attnum = any (conkey)
+            ) as is_checked,
             pg_get_expr(ours.adbin, ours.adrelid) is distinct from pg_get_expr(theirs.adbin, theirs.adrelid) as differs
         from pg_attribute d
         left join pg_attribute t on t.attrelid = p_table and t.attname = d.attname and not t.attisdropped
@@ -102,7 +105,9 @@ begin
         if col.found <> col.wanted then
             perform coach.convert_column(p_table, col.name, col.wanted, p_owner);
         end if;
-        if col.preset is not null and (not col.has_default or col.found <> col.wanted) then
+        if col.preset is not null
+            and (not col.has_default or col.found <> col.wanted or col.differs and col.is_checked)
+        then
             execute format('alter table %s alter %I set default %s', p_table, col.name, col.preset);
         end if;
         if col.has_required and not col.required then

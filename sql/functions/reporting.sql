@@ -7,20 +7,29 @@ begin
 end
 $$;
 
--- What only the operator can decide. The run goes on, to find the others too, and comes to nothing in the end.
-create function coach.refuse(p_text text) returns void
-language sql
-as $$ select coach.report(p_text, 'refused') $$;
-
--- Ours takes its place meanwhile.
-create function coach.refuse_table(p_name name, p_why text) returns void
+-- What only the operator can decide. The run goes on with ours in its place, to find the others too, and comes to nothing
+-- in the end.
+create function coach.refuse_table(p_name name, p_text text) returns void
 language plpgsql
 as $$
 begin
-    perform coach.refuse(format('public.%s cannot be adopted: %s', p_name, p_why));
+    perform coach.report(p_text, 'refused');
     create schema if not exists coach_refused;
     execute format('alter table public.%I set schema coach_refused', p_name);
 end
+$$;
+
+-- After an error. Of a value only that there is one: it may be a person's text.
+create function coach.refuse_after_error(p_name name, p_state text, p_message text) returns void
+language sql
+as $$
+    select coach.refuse_table(
+        p_name,
+        format(
+            'public.%s cannot be adopted: %s', p_name,
+            case when p_state ~ '^2[23]' then 'its rows fail with SQLSTATE ' || p_state else p_message end
+        )
+    )
 $$;
 
 create function coach.full_name(p_table regclass) returns text

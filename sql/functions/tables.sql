@@ -79,11 +79,8 @@ begin
             perform coach.adopt(p_name, p_owner);
             execute format('drop table coach.%I', p_name);
         exception
-            -- Of a value only that there is one: it may be a person's text.
-            when data_exception or integrity_constraint_violation then
-                perform coach.refuse_table(p_name, format('its rows fail with SQLSTATE %s', sqlstate));
             when others then
-                perform coach.refuse_table(p_name, sqlerrm);
+                perform coach.refuse_after_error(p_name, sqlstate, sqlerrm);
         end;
     end if;
     if to_regclass(format('coach.%I', p_name)) is not null then

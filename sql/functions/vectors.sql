@@ -31,10 +31,16 @@ begin
     if found.type !~ '^(\w+\.)?vector\(1536\)$' then
         perform coach.convert_column(target, p_column, 'halfvec(1536)', 'user_id');
         if (select attnotnull from pg_attribute where attrelid = format('coach.%I', p_table)::regclass and attname = p_column) then
-            execute format('delete from %s where %I is null', target, p_column);
+            execute format(
+                'with gone as (delete from %1$s t where %2$I is null returning to_jsonb(t) - %2$L as content)
+                insert into coach.system_log (webhook_type, table_name, row_id, old_value)
+                select ''adoption_other_model'', %3$L, content ->> ''id'', content from gone',
+                target, p_column, p_table
+            );
             get diagnostics gone = row_count;
             perform coach.report(format(
-                'public.%s: %s rows deleted, since their vectors are of another model; the worker makes them anew',
+                'public.%s: %s rows moved to adopted_values, since their vectors are of another model; the worker makes '
+                    'them anew',
                 p_table, gone
             ), 'converted');
         end if;

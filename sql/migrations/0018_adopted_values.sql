@@ -44,5 +44,15 @@ begin
             adopted.name, adopted.relname, adopted.key, adopted.owner
         );
     end loop;
+
+    -- Rows that are no more say themselves whose they were.
+    with moved as (
+        delete from coach.system_log log
+        using auth.users u
+        where log.webhook_type = 'adoption_other_model' and u.id::text = log.old_value ->> 'user_id'
+        returning u.id as user_id, log.table_name, log.row_id, log.webhook_type, log.old_value, log.triggered_at
+    )
+    insert into public.adopted_values (user_id, table_name, row_id, why, old_value, adopted_at)
+    select user_id, table_name, row_id, webhook_type, old_value, triggered_at from moved;
 end
 $$;
