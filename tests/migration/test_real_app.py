@@ -99,7 +99,7 @@ def test_times_and_days_keep_what_they_said(app: Connection) -> None:
     assert app.execute("select due_date::text, due_time::text from tasks order by id").fetchall() == [
         ("2026-03-01", "09:30:00"),
         ("2026-03-02", "12:00:00"),
-        ("infinity", None),
+        (None, None),
     ]
     assert (
         app.execute("select conversation_date::text from ai_conversation_memory").fetchall()
