@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from langchain_openai import ChatOpenAI
 from coach.models.base import ModelOptions, Usage
 from coach.models.langchain import LangChainModel
 from coach.models.offline_chat import OfflineChat
-from coach.testing.stub_script import Answer, ErrorEvent, Garbage, Stall, Status
+from coach.testing.stub_script import Answer, Body, ErrorEvent, Garbage, Stall, Status
 from tests.integration.models.conftest import CALM, patience
 from tests.stub.answers import ASK, ask
 
@@ -129,3 +130,86 @@ async def test_the_offline_model_says_the_same_on_both_ways():
     assert (await ask(LangChainModel("offline", OfflineChat()), ASK)).text == (
         await OfflineChat().ainvoke([("system", "You are a coach."), ("user", "What next?")])
     ).text
+
+
+def body(*chunks: object) -> Body:
+    return Body("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n", "text/event-stream")
+
+
+def token(text: str, **beside: object) -> dict[str, object]:
+    return {"choices": [{"index": 0, "delta": {"role": "assistant", "content": text}, **beside}]}
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [Status(400, message="temperature must be 1"), Status(422, message="no"), Status(400, message="Bad Request")],
+)
+async def test_parameters_that_are_only_ours_are_left_out_where_they_are_refused(model, model_stub, refused):
+    ours = ModelOptions(temperature=0.6, max_tokens=900, is_ours=True)
+    model_stub.will(refused)
+
+    first, second = await ask(model, options=ours), await ask(model, options=ours)
+
+    assert first.text == second.text != ""
+    assert ["temperature" in request.body for request in model_stub.requests] == [True, False, False]
+
+
+async def test_what_a_caller_asked_for_stays(model, model_stub):
+    model_stub.will(Status(400, message="temperature must be 1"))
+
+    assert (await ask(model, options=ModelOptions(temperature=0.6))).failure is not None
+    assert model_stub.calls == 1
+
+
+async def test_our_ceiling_leaves_room_to_think(model, model_stub):
+    await ask(model, options=ModelOptions(max_tokens=900, is_ours=True))
+
+    assert model_stub.requests[-1].body["max_completion_tokens"] == 16_384
+
+
+@pytest.mark.parametrize("ending", ["network_error", "error", "abort"])
+async def test_an_ending_that_is_none_is_a_failure(model, model_stub, ending):
+    model_stub.will(body(token("Rest"), token("", finish_reason=ending)))
+
+    ending = await ask(model)
+
+    assert (ending.text, "reported an error" in str(ending.failure)) == ("Rest", True)
+
+
+async def test_thoughts_in_tags_are_not_the_answer(model, model_stub):
+    model_stub.will(body(token("<think>h"), token("m</think>\n"), token("Rest."), token("", finish_reason="stop")))
+
+    ending = await ask(model)
+
+    assert (ending.reasoning, ending.text) == ("hm", "Rest.")
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [AIMessageChunk("", additional_kwargs={"reasoning_content": "hm"}),
+     AIMessageChunk([{"type": "thinking", "thinking": "hm"}], response_metadata={"model_provider": "anthropic"}),
+     AIMessageChunk([{"type": "reasoning", "reasoning": "hm"}])],
+)  # fmt: skip
+async def test_thoughts_beside_the_answer_are_not_the_answer_either(thought):
+    ending = await ask(LangChainModel("scripted", ScriptedChat(script=[thought, AIMessageChunk("Rest.")])))
+
+    assert (ending.reasoning, ending.text) == ("hm", "Rest.")
+
+
+@pytest.mark.parametrize("figures", [(-1, 2), (2, -1), (0, 0), (10**30, 1)])
+async def test_usage_that_cannot_be_true_is_counted(figures):
+    asked, written = figures
+    usage = {"input_tokens": asked, "output_tokens": written, "total_tokens": asked + written}
+    chat = ScriptedChat(script=[AIMessageChunk("Rest.", usage_metadata=usage)])
+
+    assert (await ask(LangChainModel("scripted", chat))).completion.usage.counted
+
+
+class ScriptedChat(OfflineChat):
+    """Says just these chunks, as a provider's package makes them."""
+
+    script: list[Any]
+
+    async def _astream(self, *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in self.script:
+            yield ChatGenerationChunk(message=chunk)
