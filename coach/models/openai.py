@@ -24,7 +24,7 @@ from coach.errors import ModelUnavailable
 from coach.models import tokens
 from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, Loading, ModelOptions, Piece
 from coach.models.endings import wordless
-from coach.models.openai_failures import TOO_LATE, Refused, Transient, read_refusal, send
+from coach.models.openai_failures import BROKEN, TOO_LATE, Refused, Transient, read_refusal, send
 from coach.models.openai_upstream import Pieces, Upstream
 from coach.models.openai_wire import BROKEN_OFF
 from coach.models.parameters import Parameters, default_ceiling, sent_parameters
@@ -195,7 +195,7 @@ class OpenAIModel:
                         return begun
         except TimeoutError:
             raise ModelUnavailable(TOO_LATE) if self._may_load else Transient(TOO_LATE) from None
-        except httpx2.HTTPError:
+        except BROKEN:
             raise Transient(BROKEN_OFF) from None
 
     async def _ask(self, payload: dict[str, Any], clock: asyncio.Timeout, deadline: float) -> _Begun:

@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+import aiohttp
 import httpx2
 
 from coach.errors import ModelUnavailable
 from coach.models.openai_wire import UPSTREAM_ERROR
 
 _ASK_AGAIN = frozenset({408, 409, 429})
+BROKEN = (httpx2.HTTPError, aiohttp.ClientError)
+"""What a broken connection or an absurd head raises; aiohttp's transport lets some of its own errors through."""
+
 _LOADING = re.compile(r"\b(?:re|down)?load(?:ing|s)\b|warming up|starting up|not (?:yet )?ready", re.IGNORECASE)
 _LONGEST_REFUSAL = 65_536
 _REDIRECTS = 3
@@ -78,20 +82,26 @@ async def send(client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Re
             # aiohttp's transport makes a ConnectTimeout of every connection that does not come about.
             is_dead = isinstance(error, httpx2.ConnectTimeout)
             raise Transient(UNREACHABLE if is_dead else TOO_LATE) from None
-        except httpx2.HTTPError:
+        except BROKEN:
             raise Transient(UNREACHABLE) from None
-        if not response.is_redirect:
+        if not response.has_redirect_location:
             return response
         await response.aclose()
-        target = request.url.join(response.headers["location"])
-        if origin(target) != origin(request.url):
+        target = _target(request.url, response.headers["location"])
+        if target is None:
             break
         request = client.build_request(request.method, target, headers=request.headers, content=request.content)
     raise ModelUnavailable("The language model's address redirects elsewhere, which is not followed.")
 
 
-def origin(url: httpx2.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+def _target(url: httpx2.URL, location: str) -> httpx2.URL | None:
+    """None where it is of another origin, or no address at all."""
+    try:
+        target = url.join(location)
+    except httpx2.InvalidURL:
+        return None
+    is_same = (target.scheme, target.host, target.port) == (url.scheme, url.host, url.port)
+    return target if is_same else None
 
 
 async def read_refusal(response: httpx2.Response) -> Refused:
@@ -102,7 +112,7 @@ async def read_refusal(response: httpx2.Response) -> Refused:
             said += data
             if len(said) > _LONGEST_REFUSAL:
                 break
-    except httpx2.HTTPError:
+    except BROKEN:
         pass  # its status is enough
     finally:
         await response.aclose()

@@ -6,11 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 
-import httpx2
-
 from coach.errors import ModelUnavailable
 from coach.models.base import Delta, FinishReason, Reasoning, Usage
-from coach.models.openai_failures import Refused, Transient
+from coach.models.openai_failures import BROKEN, Refused, Transient
 from coach.models.openai_wire import AnswerReader
 from coach.models.timeouts import Timeouts
 
@@ -89,7 +87,7 @@ class Upstream:
             async with asyncio.timeout(_TAIL):
                 while await self._next_chunk():
                     pass
-        except (TimeoutError, httpx2.HTTPError):
+        except (TimeoutError, *BROKEN):
             return
 
     async def aclose(self) -> None:
@@ -107,7 +105,7 @@ class Upstream:
         """What the next bytes bring, whether the connection ended in order or was cut."""
         try:
             data = await self._next_chunk()
-        except httpx2.HTTPError:
+        except BROKEN:
             return self._reader.end(is_cut=True)
         return self._reader.end() if data is None else self._reader.feed(data)
 

@@ -300,3 +300,36 @@ async def test_a_huge_delta_comes_in_pieces(model, model_stub):
 
     assert sum(sizes) == 1_000_000
     assert max(sizes) <= 8_192
+
+
+HEADS = (
+    b"HTTP/1.1 99 x", b"HTTP/9.9 200 OK", b"garbage", b"\x16\x03\x01\x02", b"HTTP/1.1 304 Not",
+    b"HTTP/1.1 101 Switching",
+    b"HTTP/1.1 200 OK\r\nno colon", b"HTTP/1.1 200 OK\r\ncontent-length: -5", b"HTTP/1.1 200 OK\r\nset-cookie: \0",
+    b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999", b"HTTP/1.1 200 OK\r\nx: " + b"y" * 100_000,
+    b"HTTP/1.1 200 OK" + b"\r\na: b" * 20_000, b"HTTP/1.1 307 X", b"HTTP/1.1 307 X\r\nlocation: http://[::1",
+    b"HTTP/1.1 307 X\r\nlocation: \xff\xfe://[", b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\nno gzip",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz", b"HTTP/1.1 400 X\r\ncontent-length: 100\r\n\r\nshort",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-5",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("head", HEADS, ids=range(len(HEADS)))
+async def test_an_absurd_head_or_body_is_unavailable_and_nothing_else(model, model_stub, head):
+    model_stub.always(Raw(head + b"\r\n\r\n"))
+
+    ending = await ask(model)
+
+    assert ending.text == ""
+    assert ending.failure is not None
+
+
+async def test_an_absurd_body_in_the_middle_is_a_cut(model, model_stub):
+    chunk = f"data: {json.dumps(token('Rest'))}\n\n".encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    model_stub.always(Raw(head + b"%x\r\n%b\r\nzz\r\n" % (len(chunk), chunk)))
+
+    ending = await ask(model)
+
+    assert ending.text in ("", "Rest")
+    assert ending.failure is not None
