@@ -27,9 +27,10 @@ from coach.models.base import (
     Reasoning,
     Usage,
 )
+from coach.models.chunks import clean
 from coach.models.endings import read_ending, read_usage, wordless
 from coach.models.openai_failures import Refused
-from coach.models.openai_wire import UPSTREAM_ERROR, clean
+from coach.models.openai_wire import UPSTREAM_ERROR
 from coach.models.parameters import Parameters, default_ceiling, sent_parameters
 from coach.models.thinking import ThinkingTags
 from coach.models.timeouts import PATIENT, Timeouts

@@ -24,8 +24,11 @@ class ThinkingTags:
 
     def feed(self, text: str) -> list[Delta | Reasoning]:
         """What is certain so far: what may be the beginning of a tag is held back."""
-        self._held += text
         pieces: list[Delta | Reasoning] = []
+        self._held += text
+        if "<" not in self._held:
+            self._say(len(self._held), pieces)
+            return pieces
         while found := self._next_tag():
             rest = self._held[found.end() :]
             self._say(found.start(), pieces)
