@@ -1,6 +1,6 @@
 -- after: dependents, reading
 -- How a column of an app's becomes what ours is. A value that cannot be read as the new type, or that the new type holds
--- less of, is kept in adopted_values.
+-- less of, is kept in coach.repaired_values.
 
 -- The column, and those that are generated from it.
 create function coach.column_with_generated(p_table regclass, p_column name) returns smallint[]
@@ -192,7 +192,7 @@ begin
     perform coach.read_enum_as_text(found.type);
     perform coach.report(
         format('%s: %s was %s, is %s now', coach.full_name(p_table), p_column, found.name, p_wanted)
-            || case when kept > 0 then format('; %s values do not fit and are kept in adopted_values', kept) else '' end,
+            || case when kept > 0 then format('; %s values do not fit and are kept in coach.repaired_values', kept) else '' end,
         'converted'
     );
     for one in select * from jsonb_to_recordset(standing) as (what text, back text) loop

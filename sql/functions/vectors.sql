@@ -39,7 +39,7 @@ begin
             );
             get diagnostics gone = row_count;
             perform coach.report(format(
-                'public.%s: %s rows moved to adopted_values, since their vectors are of another model; the worker makes '
+                'public.%s: %s rows moved to coach.repaired_values, since their vectors are of another model; the worker makes '
                     'them anew',
                 p_table, gone
             ), 'converted');

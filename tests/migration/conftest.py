@@ -83,10 +83,6 @@ ROWS: dict[str, LiteralString] = {
     "user_behavior_events": """
         insert into user_behavior_events (user_id, id, action_type) values (:user, :id, 'flow_entry')
     """,
-    "adopted_values": """
-        insert into adopted_values (user_id, id, table_name, row_id, why, old_value)
-        values (:user, :id, 'tasks', '', '', '[]')
-    """,
     "webhook_logs": "insert into webhook_logs (user_id, id, webhook_type) values (:user, :id, 'quota_warning_80')",
     "embedding_queue": """
         insert into embedding_queue (user_id, entity_table, entity_id) values (:user, 'user_profiles', :id)

@@ -75,9 +75,9 @@ def test_a_foreign_parent_is_let_go_of_and_remembered(app: Connection) -> None:
     assert only(app, f"select pillar_id from areas where user_id = '{BEN}'") is None
     assert only(app, f"select project_id, parent_task_id from tasks where user_id = '{BEN}'") == (None, None)
     log = app.execute("""
-        select table_name, row_id, old_value from adopted_values
-        where why = 'adoption_foreign_parent'
-        order by table_name, row_id, old_value::text
+        select table_name, row_id, jsonb_build_object(column_name, old_value) from coach.repaired_values
+        where column_name in ('pillar_id', 'project_id', 'parent_task_id')
+        order by table_name, row_id, column_name
     """).fetchall()
     assert log == [
         ("areas", "a1000000-0000-4000-8000-000000000012", {"pillar_id": "00000000-0000-4000-8000-000000000001"}),
@@ -105,17 +105,15 @@ def test_bad_metric_points_go_and_good_ones_stay_in_order(app: Connection) -> No
     assert only(app, "select behavior_metrics from pillars where name = 'Work'") == []
     old = only(
         app,
-        "select old_value from adopted_values where why = 'adoption_bad_metrics' and row_id like '%0002'",
+        "select old_value from coach.repaired_values where column_name = 'behavior_metrics' and row_id like '%0002'",
     )
-    assert old == {"behavior_metrics": {"not": "a list"}}
+    assert old == {"not": "a list"}
 
 
 def test_a_bad_time_zone_becomes_utc_and_is_remembered(app: Connection) -> None:
     assert only(app, f"select timezone from user_profiles where id = '{BEN}'") == "UTC"
     assert only(app, f"select timezone from user_profiles where id = '{ANN}'") == "Europe/Berlin"
-    assert only(app, "select old_value from adopted_values where why = 'adoption_bad_timezone'") == {
-        "timezone": "Mars/Olympus"
-    }
+    assert only(app, "select old_value from coach.repaired_values where column_name = 'timezone'") == "Mars/Olympus"
 
 
 def test_the_older_of_two_like_usernames_is_registered_and_both_are_kept(app: Connection) -> None:

@@ -73,7 +73,7 @@ def test_what_can_be_read_is_read(app: Connection, query: str, expected: tuple[o
 
 def test_vectors_of_another_model_are_made_anew_and_their_snippets_kept(app: Connection) -> None:
     assert app.execute("select count(*) from user_metadata_embeddings").fetchone() == (0,)
-    kept = app.execute("select old_value ->> 'text_snippet' from adopted_values where why = 'adoption_other_model'")
+    kept = app.execute("select old_value ->> 'text_snippet' from coach.repaired_values where column_name = ''")
     assert kept.fetchone() == ("s",)
 
 
@@ -149,7 +149,7 @@ def test_what_cannot_be_adopted_is_told_at_once_with_the_remedy_and_nothing_chan
     plan = CliRunner().invoke(cli, ["migrate", "--plan"])
     assert plan.exit_code == 1
     assert "Refused: as long as this is so, nothing can be done:\n- public.pillars cannot be adopted" in plan.output
-    assert "Created:\n- public.adopted_values\n" in plan.output
+    assert "Created:\n- public.ai_conversation_memory\n" in plan.output
     assert differences(before, catalog(refused)) == []
 
 

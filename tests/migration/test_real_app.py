@@ -77,9 +77,9 @@ def test_a_rehearsal_says_all_that_the_run_does_and_changes_nothing(real_app: Re
     [
         "public.ai_conversation_memory: conversation_date was date, is timestamp with time zone now",
         "public.tasks: due_time was text, is time without time zone now; 1 values do not fit and are kept in "
-        "adopted_values",
+        "coach.repaired_values",
         "public.tasks: due_date was timestamp with time zone, is date now; 1 values do not fit and are kept in "
-        "adopted_values",
+        "coach.repaired_values",
         "public.projects: status was project_status, is text now",
         "public.areas: name was short_name, is text now",
         "public.user_metadata_embeddings: 1 rows tagged 'tasks' are tagged 'task' now",
@@ -109,13 +109,13 @@ def test_times_and_days_keep_what_they_said(app: Connection) -> None:
 
 def test_what_does_not_fit_is_kept_with_its_user(app: Connection) -> None:
     kept = app.execute("""
-        select table_name, old_value, user_id::text from adopted_values
-        where why = 'adoption_converted' and table_name = 'tasks' and old_value ? 'due_time'
+        select table_name, old_value, user_id::text from coach.repaired_values
+        where table_name = 'tasks' and column_name = 'due_time'
     """).fetchall()
-    assert kept == [("tasks", {"due_time": "after lunch"}, ANN)]
+    assert kept == [("tasks", "after lunch", ANN)]
 
     app.execute("delete from auth.users where id = %s", (ANN,))
-    assert app.execute("select count(*) from adopted_values where user_id = %s", (ANN,)).fetchone() == (0,)
+    assert app.execute("select count(*) from coach.repaired_values where user_id = %s", (ANN,)).fetchone() == (0,)
 
 
 def test_lists_numbers_and_json_are_read_as_they_are_meant(app: Connection) -> None:
