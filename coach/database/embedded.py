@@ -87,6 +87,20 @@ class EmbeddedServer:
                 with self._alone():
                     self._leave()
 
+    def revive(self) -> bool:
+        """Start it again where it has died under its users; whether that was so.
+
+        :raises DatabaseUnavailable: it did not start; what a child of the dead one still does may have to end first.
+        """
+        with self._one_at_a_time, explain_os_errors(self.home):
+            if self._users is None or self.running():
+                return False
+            with self._alone():
+                if self.running():
+                    return False
+                self._launch()
+        return True
+
     def running(self) -> bool:
         """Whether the process that ``postmaster.pid`` names is a server of these data.
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import psycopg
+import structlog
 from msgspec import Struct
 from psycopg import AsyncConnection
 from pydantic import SecretStr
@@ -16,8 +17,14 @@ from coach.database.migrating import Report
 from coach.database.migrations import lacking, migrate
 from coach.errors import DatabaseUnavailable, Misconfigured
 from coach.settings import Settings
+from coach.values.background import beside
+
+_log = structlog.get_logger(__name__)
 
 NAME = "coach"
+LOOKED_AFTER = 0.5
+"""Seconds between looks at the embedded server; ``RARELY`` where it cannot be started again."""
+RARELY = 16.0
 
 
 class Urls(Struct, frozen=True):
@@ -77,9 +84,24 @@ async def _embedded(settings: Settings) -> AsyncIterator[EmbeddedServer]:
         # Within: a thread cannot be cancelled. What Ctrl-C leaves starting would otherwise run on for ever.
         await asyncio.to_thread(server.start)
         await _create(server.url("postgres"))
-        yield server
+        async with beside(_keep_alive(server), "embedded_database_unwatched"):
+            yield server
     finally:
         await asyncio.to_thread(server.stop)
+
+
+async def _keep_alive(server: EmbeddedServer) -> None:
+    """For as long as it is used: whatever kills it (the kernel for want of memory, a person) does not bring it back."""
+    pause = LOOKED_AFTER
+    while True:
+        await asyncio.sleep(pause)
+        try:
+            if await asyncio.to_thread(server.revive):
+                _log.error("embedded_database_had_died")
+            pause = LOOKED_AFTER
+        except (DatabaseUnavailable, Misconfigured) as error:
+            _log.error("embedded_database_is_dead", reason=str(error))
+            pause = min(2 * pause, RARELY)
 
 
 async def _create(url: str) -> None:

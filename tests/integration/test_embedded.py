@@ -141,6 +141,32 @@ def test_it_starts_answers_and_stops_with_its_only_user(home, place):
     assert postmasters(place) == []
 
 
+def test_it_comes_back_when_it_is_killed_and_only_for_its_users(home, place):
+    with server_at(home) as server, server_at(home) as other:
+        assert not server.revive()
+        (dead,) = postmasters(place)
+        dead.kill()
+        until(lambda: not other.running())
+
+        assert revived(server)
+        assert not other.revive(), "it is back already"
+        assert answers(other)
+        assert len(postmasters(place)) == 1
+    assert postmasters(place) == []
+    assert not server.revive()
+    assert postmasters(place) == [], "nobody uses it any more"
+
+
+def revived(server: EmbeddedServer) -> bool:
+    """A child of the dead one may still hold its memory for a moment."""
+    for _ in range(100):
+        try:
+            return server.revive()
+        except DatabaseUnavailable:
+            time.sleep(0.1)
+    return False
+
+
 def test_data_survive_a_restart(home):
     with server_at(home) as server, psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         connection.execute("create table kept as select 'still here' as word")
