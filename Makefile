@@ -6,7 +6,7 @@ JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clients check bench format clean
+.PHONY: demo test clients sweep check bench format clean
 
 demo: $(VENV)/.run
 	@$(BIN)/coach demo --port $(PORT)
@@ -23,6 +23,11 @@ $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
 	@echo "Installing the JavaScript clients that the tests run …"
 	@cd $(CLIENTS) && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
+
+# 2,000 requests that Schemathesis makes up from the API's description. None may be answered with a 5xx.
+EXAMPLES ?= 2000
+sweep: $(VENV)/.dev
+	@SWEEP_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -s --timeout 1800 tests/live/test_sweep.py | grep -av request_id
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff format --check .

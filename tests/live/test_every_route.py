@@ -162,6 +162,10 @@ class World:
 
 @pytest.fixture
 async def world(ann, owner, token_for):
+    return await one_of_everything(ann, owner, token_for)
+
+
+async def one_of_everything(ann, owner, token_for):
     asked = await ann.asks(
         "My knee hurts when I run.", id="c1", message_id="m1", session={"type": "start", "kind": "grow"}
     )
