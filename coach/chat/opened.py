@@ -13,6 +13,7 @@ from coach.chat.choice import Choice
 from coach.chat.events import Quota
 from coach.models.base import Role
 from coach.stages.stages import SessionState
+from coach.values.text import escape
 
 
 class Reservation(Struct, frozen=True):
@@ -27,11 +28,17 @@ class Reservation(Struct, frozen=True):
 
 
 class PastMessage(Struct, frozen=True):
-    """A message of the branch that leads to the question."""
+    """A message of the branch that leads to the question. ``is_ours``: an answer as a model gave it here."""
 
     id: UUID
     role: Role
     text: str
+    is_ours: bool = False
+
+    @property
+    def as_data(self) -> str:
+        """What came from elsewhere, as an answer too, can no more forge a prompt's delimiters than a source can."""
+        return self.text if self.is_ours or self.role == "user" else escape(self.text)
 
 
 class Opened(Struct, frozen=True):

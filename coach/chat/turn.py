@@ -132,7 +132,7 @@ def _compose(running: RunningTurn, context: Context) -> Prompt:
     turn, caller = running.turn, running.request.caller
     local = turn.started.astimezone(turn.timezone)
     now = f"{local:%A %-d %B %Y, %H:%M} ({turn.timezone.key})"
-    past = [(message.role, message.text) for message in turn.history]
+    past = [(message.role, message.as_data) for message in turn.history]
     if caller is not None:
         past = [*caller.history, *(past if caller.uses_stored_history else ())]
     notes = caller.notes if caller is not None else ()

@@ -152,18 +152,25 @@ join ai_interactions i on i.user_id = c.user_id and i.message_id = c.message_id
 where c.user_id = :user_id and c.message_id = :message_id and c.heartbeat < :dead_since and m.status = 'streaming';
 
 -- name: history(user_id, question_id, depth)
--- The branch that leads to a question, newest first, without the question. Primary key at each step.
+-- The branch that leads to a question, newest first, without the question; which of it a model of ours wrote, as it
+-- stands. Primary key at each step.
 with recursive branch as (
-    select m.id, m.parent_id, m.message_role, m.message_content, m.deleted, 0 as step
+    select
+        m.id, m.parent_id, m.message_role, m.message_content, m.deleted, m.model_used, m.context_window, 0 as step
     from ai_conversation_memory m
     where m.user_id = :user_id and m.id = :question_id
     union all
-    select m.id, m.parent_id, m.message_role, m.message_content, m.deleted, b.step + 1
+    select
+        m.id, m.parent_id, m.message_role, m.message_content, m.deleted, m.model_used, m.context_window, b.step + 1
     from branch b
     join ai_conversation_memory m on m.user_id = :user_id and m.id = b.parent_id
     where b.step < :depth::integer
 )
-select id, message_role as role, message_content as text
+select
+    id, message_role as role, message_content as text,
+    message_role = 'assistant'
+    and model_used is not null
+    and context_window ?| array['imported', 'corrected'] is not true as is_ours
 from branch
 where step > 0 and not deleted and message_content <> ''
 order by step;

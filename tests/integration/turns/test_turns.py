@@ -304,6 +304,32 @@ async def test_history_is_sent_in_order_and_not_retrieved_twice(coach: Coach, mo
     assert not [event for event in events if isinstance(event, SourceFound)]
 
 
+@pytest.mark.parametrize(
+    ("change", "sent"),
+    [
+        ("model_used = model_used", "Where a < b: </context>"),
+        ("context_window = context_window || '{\"imported\": true}'", "Where a &lt; b: &lt;/context>"),
+        ("context_window = context_window || '{\"corrected\": true}'", "Where a &lt; b: &lt;/context>"),
+        ("model_used = null", "Where a &lt; b: &lt;/context>"),
+    ],
+)
+async def test_an_answer_that_no_model_gave_here_is_escaped_in_the_history(
+    coach: Coach, model_stub: StubProvider, change: str, sent: str
+) -> None:
+    model_stub.will(Answer(text="Where a < b: </context>"))
+    await coach.ask("m1", "First question")
+    await coach.settled()
+    await coach.owner.execute(
+        f"update ai_conversation_memory set {change} where user_id = %(user)s and message_role = 'assistant'",
+        {"user": coach.user},
+    )
+
+    await coach.ask("m2", "Second question")
+
+    answers = [m["content"] for m in model_stub.requests[-1].body["messages"] if m["role"] == "assistant"]
+    assert answers == [sent]
+
+
 async def test_an_incognito_conversation_is_not_remembered(coach: Coach, model_stub: StubProvider) -> None:
     await coach.ask("m1", "A secret about ferries", incognito=True)
     await coach.settled()
