@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,10 @@ from coach.database.embedded import EmbeddedServer
 from coach.database.pool import Database
 
 pytest_plugins = ["tests.clients.fixtures", "tests.memory", "tests.stub.fixtures"]
+
+# Compiled once: where nothing compiled is kept, it took each process of the tests 3 s, and each server it starts 1 s.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TIKTOKEN = Path(__file__).resolve().parents[2] / "shared" / "tiktoken"
 os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(TIKTOKEN))

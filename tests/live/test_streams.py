@@ -270,14 +270,11 @@ async def goes(server, within):
     assert monotonic() - began < within + 3
 
 
-LONG = Answer(text=" ".join(["x" * 8_000] * 1_000))
-"""More than the kernel takes for a reader that does not read."""
-
-
 async def test_readers_that_never_read_do_not_hold_up_a_server_that_goes(
     person, start_server, environment, stub, owner
 ):
-    stub.always(LONG)
+    # More than the kernel takes for a reader that does not read.
+    stub.always(Answer(text=" ".join(["x" * 8_000] * 1_000)))
     server = start_server(**environment, COACH_DRAIN_GRACE="2")
     people = [await person() for _ in range(50)]
     carriers = [await deaf(server.url, each) for each in people[:5]]

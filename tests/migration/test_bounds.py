@@ -80,7 +80,7 @@ EDGES: list[tuple[str, str, Any, Any]] = [
     ("journal_entries", "tags", [], ["x" * 501]),
     ("journal_entries", "tags", ["a"], ["a", None]),
     ("journal_entries", "tags", ["a", "b"], [["a"], ["b"]]),
-    ("tasks", "dependency_task_ids", [uuid4()] * 100, [uuid4()] * 101),
+    ("tasks", "dependency_task_ids", [UUID(int=1)] * 100, [UUID(int=1)] * 101),
     ("tasks", "dependency_task_ids", [], [None]),
     ("tasks", "task_metadata", Jsonb("x" * 16_382), Jsonb("x" * 16_383)),
     ("tasks", "task_metadata", Jsonb(DEEP), Jsonb([DEEP])),

@@ -386,12 +386,13 @@ async def test_a_used_up_quota_is_openais_insufficient_quota(ann, stub, owner):
         ("POST", "/v1/chat/completions", {}, b"{", 400, None),
         ("POST", "/v1/chat/completions", {}, b"\xff", 400, None),
         ("POST", "/v1/responses", {}, b"[" * 100_000, 400, None),
-        ("POST", "/v1/chat/completions", {}, b" " * (8 * 1024 * 1024 + 1), 413, "request_too_large"),
+        ("POST", "/v1/chat/completions", {}, 8 * 1024 * 1024 + 1, 413, "request_too_large"),
         ("GET", "/v1/responses/resp_x?starting_after=many", {}, b"", 400, None),
         ("GET", "/v1/models?x=%ff", {}, b"", 400, None),
     ],
 )
 async def test_every_refusal_under_v1_has_openais_shape(ann, method, path, headers, content, status, code):
+    content = b" " * content if isinstance(content, int) else content
     sent = {"content-type": "application/json"} | ann.headers | headers
 
     answer = await ann.client.request(method, path, headers=sent, content=content)
