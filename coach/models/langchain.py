@@ -76,6 +76,7 @@ class LangChainModel:
         self._chat = chat
         self._timeouts = timeouts
         self._parameters = Parameters()
+        self._is_unopened = False
         self._ceiling = ceiling or default_ceiling(self.context_tokens, self._profile)
         self._owned = AsyncExitStack()
         tokens.encoding_for(name)
@@ -109,7 +110,7 @@ class LangChainModel:
         cancelled_before = _cancellations()
         deadline = loop.time() + self._timeouts.total
         patience = self._timeouts.first_token
-        answer = _Answer()
+        answer = _Answer(is_unopened=self._is_unopened)
         async with AsyncExitStack() as opened:
             chunks, chunk = await self._begin(messages, options, min(loop.time() + patience, deadline), opened)
             while chunk is not None:
@@ -122,6 +123,7 @@ class LangChainModel:
                 chunk = await self._next_chunk(chunks, min(loop.time() + patience, deadline))
             for piece in answer.end():
                 yield piece
+        self._is_unopened = answer.tags.is_unopened
         text = "".join(answer.written)
         if not text:
             raise ModelUnavailable(wordless(answer.reason))
@@ -174,18 +176,18 @@ class _Failed(ModelUnavailable):
 class _Answer:
     """What the chunks of one answer say together."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_unopened: bool) -> None:
         self.written: list[str] = []
         self.usage: Usage | None = None
         self.reason: FinishReason = "other"
-        self._tags = ThinkingTags()
+        self.tags = ThinkingTags(is_unopened=is_unopened)
         self._figures = [0, 0]
 
     def read(self, chunk: AIMessageChunk) -> Iterator[Delta | Reasoning]:
         """:raises ModelUnavailable: the provider tells of an ending that is none."""
         if thoughts := _thoughts(chunk):
             yield Reasoning(clean(thoughts))
-        yield from self._kept(self._tags.feed(clean(str(chunk.text))))
+        yield from self._kept(self.tags.feed(clean(str(chunk.text))))
         if told := chunk.usage_metadata:  # spread over chunks, to be summed
             self._figures = [sum_ + told[side] for sum_, side in zip(self._figures, _SIDES, strict=True)]
             self.usage = read_usage(*self._figures)
@@ -197,7 +199,7 @@ class _Answer:
         self.reason = reason or self.reason
 
     def end(self) -> Iterator[Delta | Reasoning]:
-        return self._kept(self._tags.end())
+        return self._kept(self.tags.end(is_whole=self.reason != "length"))
 
     def _kept(self, pieces: Sequence[Delta | Reasoning]) -> Iterator[Delta | Reasoning]:
         self.written += [piece.text for piece in pieces if isinstance(piece, Delta)]

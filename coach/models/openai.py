@@ -76,6 +76,7 @@ class OpenAIModel:
         self._retries = retries
         self._may_load = may_load
         self._parameters = Parameters()
+        self._is_unopened = False  # whether its answers begin within their thoughts
         # Over aiohttp, whose parser is C: 40 us a chunk of a stream at 20 tokens a second where httpcore takes 80.
         # A client of its own: ChatOpenAI's default one is shared by address, and closing it would close the embedder's.
         self._http = openai.DefaultAioHttpClient(
@@ -129,6 +130,7 @@ class OpenAIModel:
                         written.append(piece.text)
                     yield piece
                 pieces = await upstream.read()
+            self._is_unopened = upstream.is_unopened
             if not written:
                 raise ModelUnavailable(wordless(upstream.reason))
             usage = upstream.usage or tokens.count_usage(messages, "".join(written), self._name)
@@ -214,7 +216,7 @@ class OpenAIModel:
             opened.push_async_callback(response.aclose)
             chunks = response.aiter_bytes()
             opened.push_async_callback(chunks.aclose)
-            upstream = Upstream(chunks, self._timeouts, deadline)
+            upstream = Upstream(chunks, self._timeouts, deadline, is_unopened=self._is_unopened)
             pieces = await upstream.first(clock)
             upstream.own(opened.pop_all())
             return upstream, pieces

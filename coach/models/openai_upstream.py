@@ -22,16 +22,22 @@ Pieces = list[Delta | Reasoning]
 class Upstream:
     """Reads the pieces of one response. Closed before its end, it takes the connection with it."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], timeouts: Timeouts, deadline: float) -> None:
+    def __init__(
+        self, chunks: AsyncGenerator[bytes, None], timeouts: Timeouts, deadline: float, *, is_unopened: bool = False
+    ) -> None:
         self._chunks = chunks
         self._timeouts = timeouts
         self._deadline = deadline
-        self._reader = AnswerReader()
+        self._reader = AnswerReader(is_unopened=is_unopened)
         self._resources = AsyncExitStack()
 
     @property
     def reason(self) -> FinishReason:
         return self._reader.reason or "other"
+
+    @property
+    def is_unopened(self) -> bool:
+        return self._reader.is_unopened
 
     @property
     def usage(self) -> Usage | None:

@@ -65,7 +65,7 @@ class AnswerReader:
     ``is_alive`` is set by anything that shows a living provider, a comment too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_unopened: bool = False) -> None:
         self.reason: FinishReason | None = None
         self.usage: Usage | None = None
         self.failure: str | None = None
@@ -73,7 +73,7 @@ class AnswerReader:
         self.is_done = self.is_alive = False
         self._lines = EventLines()
         self._event, self._data = b"", list[bytes]()
-        self._tags = ThinkingTags()
+        self._tags = ThinkingTags(is_unopened=is_unopened)
         self._half = ""
         self.has_text = self._ends_alone = self._is_premature = self._is_over = False
 
@@ -91,6 +91,11 @@ class AnswerReader:
         """Whether nothing speaks against it, once nothing more comes."""
         return self.is_done or (self.has_text and self.reason is not None and not self._is_premature)
 
+    @property
+    def is_unopened(self) -> bool:
+        """See ``ThinkingTags``."""
+        return self._tags.is_unopened
+
     def feed(self, data: bytes) -> list[Delta | Reasoning]:
         """What ``data`` brought, perhaps nothing. Text before a failure still counts."""
         pieces: list[Delta | Reasoning] = []
@@ -101,7 +106,7 @@ class AnswerReader:
         if self._lines.size + sum(map(len, self._data)) > LONGEST_EVENT:
             self._fail(GARBAGE)
         if self.is_done or self.failure is not None:
-            pieces += self._tags.end()
+            pieces += self._last_pieces()
         return pieces
 
     def end(self, *, is_cut: bool = False) -> list[Delta | Reasoning]:
@@ -114,7 +119,10 @@ class AnswerReader:
         if self.reason is None or (is_cut and not self.is_complete):
             self._fail(BROKEN_OFF)
         self.is_done = self.failure is None
-        return pieces + self._tags.end()
+        return pieces + self._last_pieces()
+
+    def _last_pieces(self) -> list[Delta | Reasoning]:
+        return self._tags.end(is_whole=self.failure is None and self.reason != "length")
 
     def _read_line(self, line: bytes, pieces: list[Delta | Reasoning]) -> None:
         name, _, value = line.partition(b":")

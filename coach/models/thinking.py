@@ -7,19 +7,25 @@ import re
 from coach.models.base import Delta, Reasoning
 
 _NAMES = ("think", "thinking", "thought", "reasoning")
-_OPENING = re.compile(rf"(?<![`\"'“‘])<({'|'.join(_NAMES)})>", re.IGNORECASE)
-_OPENINGS = tuple(f"<{name}>" for name in _NAMES)
+_TAG = re.compile(rf"(?<![`\"'“‘])<(/?)({'|'.join(_NAMES)})>", re.IGNORECASE)
+_TAGS = tuple(f"<{slash}{name}>" for name in _NAMES for slash in ("", "/"))
 
 
 class ThinkingTags:
     """Parts ``<think>…</think>`` from the answer as both come, a tag that is cut in two included.
 
     A tag behind a quotation mark or a backtick is only spoken of. White space at either beginning is left out.
+
+    The templates of some models write the opening tag into the prompt. ``is_unopened`` tells at the end that this is
+    one; its next answer is read as ``is_unopened`` from the start. If that never closes, it was all answer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_unopened: bool = False) -> None:
+        self.is_unopened = is_unopened
         self._held, self._said = "", 0  # the first ``_said`` characters of it, one at most, are told already
-        self._closing = ""
+        self._closing = "</think>" if is_unopened else ""
+        self._presumed: list[str] | None = [] if is_unopened else None
+        self._has_opened = False
         self._is_fresh = True
 
     def feed(self, text: str) -> list[Delta | Reasoning]:
@@ -33,22 +39,35 @@ class ThinkingTags:
             rest = self._held[found.end() :]
             self._say(found.start(), pieces)
             self._held, self._said = rest, 0
-            self._closing, self._is_fresh = "" if self._closing else f"</{found[1]}>", True
+            self._pass(found)
         at = self._held.rfind("<", self._said)
         begun = self._held[at:].lower()
-        tags = (self._closing.lower(),) if self._closing else _OPENINGS
+        tags = (self._closing.lower(),) if self._closing else _TAGS
         is_held = at >= 0 and any(tag.startswith(begun) for tag in tags)
         self._say(at if is_held else len(self._held), pieces)
         return pieces
 
-    def end(self) -> list[Delta | Reasoning]:
+    def end(self, *, is_whole: bool = True) -> list[Delta | Reasoning]:
+        """``is_whole``: the answer was not cut off."""
         pieces: list[Delta | Reasoning] = []
         self._say(len(self._held), pieces)
+        if self._presumed and is_whole:
+            pieces.append(Delta("".join(self._presumed)))
+            self._presumed, self.is_unopened = None, False
         return pieces
 
     def _next_tag(self) -> re.Match[str] | None:
-        pattern = re.compile(re.escape(self._closing), re.IGNORECASE) if self._closing else _OPENING
+        pattern = re.compile(re.escape(self._closing), re.IGNORECASE) if self._closing else _TAG
         return pattern.search(self._held, self._said)
+
+    def _pass(self, tag: re.Match[str]) -> None:
+        self._is_fresh = True
+        if self._closing:
+            self._closing, self._presumed = "", None
+        elif tag[1]:
+            self.is_unopened = not self._has_opened
+        else:
+            self._closing, self._has_opened = f"</{tag[2]}>", True
 
     def _say(self, end: int, pieces: list[Delta | Reasoning]) -> None:
         text = self._held[self._said : end]
@@ -58,3 +77,5 @@ class ThinkingTags:
         if text:
             self._is_fresh = False
             pieces.append(Reasoning(text) if self._closing else Delta(text))
+            if self._presumed is not None:
+                self._presumed.append(text)

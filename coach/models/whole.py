@@ -15,7 +15,7 @@ from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, ChatModel, Comple
 LONGEST = 32_000
 """Characters of an answer; what comes after them is not read."""
 
-_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)\s*", re.DOTALL)
+_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)\s*|\A.*</think>\s*", re.DOTALL)
 
 
 class WholeAnswer(Struct, frozen=True):

@@ -236,6 +236,16 @@ async def test_thoughts_come_beside_the_answer(model, model_stub, thought):
     assert [piece for piece in pieces if isinstance(piece, Delta)] == [Delta("Rest.")]
 
 
+async def test_thoughts_without_an_opening_tag_are_known_from_the_second_answer_on(model, model_stub):
+    for thought in ("hm", "so", ""):
+        model_stub.will(stream(token(f"{thought}</think>\n" if thought else "All "), token("Rest.")))
+
+    endings = [await ask(model) for _ in range(3)]
+
+    assert [ending.text for ending in endings] == ["hmRest.", "Rest.", "All Rest."]
+    assert [ending.reasoning for ending in endings[:2]] == ["", "so"]
+
+
 async def test_thoughts_alone_are_no_answer(model, model_stub):
     model_stub.will(stream(token("<think>hm"), token("", finish_reason="length")))
 

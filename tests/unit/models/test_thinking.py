@@ -25,7 +25,8 @@ def parted(*deltas: str) -> tuple[str, str]:
      ("Well <think>hm</think>rest. <think>so</think>Now.", "hmso", "Well rest. Now."),
      ("<think></think>Rest", "", "Rest"),
      ("<think>never closed", "never closed", ""), ("Rest.", "", "Rest."),
-     ("a <b> c </think> <", "", "a <b> c </think> <"),
+     ("a <b> c <", "", "a <b> c <"),
+     ("Well: `</think>`.", "", "Well: `</think>`."),
      ("Write `<think>` in “<think>”.", "", "Write `<think>` in “<think>”."), ("<thinker>", "", "<thinker>"),
      ("", "", "")],
 )  # fmt: skip
@@ -44,3 +45,30 @@ def test_no_more_than_the_beginning_of_a_tag_is_held_back():
 
     assert tags.feed("1 < 2 <") == [Delta("1 < 2 ")]
     assert tags.feed(" 3") == [Delta("< 3")]
+
+
+def read(tags: ThinkingTags, *deltas: str, **end: bool) -> list[Delta | Reasoning]:
+    return [piece for delta in deltas for piece in tags.feed(delta)] + tags.end(**end)
+
+
+def test_a_model_whose_thoughts_have_no_opening_tag_is_known_from_its_first_answer():
+    first = ThinkingTags()
+    assert read(first, "hm </think>\n", "Rest.") == [Delta("hm "), Delta("Rest.")]
+
+    second = ThinkingTags(is_unopened=first.is_unopened)
+    assert read(second, "so</thi", "nk>\nNow.") == [Reasoning("so"), Delta("Now.")]
+    assert second.is_unopened
+
+
+def test_if_its_thoughts_never_close_it_was_all_answer():
+    tags = ThinkingTags(is_unopened=True)
+
+    assert read(tags, "Re", "st.") == [Reasoning("Re"), Reasoning("st."), Delta("Rest.")]
+    assert not tags.is_unopened
+
+
+def test_thoughts_that_are_cut_off_are_no_answer():
+    tags = ThinkingTags(is_unopened=True)
+
+    assert read(tags, "hm", is_whole=False) == [Reasoning("hm")]
+    assert tags.is_unopened

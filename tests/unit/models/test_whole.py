@@ -51,6 +51,7 @@ class MadeUp:
         (("Knee ", "and race"), "Knee and race"),
         (("<think>Six wo", "rds?</think>\n\nKnee"), "Knee"),
         (("Knee<think>and on", " without an end"), "Knee"),
+        (("Six words?", "</think>\n\nKnee"), "Knee"),
         (("x" * LONGEST, "y"), "x" * LONGEST),
     ],
 )
