@@ -22,6 +22,7 @@ from coach.models.base import (
     Completion,
     Delta,
     FinishReason,
+    Loading,
     ModelOptions,
     Piece,
     Reasoning,
@@ -29,6 +30,7 @@ from coach.models.base import (
 )
 from coach.models.chunks import clean
 from coach.models.endings import read_ending, read_usage, wordless
+from coach.models.loading import beginning
 from coach.models.openai_failures import Refused
 from coach.models.openai_wire import UPSTREAM_ERROR
 from coach.models.parameters import Parameters, default_ceiling, sent_parameters
@@ -112,7 +114,11 @@ class LangChainModel:
         patience = self._timeouts.first_token
         answer = _Answer(is_unopened=self._is_unopened)
         async with AsyncExitStack() as opened:
-            chunks, chunk = await self._begin(messages, options, min(loop.time() + patience, deadline), opened)
+            until = min(loop.time() + patience, deadline)
+            async with beginning(self._begin(messages, options, until, opened)) as begun:
+                if not begun.done():
+                    yield Loading()
+                chunks, chunk = await begun
             while chunk is not None:
                 # Python 3.11's wait_for, which providers' packages use, drops a cancellation that meets a chunk.
                 if _cancellations() > cancelled_before:
@@ -168,8 +174,9 @@ class _Failed(ModelUnavailable):
 
     def __init__(self, error: Exception) -> None:
         response = getattr(error, "response", None)
-        status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
-        self.refused = Refused(status if isinstance(status, int) else None, str(error))
+        told = [getattr(error, name, None) for name in ("status_code", "http_status", "code")]
+        statuses = [each for each in (*told, getattr(response, "status_code", None)) if isinstance(each, int)]
+        self.refused = Refused(statuses[0] if statuses else None, str(error))
         super().__init__("The language model gave no usable answer; try again.")
 
 

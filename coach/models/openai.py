@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx2
@@ -24,6 +24,7 @@ from coach.errors import ModelUnavailable
 from coach.models import tokens
 from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, Loading, ModelOptions, Piece
 from coach.models.endings import wordless
+from coach.models.loading import beginning
 from coach.models.openai_failures import BROKEN, TOO_LATE, Refused, Transient, read_refusal, send
 from coach.models.openai_upstream import Pieces, Upstream
 from coach.models.openai_wire import BROKEN_OFF
@@ -32,8 +33,6 @@ from coach.models.timeouts import PATIENT, Timeouts
 
 _UNKNOWN_CONTEXT = 16_384
 _NO_KEY = "none"  # local endpoints want no key, the client insists on one
-LOADING_AFTER = 3.0
-"""Seconds of nothing, after which a model is said to be loading."""
 _LOOK_AGAIN = 1.0
 _LONGEST_PIECE = 8_192
 """Characters at once: a huge delta is no reason to hold up the other turns of the loop."""
@@ -119,11 +118,13 @@ class OpenAIModel:
         self, messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES
     ) -> AsyncGenerator[Piece, None]:
         written: list[str] = []
-        async with self._opening(self._payload(messages, options), is_ours=options.is_ours) as opening:
-            await asyncio.wait({opening}, timeout=LOADING_AFTER)
-            if not opening.done():
-                yield Loading()
-            upstream, pieces = await opening
+        async with AsyncExitStack() as opened:
+            async with beginning(
+                self._open(self._payload(messages, options), opened, is_ours=options.is_ours)
+            ) as begun:
+                if not begun.done():
+                    yield Loading()
+                upstream, pieces = await begun
             while pieces:
                 for piece in _cut(pieces):
                     if isinstance(piece, Delta):
@@ -137,20 +138,8 @@ class OpenAIModel:
             yield Completion(upstream.reason, usage, self._name)
             await upstream.drain()
 
-    @asynccontextmanager
-    async def _opening(self, payload: dict[str, Any], *, is_ours: bool) -> AsyncIterator[asyncio.Task[_Begun]]:
-        """The answer with its first pieces, to be waited for; closed at the end, however far it got."""
-        opening = asyncio.create_task(self._open(payload, is_ours=is_ours))
-        try:
-            yield opening
-        finally:
-            opening.cancel()
-            await asyncio.wait({opening})
-            if not opening.cancelled() and opening.exception() is None:
-                await opening.result()[0].aclose()
-
-    async def _open(self, payload: dict[str, Any], *, is_ours: bool) -> _Begun:
-        """After as many attempts as it takes.
+    async def _open(self, payload: dict[str, Any], opened: AsyncExitStack, *, is_ours: bool) -> _Begun:
+        """The answer with its first pieces, after as many attempts as it takes; ``opened`` closes it.
 
         :raises ModelUnavailable: the last attempt's
         """
@@ -165,7 +154,7 @@ class OpenAIModel:
             wait_jitter=retries.wait_jitter,
         ):
             with attempt:
-                return await self._attempt(payload, deadline, is_ours=is_ours)
+                return await self._attempt(payload, opened, deadline, is_ours=is_ours)
         raise AssertionError("the last attempt returns or raises")
 
     def _wait_before_retry(self, error: Exception) -> bool | float:
@@ -176,7 +165,9 @@ class OpenAIModel:
         jitter = random.uniform(0, self._retries.wait_jitter)  # noqa: S311 - spreads clients, guards nothing
         return error.retry_after + jitter if error.retry_after <= self._retries.longest_retry_after else False
 
-    async def _attempt(self, payload: dict[str, Any], deadline: float, *, is_ours: bool) -> _Begun:
+    async def _attempt(
+        self, payload: dict[str, Any], opened: AsyncExitStack, deadline: float, *, is_ours: bool
+    ) -> _Begun:
         """Ask until the endpoint takes the parameters and has loaded its model."""
         now = asyncio.get_running_loop().time()
         left_out = self._parameters.left_out
@@ -185,7 +176,7 @@ class OpenAIModel:
                 while True:
                     spelled = self._parameters.spell(payload, left_out, is_ours=is_ours)
                     try:
-                        begun = await self._ask(spelled, clock, deadline)
+                        begun = await self._ask(spelled, opened, clock, deadline)
                     except Refused as refused:
                         more = self._parameters.refused(refused, spelled, is_ours=is_ours)
                         if not more and not refused.is_loading:
@@ -200,7 +191,9 @@ class OpenAIModel:
         except BROKEN:
             raise Transient(BROKEN_OFF) from None
 
-    async def _ask(self, payload: dict[str, Any], clock: asyncio.Timeout, deadline: float) -> _Begun:
+    async def _ask(
+        self, payload: dict[str, Any], opened: AsyncExitStack, clock: asyncio.Timeout, deadline: float
+    ) -> _Begun:
         """Through the openai client's own HTTP client, with its address and headers: its ``create`` walks through the
         payload by its types and its ``post`` through options and retries that are ours here, for 0.8 ms and 0.6 ms.
 
@@ -209,16 +202,16 @@ class OpenAIModel:
         request = self._http.build_request(
             "POST", self._address, headers=self._headers, content=msgspec.json.encode(payload)
         )
-        async with AsyncExitStack() as opened:
+        async with AsyncExitStack() as tried:
             response = await send(self._http, request)
             if not response.is_success:
                 raise await read_refusal(response)
-            opened.push_async_callback(response.aclose)
+            tried.push_async_callback(response.aclose)
             chunks = response.aiter_bytes()
-            opened.push_async_callback(chunks.aclose)
+            tried.push_async_callback(chunks.aclose)
             upstream = Upstream(chunks, self._timeouts, deadline, is_unopened=self._is_unopened)
             pieces = await upstream.first(clock)
-            upstream.own(opened.pop_all())
+            opened.push_async_exit(tried.pop_all())
             return upstream, pieces
 
     def _payload(self, messages: Sequence[ChatMessage], options: ModelOptions) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
 
 from coach.errors import ModelUnavailable
 from coach.models.base import Delta, FinishReason, Reasoning, Usage
@@ -20,7 +19,7 @@ Pieces = list[Delta | Reasoning]
 
 
 class Upstream:
-    """Reads the pieces of one response. Closed before its end, it takes the connection with it."""
+    """Reads the pieces of one response."""
 
     def __init__(
         self, chunks: AsyncGenerator[bytes, None], timeouts: Timeouts, deadline: float, *, is_unopened: bool = False
@@ -29,7 +28,6 @@ class Upstream:
         self._timeouts = timeouts
         self._deadline = deadline
         self._reader = AnswerReader(is_unopened=is_unopened)
-        self._resources = AsyncExitStack()
 
     @property
     def reason(self) -> FinishReason:
@@ -42,10 +40,6 @@ class Upstream:
     @property
     def usage(self) -> Usage | None:
         return self._reader.usage
-
-    def own(self, resources: AsyncExitStack) -> None:
-        """What ``aclose`` closes from now on: the chunks and their response."""
-        self._resources = resources
 
     async def first(self, clock: asyncio.Timeout) -> Pieces:
         """The first pieces; none where the model finished without any. The caller's ``clock`` bounds it.
@@ -95,9 +89,6 @@ class Upstream:
                     pass
         except (TimeoutError, *BROKEN):
             return
-
-    async def aclose(self) -> None:
-        await self._resources.aclose()
 
     def _until(self, seconds: float) -> float:
         return min(asyncio.get_running_loop().time() + seconds, self._deadline)

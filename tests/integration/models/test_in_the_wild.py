@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec import structs
 
-from coach.models import openai
+from coach.models import loading, openai
 from coach.models.base import Completion, Delta, Loading, ModelOptions, Reasoning, Usage
 from coach.models.openai import OpenAIModel, Retries
 from coach.models.parameters import ROOM_TO_THINK
@@ -118,7 +118,7 @@ async def test_the_ceiling_is_half_of_the_context_or_a_setting(model_stub, conte
 @pytest.fixture
 async def loader(model_stub: StubProvider, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenAIModel]:
     """A model on an endpoint that may have to load it, and a coach that soon says so."""
-    monkeypatch.setattr(openai, "LOADING_AFTER", 0.05)
+    monkeypatch.setattr(loading, "LOADING_AFTER", 0.05)
     monkeypatch.setattr(openai, "_LOOK_AGAIN", 0.05)
     loader = OpenAIModel("m", api_key=None, base_url=model_stub.url, timeouts=CALM, retries=QUICK, may_load=True)
     yield loader

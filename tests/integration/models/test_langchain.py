@@ -14,7 +14,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Sys
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 
-from coach.models.base import ModelOptions, Usage
+from coach.models import loading
+from coach.models.base import Delta, Loading, ModelOptions, Usage
 from coach.models.langchain import LangChainModel
 from coach.models.offline_chat import OfflineChat
 from coach.testing.stub_script import Answer, Body, ErrorEvent, Garbage, Stall, Status
@@ -161,6 +162,15 @@ async def test_what_a_caller_asked_for_stays(model, model_stub):
     assert model_stub.calls == 1
 
 
+async def test_a_model_that_loads_is_said_to_load(monkeypatch):
+    monkeypatch.setattr(loading, "LOADING_AFTER", 0.05)
+    model = LangChainModel("scripted", ScriptedChat(script=[AIMessageChunk("Rest.")], silence=0.4))
+
+    pieces = [piece async for piece in model.stream(ASK)]
+
+    assert pieces[:2] == [Loading(), Delta("Rest.")]
+
+
 async def test_our_ceiling_leaves_room_to_think(model, model_stub):
     await ask(model, options=ModelOptions(max_tokens=900, is_ours=True))
 
@@ -209,7 +219,9 @@ class ScriptedChat(OfflineChat):
     """Says just these chunks, as a provider's package makes them."""
 
     script: list[Any]
+    silence: float = 0.0
 
     async def _astream(self, *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
+        await asyncio.sleep(self.silence)
         for chunk in self.script:
             yield ChatGenerationChunk(message=chunk)
