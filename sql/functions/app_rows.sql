@@ -172,3 +172,32 @@ begin
     end loop;
 end
 $$;
+
+-- What the app's policies let a browser do and our grants do not is the app's to change.
+do $$
+declare
+    lost record;
+begin
+    for lost in
+        select owned.polrelid::regclass as name, string_agg(distinct command.name, ', ') as commands
+        from pg_policy owned
+        join pg_policy theirs on theirs.polrelid = owned.polrelid and theirs.polpermissive and theirs.polname !~ '^coach_'
+        join (values ('insert', 'a'), ('update', 'w'), ('delete', 'd')) command (name, code)
+            on theirs.polcmd in ('*', command.code::"char")
+        where owned.polname = 'coach_only_own'
+            and theirs.polroles && array[0::oid, 'authenticated'::regrole]
+            and not case command.name
+                when 'delete' then has_table_privilege('authenticated', owned.polrelid, command.name)
+                else has_any_column_privilege('authenticated', owned.polrelid, command.name)
+            end
+        group by owned.polrelid
+        order by 1
+    loop
+        perform coach.report(format(
+            'public.%s: the app''s policies let a browser %s, which it may not any more; consider: do it in the app''s '
+                'backend, with the service key, or through the coach''s API',
+            lost.name, lost.commands
+        ), 'warning');
+    end loop;
+end
+$$;

@@ -2,22 +2,30 @@
 select coach.drop_functions('refresh_behavior_views');
 
 -- A view of the user's own rows, and of everybody's for a role that bypasses row level security, such as an app's backend.
--- A consent withdrawn since the last refresh counts at once.
+-- A consent withdrawn since the last refresh counts at once. Columns that an app's view of that name had beside ours are
+-- read from it still (coach.replace_public_view): of the same key.
 create function coach.show_behavior(p_name name, p_condition text) returns void
 language plpgsql
 as $$
 declare
-    shown text := format(
-        'select %s from coach.%I v cross join lateral coach.consents_of(v.user_id) c where (%s)',
+    app record;
+    shown text;
+begin
+    -- The app's may have been set aside when the migration took its place, and be back.
+    perform coach.replace_public_view(p_name);
+    select * into app from coach.join_app_view(p_name);
+    shown := format(
+        'select %s%s from coach.%I v cross join lateral coach.consents_of(v.user_id) c %s where (%s)',
         (
             select string_agg(format('v.%I', attname), ', ' order by attnum)
             from pg_attribute
             where attrelid = format('coach.%I', p_name)::regclass and attnum > 0 and not attisdropped
         ),
+        app.chosen,
         p_name,
+        app.joined,
         p_condition
     );
-begin
     execute format(
         'create view public.%I with (security_barrier) as
         %s and v.user_id = (select auth.uid())
@@ -48,8 +56,12 @@ declare
     problem text;
 begin
     for view in
-        select relname, relispopulated
-        from pg_catalog.pg_class
+        select
+            relname,
+            relispopulated and exists (
+                select from pg_catalog.pg_index i where indrelid = c.oid and indisunique and indpred is null
+            ) as is_keyed
+        from pg_catalog.pg_class c
         where relnamespace = 'coach'::regnamespace and relkind = 'm'
         order by relname
     loop
@@ -57,7 +69,7 @@ begin
         begin
             execute format(
                 'refresh materialized view %s coach.%I',
-                case when view.relispopulated then 'concurrently' end, view.relname
+                case when view.is_keyed then 'concurrently' end, view.relname
             );
         exception
             when others then
@@ -76,5 +88,6 @@ create function public.refresh_behavior_views() returns void
 language sql
 set search_path = ''
 as $$ select coach.refresh_behavior_views() $$;
-revoke all on function public.refresh_behavior_views from public, anon, authenticated;
-grant execute on function coach.refresh_behavior_views, public.refresh_behavior_views to service_role;
+select coach.keep_results('refresh_behavior_views');
+revoke all on function public.refresh_behavior_views from authenticated;
+grant execute on function coach.refresh_behavior_views to service_role;

@@ -58,8 +58,7 @@ begin
     return case when coach.may_act_for(p_user_id) then given end;
 end
 $$;
-revoke all on function public.user_has_consented from public, anon, authenticated;
-grant execute on function public.user_has_consented to authenticated, service_role;
+select coach.keep_results('user_has_consented');
 
 -- Raises where a consent is not given, for a trigger on rows of p_user_id. Nobody else's consent is told: whoever does not
 -- act for them is refused as row level security would.

@@ -1,4 +1,4 @@
--- after: reporting, triggers
+-- after: reporting, results, triggers
 create function coach.grant_statements(p_kind text, p_name text, p_acl aclitem[]) returns text[]
 language sql stable
 as $$
@@ -143,41 +143,5 @@ begin
                 ));
         end;
     end loop;
-end
-$$;
-
--- Functions of an app that ours replace: a result type cannot be changed in place.
-create function coach.drop_functions(p_name name) returns void
-language plpgsql
-as $$
-declare
-    old regprocedure;
-begin
-    for old in
-        select oid::regprocedure from pg_proc where proname = p_name and pronamespace = 'public'::regnamespace
-    loop
-        perform coach.set_aside_dependents('pg_proc', old);
-        perform coach.report(format('function %s: replaced', old));
-        execute format('drop function %s', old);
-    end loop;
-end
-$$;
-
--- An app's view of that name in public is derived data: ours takes its place.
-create function coach.replace_public_view(p_name name) returns void
-language plpgsql
-as $$
-declare
-    old oid := to_regclass(format('public.%I', p_name));
-begin
-    if (select relkind not in ('v', 'm') from pg_class where oid = old) then
-        perform coach.refuse_table(
-            p_name, format('public.%s is a table, and the coach needs a view of that name: rename it', p_name)
-        );
-    elsif old is not null then
-        perform coach.set_aside_dependents('pg_class', old);
-        execute (select format('drop %s %s', type, identity) from pg_identify_object('pg_class'::regclass, old, 0));
-        perform coach.report(format('public.%s: replaced by a view of coach.%s', p_name, p_name));
-    end if;
 end
 $$;

@@ -78,9 +78,6 @@ as $$
     from feature
     having coach.may_act_for(p_user_id)
 $$;
-revoke all
-    on function public.check_ai_quota_available, public.get_user_ai_usage_current_month
-    from public, anon, authenticated;
-grant execute
-    on function public.check_ai_quota_available, public.get_user_ai_usage_current_month
-    to authenticated, service_role;
+select coach.keep_results('check_ai_quota_available');
+
+select coach.keep_results('get_user_ai_usage_current_month');

@@ -178,9 +178,6 @@ begin
     limit coalesce(match_count, 10);
 end
 $$;
-revoke all
-    on function public.search_combined_context, public.search_metadata_embeddings
-    from public, anon, authenticated;
-grant execute
-    on function public.search_combined_context, public.search_metadata_embeddings
-    to authenticated, service_role;
+select coach.keep_results('search_combined_context');
+
+select coach.keep_results('search_metadata_embeddings');

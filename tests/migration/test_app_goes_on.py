@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,6 +15,7 @@ from psycopg import sql
 
 from coach.database.embedded import EmbeddedServer
 from coach.database.migrations import migrate
+from coach.resources import SQL
 from tests.migration.conftest import SUPABASE, Supabase, supabase_database
 
 ANN = "a1000000-0000-4000-8000-000000000000"
@@ -29,6 +32,25 @@ end
 $$;
 create trigger log_task after update on public.tasks for each row execute function public.log_task();
 truncate public.user_behavior_events;
+create function public.check_ai_quota_available(p_user_id uuid)
+returns table (has_quota boolean, remaining bigint, plan text, resets_on date)
+language sql stable security definer as $$
+    select true, 7::bigint, 'free', date '2027-01-01' from auth.users where id = p_user_id
+$$;
+create function public.get_user_ai_usage_current_month(p_user_id uuid, p_plan text)
+returns table (total_tokens bigint, calls bigint)
+language sql stable as $$ select 1::bigint, 2::bigint $$;
+create function public.search_metadata_embeddings(query_embedding vector(1536), p_user_id uuid, match_count integer)
+returns table (id uuid, similarity real, age interval)
+language sql stable as $$
+    select e.id, (1 - (e.embedding <=> query_embedding))::real, interval '1 day'
+    from user_metadata_embeddings e
+    where e.user_id = p_user_id
+    limit match_count
+$$;
+create function public.refresh_behavior_views() returns void language sql as $$ select $$;
+create view public.area_habit_metrics as select user_id, id as area_id, importance + 1 as weight from public.areas;
+create view public.daily_flow_metrics as select count(*) as events from public.user_behavior_events;
 """
 
 Rows = list[tuple[Any, ...]]
@@ -223,3 +245,70 @@ def test_the_backend_sees_everybodys_rows_in_the_views(app: App, view: str) -> N
     [(seen,)] = app.backend(f"select count(*) from {view}")
 
     assert [(seen,)] == looked_up(app, f"select count(*) from coach.{view}")
+
+
+def test_result_columns_of_the_apps_functions_are_still_there(app: App, reported: list[str]) -> None:
+    rows = app.browser("select used, limit_reached, plan, resets_on::text from check_ai_quota_available(%s)", ANN)
+    assert rows == [(1, False, "free", "2027-01-01")]
+    assert [line for line in reported if "still returns plan, resets_on" in line]
+
+
+def test_they_are_null_where_the_app_cannot_be_asked(app: App, reported: list[str]) -> None:
+    rows = app.browser("select total_interactions, calls from get_user_ai_usage_current_month(%s)", ANN)
+
+    assert rows == [(1, None)]
+    assert [line for line in reported if "still returns calls" in line and "but null" in line and "p_plan" in line]
+
+
+def test_they_are_those_of_the_same_row(app: App) -> None:
+    app.backend("update user_metadata_embeddings set embedding_model = 'ours'")
+
+    rows = app.browser(
+        f"select text_snippet <> '', age is not null from search_metadata_embeddings({VECTOR}, %s, match_count => 2)",
+        ANN,
+    )
+
+    assert rows == [(True, True)] * 2
+
+
+def test_they_tell_nobody_of_another(app: App) -> None:
+    assert app.browser("select plan from check_ai_quota_available(%s)", ANN.replace("a1", "b2")) == []
+
+
+def test_columns_of_the_apps_views_are_still_there(app: App, reported: list[str]) -> None:
+    point = '[{"timestamp": "now", "alignment_score": 0.7, "habit_strength": 0.4}]'
+    today = looked_up(app, "select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")[0][0]
+    for table in ("pillars", "areas"):
+        app.browser(f"update {table} set behavior_metrics = %s", point.replace("now", today))
+    looked_up(app, "select refresh_behavior_views()")
+
+    [(first,)] = app.browser("select first from weekly_pillar_alignment")
+    assert json.loads(first)["alignment_score"] == 0.7
+    assert app.browser("select avg_habit_strength::float8, weight from area_habit_metrics") == [(0.4, 4)]
+    assert app.browser("select events from daily_flow_metrics") == []
+    assert [line for line in reported if "daily_flow_metrics: still has events" in line and "but null" in line]
+
+
+def test_what_a_browser_can_no_longer_write_is_named_with_the_remedy(reported: list[str], app: App) -> None:
+    named = {line.split(":")[0]: line for line in reported if "which it may not any more" in line}
+
+    assert {"public.ai_conversation_memory", "public.ai_interactions"} <= named.keys()
+    assert "public.tasks" not in named
+    assert all("service key" in line for line in named.values())
+
+
+async def test_a_newer_versions_files_keep_it_all(cluster: EmbeddedServer, tmp_path: Path) -> None:
+    folder = tmp_path / "sql"
+    shutil.copytree(SQL, folder)
+    with supabase_database(cluster, app=(SUPABASE / "app.sql").read_text() + MORE) as database:
+        await migrate(database.url, folder=folder)
+        for name in ("access", "behavior", "quota", "reporting"):
+            file = folder / "functions" / f"{name}.sql"
+            file.write_text(file.read_text() + "-- Newer.\n")
+        await migrate(database.url, folder=folder)
+
+        with psycopg.connect(database.superuser_url) as connection:
+            plan = "select plan from check_ai_quota_available(%s)"
+            assert connection.execute(plan, (ANN,)).fetchall() == [("free",)]
+            assert connection.execute("select weight from area_habit_metrics").fetchall() == []
+            assert connection.execute("select what from coach.set_aside").fetchall() == []
