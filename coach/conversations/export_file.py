@@ -1,4 +1,4 @@
-"""Splits a file of conversations (ChatGPT's export, zipped or not, or our own form) into pieces that one call
+"""Splits a file of conversations (another program's export, zipped or not, or our own form) into pieces that one call
 accepts."""
 
 from __future__ import annotations
@@ -14,13 +14,10 @@ import msgspec
 from msgspec import Struct
 
 from coach.chat.schemas import MAX_TEXT
-from coach.conversations.chatgpt import conversation_of, is_chatgpt
+from coach.conversations.exports import conversation_of, is_export
 from coach.conversations.import_schemas import MAX_MESSAGES
+from coach.conversations.json_stream import MalformedJson, decode
 from coach.errors import CoachError
-from coach.http.limits import OTHER_BODY
-
-ROOM = OTHER_BODY - 8 * 1024
-"""Bytes of a piece; the rest of the limit is for the structure around the messages."""
 
 _MEMBER = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
 _PATH = re.compile(r"conversations\[(\d+)\](?:\.messages\[(\d+)\])?")
@@ -38,7 +35,6 @@ class Piece(Struct):
     conversations: list[dict[str, Any]]
     places: list[tuple[int, int]]
     count: int = 0
-    size: int = 0
 
     @property
     def body(self) -> bytes:
@@ -62,7 +58,7 @@ def read_export(file: Path) -> list[dict[str, Any]]:
     found = [conversation for text in _texts(file) for conversation in _listed(text, file)]
     if not found:
         raise UnreadableExport(f"{file} holds no conversations.")
-    return [_timed(conversation_of(each) if is_chatgpt(each) else each) for each in found]
+    return [_timed(conversation_of(each) if is_export(each) else each) for each in found]
 
 
 def pieces(conversations: list[dict[str, Any]]) -> Iterator[Piece]:
@@ -71,23 +67,18 @@ def pieces(conversations: list[dict[str, Any]]) -> Iterator[Piece]:
     for place, conversation in enumerate(conversations):
         head = {name: value for name, value in conversation.items() if name != "messages"}
         messages = conversation["messages"] if isinstance(conversation.get("messages"), list) else []
-        least = len(msgspec.json.encode(head)) + 64
         part: dict[str, Any] | None = None
         for number, each in enumerate(messages or [None]):
-            message = _bearable(each)
-            size = len(msgspec.json.encode(message)) + 1
-            if piece.count and (piece.count >= MAX_MESSAGES or piece.size + size + least > ROOM):
+            if piece.count >= MAX_MESSAGES:
                 yield piece
                 piece, part = Piece([], []), None
             if part is None:
                 part = {**head, "messages": []}
                 piece.conversations.append(part)
                 piece.places.append((place, number))
-                piece.size += least
             if messages:
-                part["messages"].append(message)
+                part["messages"].append(_bearable(each))
             piece.count += 1
-            piece.size += size
     if piece.conversations:
         yield piece
 
@@ -116,20 +107,20 @@ def _texts(file: Path) -> Iterator[bytes]:
 
 def _listed(text: bytes, file: Path) -> list[dict[str, Any]]:
     try:
-        sent = msgspec.json.decode(text.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        sent = decode(text.removeprefix(b"\xef\xbb\xbf"))
+    except MalformedJson:
         raise UnreadableExport(f"{file} is neither JSON nor a zip; expected conversations.json of an export.") from None
-    found = sent.get("conversations") if isinstance(sent, dict) else sent
-    if not isinstance(found, list) or not all(isinstance(each, dict) and _is_one(each) for each in found):
+    found = [sent] if _is_one(sent) else sent.get("conversations") if isinstance(sent, dict) else sent
+    if not isinstance(found, list) or not all(map(_is_one, found)):
         raise UnreadableExport(
-            f"{file} is JSON, but no list of conversations; expected conversations.json of a ChatGPT export, or "
-            '{"conversations": [{"id": …, "title": …, "messages": […]}]}.'
+            f"{file} is JSON, but no list of conversations; expected conversations.json of an export of ChatGPT, "
+            'DeepSeek, Claude, Open WebUI or LibreChat, or {"conversations": [{"id": …, "title": …, "messages": […]}]}.'
         )
     return found
 
 
-def _is_one(sent: dict[str, Any]) -> bool:
-    return is_chatgpt(sent) or "messages" in sent
+def _is_one(sent: Any) -> bool:
+    return isinstance(sent, dict) and (is_export(sent) or "messages" in sent)
 
 
 def _timed(conversation: dict[str, Any]) -> dict[str, Any]:

@@ -1,19 +1,20 @@
-"""Reads an import, in our own form or ChatGPT's, one message at a time. A faulty message does not affect the others."""
+"""One message in our own form, read value by value. A faulty message does not affect the others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta, Struct
 
 from coach.chat.schemas import MAX_TEXT
-from coach.conversations.chatgpt import conversation_of, is_chatgpt
-from coach.conversations.import_schemas import MAX_MESSAGES, MAX_NAME, Import, SentConversation, SentMessage
+from coach.conversations.exports import Tree
+from coach.conversations.import_schemas import MAX_NAME, SentConversation, SentMessage
 from coach.conversations.schemas import MAX_TITLE
-from coach.errors import FieldError, InvalidInput
+from coach.conversations.spool import SpooledText
+from coach.errors import FieldError
 from coach.values.ids import is_id
 
 AHEAD = timedelta(days=1)
@@ -21,6 +22,7 @@ AHEAD = timedelta(days=1)
 
 _ID = "must be 1 to 128 characters out of A-Z a-z 0-9 . _ : ~ - and neither . nor .."
 _Moment = Annotated[datetime, Meta(tz=True)]
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ImportedMessage(Struct, frozen=True):
@@ -28,7 +30,7 @@ class ImportedMessage(Struct, frozen=True):
 
     key: str
     role: Literal["user", "assistant"]
-    content: str
+    text: SpooledText
     said_at: datetime
     author: str | None = None
     parent: str | None = None
@@ -53,76 +55,16 @@ class ImportFault(Exception):
         super().__init__(where)
 
 
-def read_import(body: Any, now: datetime) -> tuple[list[ImportedConversation], list[FieldError]]:
-    """Conversations, and what could not be taken of them by its path in ``body``, any JSON.
+class OwnMessage(Struct, frozen=True):
+    """A message as it was sent, with its place in the list. ``said_at`` None: just after the one before it."""
 
-    :raises InvalidInput: another shape altogether, or more than one call may bring.
-    """
-    sent, at = _conversations(body)
-    if len(sent) > MAX_MESSAGES:
-        raise InvalidInput(at or "body", f"has {len(sent):,} conversations; at most {MAX_MESSAGES} a call.")
-    found, errors, count = list[ImportedConversation](), list[FieldError](), 0
-    for place, each in enumerate(sent):
-        path = f"{at}[{place}]"
-        try:
-            plain = _plain(each)
-            count += len(plain["messages"])
-            found.append(_conversation(plain, path, errors, now))
-        except ImportFault as wrong:
-            errors.append(FieldError(f"{path}{wrong.where}", wrong.why))
-    if count > MAX_MESSAGES:
-        raise InvalidInput(at or "body", f"holds {count:,} messages; at most {MAX_MESSAGES} a call.")
-    return found, errors
+    place: int
+    message: ImportedMessage
+    has_time: bool
 
 
-def _conversations(sent: Any) -> tuple[list[Any], str]:
-    """The list and its path: ChatGPT's file is one list, ours an object."""
-    if isinstance(sent, list):
-        return sent, ""
-    if not isinstance(sent, dict) or not isinstance(sent.get("conversations"), list):
-        raise InvalidInput("conversations", "must be a list of conversations.")
-    if others := set(sent) - set(Import.__struct_fields__):
-        raise InvalidInput(min(others), "is not a field here.")
-    return sent["conversations"], "conversations"
-
-
-def _plain(sent: Any) -> dict[str, Any]:
-    """A conversation in our own form, whichever it came in."""
-    if not isinstance(sent, dict):
-        raise ImportFault("", "must be a conversation.")
-    plain = conversation_of(sent) if is_chatgpt(sent) else sent
-    if others := set(plain) - set(SentConversation.__struct_fields__):
-        raise ImportFault(f".{min(others)}", "is not a field here.")
-    if not isinstance(plain.get("messages"), list):
-        raise ImportFault(".messages", "must be a list of messages.")
-    return plain
-
-
-def _conversation(sent: dict[str, Any], path: str, errors: list[FieldError], now: datetime) -> ImportedConversation:
-    key, title = sent.get("id"), sent.get("title") or ""
-    if not isinstance(key, str) or not is_id(key):
-        raise ImportFault(".id", _ID)
-    leaf = sent.get("current_message_id")
-    if leaf is not None and not is_id(leaf):
-        raise ImportFault(".current_message_id", _ID)
-    created = None if sent.get("created_at") is None else _moment(sent["created_at"], ".created_at", now)
-    title = " ".join(_text(title, ".title", MAX_TITLE).split())
-    messages: dict[str, ImportedMessage] = {}
-    last = created
-    for place, each in enumerate(sent["messages"]):
-        try:
-            message = _message(each, last or now, now)
-            if (twin := messages.get(message.key)) and twin.content != message.content:
-                raise ImportFault(".id", "stands twice in this call, with two texts.")  # noqa: TRY301 - beside its like
-            messages.setdefault(message.key, message)
-            last = message.said_at
-        except ImportFault as wrong:
-            errors.append(FieldError(f"{path}.messages[{place}]{wrong.where}", wrong.why))
-    ordered = _in_order(list(messages.values()), path, errors)
-    return ImportedConversation(key, title, created or (ordered[0].said_at if ordered else now), tuple(ordered), leaf)
-
-
-def _message(sent: Any, before: datetime, now: datetime) -> ImportedMessage:
+def read_message(sent: Any, place: int, now: datetime, write: Callable[[str], SpooledText]) -> OwnMessage:
+    """:raises ImportFault: what is wrong with it."""
     if not isinstance(sent, dict):
         raise ImportFault("", "must be a message.")
     if others := set(sent) - set(SentMessage.__struct_fields__):
@@ -138,8 +80,49 @@ def _message(sent: Any, before: datetime, now: datetime) -> ImportedMessage:
     if not content.strip():
         raise ImportFault(".content", f"must have 1 to {MAX_TEXT:,} characters.")
     name = None if sent.get("name") is None else _text(sent["name"], ".name", MAX_NAME).strip() or None
-    said_at = before if sent.get("created_at") is None else _moment(sent["created_at"], ".created_at", now)
-    return ImportedMessage(key, role, content, said_at, name, parent, "parent_id" in sent)
+    has_time = sent.get("created_at") is not None
+    said_at = _moment(sent["created_at"], ".created_at", now) if has_time else now
+    message = ImportedMessage(key, role, write(content), said_at, name, parent, "parent_id" in sent)
+    return OwnMessage(place, message, has_time)
+
+
+def own_conversation(
+    head: Mapping[str, Any], sent: Sequence[OwnMessage], path: str, errors: list[FieldError], now: datetime
+) -> ImportedConversation:
+    """The conversation of a ``head``; faults of its messages go to ``errors``.
+
+    :raises ImportFault: what is wrong with the conversation itself.
+    """
+    if others := set(head) - set(SentConversation.__struct_fields__):
+        raise ImportFault(f".{min(others)}", "is not a field here.")
+    key, title, leaf = head.get("id"), head.get("title") or "", head.get("current_message_id")
+    if not isinstance(key, str) or not is_id(key):
+        raise ImportFault(".id", _ID)
+    if leaf is not None and not is_id(leaf):
+        raise ImportFault(".current_message_id", _ID)
+    created = None if head.get("created_at") is None else _moment(head["created_at"], ".created_at", now)
+    title = " ".join(_text(title, ".title", MAX_TITLE).split())
+    messages: dict[str, ImportedMessage] = {}
+    last = created or now
+    for each in sent:
+        last = each.message.said_at if each.has_time else last
+        message = msgspec.structs.replace(each.message, said_at=last)
+        if messages.setdefault(message.key, message).text.digest != message.text.digest:
+            why = "stands twice in this call, with two texts."
+            errors.append(FieldError(f"{path}.messages[{each.place}].id", why))
+    ordered = _in_order(list(messages.values()), path, errors)
+    return ImportedConversation(key, title, created or (ordered[0].said_at if ordered else now), tuple(ordered), leaf)
+
+
+def exported_conversation(tree: Tree[SpooledText]) -> ImportedConversation:
+    messages = [
+        ImportedMessage(
+            each.key, cast("Literal['user', 'assistant']", each.role), each.text, each.said_at, None, each.parent, True
+        )
+        for each in tree.messages
+    ]
+    ordered = tuple(sorted({each.key: each for each in messages}.values(), key=lambda each: each.said_at))
+    return ImportedConversation(tree.key, " ".join(tree.title.split()), tree.created_at, ordered, tree.leaf)
 
 
 def _text(value: Any, where: str, limit: int) -> str:
@@ -159,7 +142,7 @@ def _moment(value: Any, where: str, now: datetime) -> datetime:
         moment = None
     if moment is None:
         raise ImportFault(where, "must be a time as 2026-03-01T08:30:00+01:00, with its offset.")
-    if not datetime(1970, 1, 1, tzinfo=UTC) <= moment <= now + AHEAD:
+    if not _EARLIEST <= moment <= now + AHEAD:
         raise ImportFault(where, "must lie between 1970 and now.")
     return moment.astimezone(UTC)
 

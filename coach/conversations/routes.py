@@ -26,6 +26,7 @@ from coach.conversations.schemas import (
 from coach.database.pool import Database
 from coach.errors import NotFound
 from coach.http.declared import declares
+from coach.http.limits import IMPORT_BODY
 from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit
 from coach.identity.guards import CurrentUser
 from coach.values.clock import utc_now
@@ -111,9 +112,10 @@ def _only_import(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseR
 @post(
     "/{conversation_id:str}",
     status_code=202,
+    request_max_body_size=IMPORT_BODY,
     summary="Bring conversations from elsewhere",
     guards=[_only_import],
-    **declares(Import, read_as=Any, example=EXAMPLE, address={"conversation_id": "import"}),
+    **declares(Import, is_streamed=True, example=EXAMPLE, address={"conversation_id": "import"}),
 )
 async def import_conversations(sent: NamedDependency[Any], user_id: CurrentUser, db: Db) -> Imported:
     """Up to 500 messages. A message whose id is there already is left as it is; bad ones are named by their path."""

@@ -21,13 +21,18 @@ async def body_of(request: Request[Any, Any, Any], kind: Any) -> Any:
 
     :raises UnsupportedMediaType: it is not JSON by its own word. :raises InvalidInput: names what is wrong by its path.
     """
+    require_json(request)
+    return read(await request.body(), kind)
+
+
+def require_json(request: Request[Any, Any, Any]) -> None:
+    """:raises UnsupportedMediaType: the body is not JSON by its own word."""
     # A form is what curl sends when it is not told otherwise: it is refused by its name.
     sent = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if sent != "application/json" and not sent.endswith("+json"):
         raise UnsupportedMediaType(
             f"Send the body with Content-Type: application/json; {sent[:60]!r} is not read here."
         )
-    return read(await request.body(), kind)
 
 
 def read(body: bytes, kind: Any, at: str = "") -> Any:

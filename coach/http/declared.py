@@ -13,7 +13,7 @@ from litestar.di import Provide
 from msgspec import Struct
 
 from coach.errors import CoachError, InvalidInput, TooLarge
-from coach.http.bodies import body_of
+from coach.http.bodies import body_of, require_json
 from coach.http.catalogue import UnsupportedMediaType
 from coach.http.negotiation import JSON, STREAM
 from coach.http.problems import MEDIA_TYPE, Problem
@@ -69,7 +69,7 @@ def declares(
     *,
     example: Any = None,
     is_optional: bool = False,
-    read_as: Any = None,
+    is_streamed: bool = False,
     problems: Problems = (),
     answers: tuple[Form, ...] = (),
     headers: Mapping[str, str] | None = None,
@@ -77,7 +77,7 @@ def declares(
 ) -> dict[str, Any]:
     """What a handler's decorator is given: ``@patch("/", **declares(Change, example={…}, problems=(NotFound,)))``.
 
-    The handler takes ``sent``, the body as ``body`` or as ``read_as``, where it looks at the shape itself. An
+    The handler takes ``sent``, the body as ``body``, or its bytes as they arrive where it ``is_streamed``. An
     ``is_optional`` body that is left out is one without fields.
     """
     declared = Declared(
@@ -91,11 +91,13 @@ def declares(
     )
     if body is None:
         return {"opt": {"declared": declared}}
-    kind = read_as or body
 
     async def sent(request: Request[Any, Any, Any]) -> Any:
+        if is_streamed:
+            require_json(request)
+            return request.stream()
         if is_optional and not await request.body():
-            return kind()
-        return await body_of(request, kind)
+            return body()
+        return await body_of(request, body)
 
     return {"opt": {"declared": declared}, "dependencies": {"sent": Provide(sent)}}

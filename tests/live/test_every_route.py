@@ -320,6 +320,8 @@ async def test_bodies_are_refused_alike_everywhere(world, operations, body, medi
     for operation in operations:
         if operation.body is None:
             continue
+        if body == "too much" and operation.path.endswith("/import"):
+            continue  # its limit is larger and its body streamed: tests/live/conversations/test_import.py
         is_chat = operation.path == "/api/chat" or operation.path.startswith("/v1/")
         sent = b" " * ((CHAT_BODY if is_chat else OTHER_BODY) + 1) if body == "too much" else body
         response = await world.call(operation, content=sent, headers={"content-type": media_type})

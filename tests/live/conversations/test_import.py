@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from coach.conversations.import_format import MAX_MESSAGES
+from coach.chat.schemas import MAX_TEXT
+from coach.conversations.import_schemas import MAX_MESSAGES
+from coach.http.limits import IMPORT_BODY
 from tests.live.conftest import eventually
 from tests.live.conversations.conftest import Desk, past, said
 
@@ -217,13 +219,96 @@ async def test_500_messages_a_call_and_not_one_more(desk: Desk):
     assert (enough.status_code, enough.json()["messages"]) == (202, 500)
 
 
-async def test_a_message_of_the_greatest_length_is_taken_and_a_body_past_its_size_is_not(desk: Desk):
-    assert (await desk.imports(past("c", said("m", "ü" * 32_000, 0)))).json()["messages"] == 1
+async def test_all_that_the_limits_promise_is_taken(desk: Desk):
+    longest = [said(f"m{n}", f"{n} ".ljust(MAX_TEXT, "ü"), n % 60) for n in range(MAX_MESSAGES)]
 
-    response = await desk.imports(past("d", *(said(f"m{n}", "x" * 30_000, n) for n in range(9))))
+    response = await desk.imports(past("c", *longest))
+
+    assert response.json() == {"conversations": 1, "messages": 500, "known": 0, "rejected": []}
+    text = (await desk.texts("/conversations/c/messages?limit=1"))[0]
+    assert (len(text), text[-1]) == (MAX_TEXT, "ü")
+
+
+async def test_a_body_past_its_size_is_refused(desk: Desk):
+    async def spaces():
+        for _ in range(IMPORT_BODY // 2**20 + 1):
+            yield b" " * 2**20
+
+    response = await desk.send("POST", "/conversations/import", content=spaces())
 
     assert response.status_code == 413
-    assert await desk.ids() == ["c"]
+
+
+async def test_an_upload_that_is_cut_off_leaves_nothing(desk: Desk):
+    async def some():
+        yield b'{"conversations": [' + json.dumps(past("c", said("a", "x", 0))).encode()
+        raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        await desk.send("POST", "/conversations/import", content=some())
+
+    assert await desk.ids() == []
+
+
+async def test_half_a_surrogate_pair_and_broken_bytes_cost_at_most_their_message(desk: Desk):
+    def message(id_: str, text: bytes) -> bytes:
+        return b'{"id": "%b", "role": "user", "content": "%b"}' % (id_.encode(), text)
+
+    messages = [message("a", rb"one \ud83d"), message("b", b"two \xed\xa0\x80"), message("c", b"three")]
+    body = b'{"conversations": [{"id": "c", "title": "x\\udc00", "messages": [%b]}]}' % b",".join(messages)
+
+    response = await desk.send("POST", "/conversations/import", content=body)
+
+    assert response.json()["messages"] == 2
+    assert [each["path"] for each in response.json()["rejected"]] == ["conversations[0].messages[1]"]
+    assert await desk.texts("/conversations/c/messages") == ["one \ufffd", "three"]
+    assert (await desk.reads("/conversations/c"))["title"] == "x\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "seen"),
+    [
+        ([], "body", "no conversation"),
+        ({"conversations": []}, "conversations", "no conversation"),
+        ({"conversations": [{"id": "c", "messages": []}]}, "conversations", "1 in the form of our own form (messages)"),
+        ([{"id": "c", "mapping": {}}, {"id": "d", "mapping": {}}], "body", "2 in the form of ChatGPT's and DeepSeek's"),
+        ([{"uuid": "c", "chat_messages": []}], "body", "Claude's (chat_messages)"),
+        ([{"id": "c", "chat": {"history": {"messages": {}}}}], "body", "Open WebUI's"),
+        ([{"name": "x", "entries": []}], "[0].messages", "the fields entries, name"),
+        ({"tasks": [], "notes": 1}, "conversations", "the fields notes, tasks"),
+        ("text", "conversations", "a text"),
+    ],
+)
+async def test_an_import_that_took_nothing_says_so_and_names_the_shape_it_saw(desk: Desk, body, path, seen):
+    response = await desk.send("POST", "/conversations/import", content=json.dumps(body))
+
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert error["path"] == path
+    assert seen in error["message"]
+    assert await desk.ids() == []
+
+
+async def test_a_deepseek_export_and_a_lone_conversation_are_taken_as_they_are(desk: Desk):
+    at = "2025-03-30T04:49:37.018000+08:00"
+    question = {"inserted_at": at, "fragments": [{"type": "REQUEST", "content": "My knee?"}]}
+    answer = {
+        "inserted_at": at,
+        "fragments": [{"type": "THINK", "content": "Hm"}, {"type": "RESPONSE", "content": "Rest."}],
+    }
+    mapping = {
+        "root": {"id": "root", "parent": None, "children": ["1"], "message": None},
+        "1": {"id": "1", "parent": "root", "children": ["2"], "message": question},
+        "2": {"id": "2", "parent": "1", "children": [], "message": answer},
+    }
+    exported = {"id": "deep", "title": "Knee", "inserted_at": at, "updated_at": at, "mapping": mapping}
+
+    response = await desk.send("POST", "/conversations/import", content=json.dumps([exported]))
+    alone = await desk.send("POST", "/conversations/import", content=json.dumps(past("own", said("a", "x", 0))))
+
+    assert response.json() == {"conversations": 1, "messages": 2, "known": 0, "rejected": []}
+    assert await desk.texts("/conversations/deep/messages") == ["My knee?", "Rest."]
+    assert alone.json()["messages"] == 1
 
 
 async def test_a_form_is_refused_by_its_name(desk: Desk):

@@ -11,7 +11,7 @@ import pytest
 
 from coach.chat.schemas import MAX_TEXT
 from coach.conversations.export_file import UnreadableExport, pieces, read_export
-from coach.http.limits import OTHER_BODY
+from coach.http.limits import IMPORT_BODY
 
 
 def conversation(id_: str, count: int, content: str = "x", **more: Any) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def test_pieces_hold_everything_once_and_each_fits_into_a_call() -> None:
 
     parts = list(pieces(conversations))
 
-    assert all(len(part.body) <= OTHER_BODY for part in parts)
+    assert all(len(part.body) <= IMPORT_BODY for part in parts)
     assert all(sum(len(c["messages"]) for c in part.conversations) <= 500 for part in parts)
     put_together: dict[str, int] = {}
     for part in parts:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from coach.chat.schemas import MAX_TEXT
-from coach.conversations.chatgpt import conversation_of, moment
+from coach.conversations.exports import conversation_of, is_export, moment
 from coach.values.ids import is_id
 
 
@@ -66,7 +66,7 @@ def test_nodes_may_stand_in_any_order() -> None:
         {"metadata": {"is_visually_hidden_from_conversation": True}},
         {"author": None},
         {"author": {"role": None}},
-        {"content": "text"},
+        {"content": 7},
     ],
 )
 def test_nodes_without_a_message_are_skipped(silent: dict[str, Any]) -> None:
@@ -192,3 +192,112 @@ def test_a_mapping_that_is_none_holds_nothing(mapping: Any) -> None:
 def test_a_title_is_bounded_and_may_be_missing() -> None:
     assert read(root(), title=None)["title"] == ""
     assert len(read(root(), title="x" * 500)["title"]) == 200
+
+
+def texts(sent: dict[str, Any]) -> list[tuple[str, str, str | None, str]]:
+    assert is_export(sent)
+    told = conversation_of(sent)
+    return [(m["id"], m["role"], m["parent_id"], m["content"]) for m in told["messages"]]
+
+
+def deepseek(*messages: dict[str, Any] | None) -> dict[str, Any]:
+    ids = ["root", *(str(n) for n in range(1, len(messages) + 1))]
+    nodes = [{"id": "root", "parent": None, "children": ["1"], "message": None}]
+    nodes += [
+        {"id": id_, "parent": above, "children": [], "message": message}
+        for id_, above, message in zip(ids[1:], ids, messages, strict=False)
+    ]
+    return {"id": "d", "title": "Knee", "inserted_at": "2025-03-30T04:49:36.505000+08:00",
+            "updated_at": "2025-03-30T04:50:29+08:00", "mapping": {each["id"]: each for each in nodes}}  # fmt: skip
+
+
+def fragments(*pairs: tuple[str, str]) -> dict[str, Any]:
+    said_at = "2025-03-30T04:49:37.018000+08:00"
+    return {"files": [], "model": "deepseek-reasoner", "inserted_at": said_at,
+            "fragments": [{"type": kind, "content": text} for kind, text in pairs]}  # fmt: skip
+
+
+def test_deepseeks_fragments_are_the_question_and_the_answer_without_its_thoughts() -> None:
+    told = deepseek(
+        fragments(("REQUEST", "My knee?")),
+        fragments(("THINK", "Let me think."), ("RESPONSE", "Rest"), ("SEARCH", "x"), ("RESPONSE", "it.")),
+    )
+
+    assert texts(told) == [("1", "user", None, "My knee?"), ("2", "assistant", "1", "Rest\nit.")]
+    assert conversation_of(told)["created_at"] == "2025-03-29T20:49:36.505000+00:00"
+    assert conversation_of(told)["messages"][0]["created_at"] == "2025-03-29T20:49:37.018000+00:00"
+
+
+def test_nodes_that_tell_no_role_take_turns_from_the_user_on() -> None:
+    plain = [
+        {"model": "deepseek-chat", "content": text, "reasoning_content": "x"} for text in ("Knee?", "Rest.", "On?")
+    ]
+
+    assert [(role, text) for _, role, _, text in texts(deepseek(*plain))] == [
+        ("user", "Knee?"), ("assistant", "Rest."), ("user", "On?"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "USER", "content": "Knee?"},
+        {"author": {"role": "user"}, "content": "Knee?"},
+        {"sender": "human", "text": "Knee?"},
+        {"sender": "User", "isCreatedByUser": True, "text": "Knee?"},
+        {"role": "user", "content": [{"type": "text", "text": "Knee?"}]},
+        {"role": "user", "content": [{"type": "thinking", "text": "Hm"}, {"type": "input_text", "text": "Knee?"}]},
+    ],
+)
+def test_the_like_of_a_mapping_is_read_whatever_its_messages_call_their_parts(message: dict[str, Any]) -> None:
+    mapping = {"n": {"id": "n", "parent": None, "children": [], "message": message}}
+
+    assert texts({"id": "c", "mapping": mapping}) == [("n", "user", None, "Knee?")]
+    assert texts({"id": "c", "mapping": {"n": {"id": "n", "parent": None, **message}}}) == [
+        ("n", "user", None, "Knee?")
+    ]
+
+
+def test_claudes_export_is_a_chain_or_names_its_parents() -> None:
+    chain = [
+        {"uuid": "a", "sender": "human", "text": "Knee?", "created_at": "2025-01-01T10:00:00.000000Z"},
+        {"uuid": "b", "sender": "assistant", "text": "", "content": [{"type": "thinking", "thinking": "Hm"},
+            {"type": "text", "text": "Rest."}, {"type": "tool_use", "input": {}}]},
+    ]  # fmt: skip
+    named = [each | {"parent_message_uuid": above} for each, above in zip(chain, ["0000", "a"], strict=True)]
+    head = {"uuid": "u", "name": "Knee", "created_at": "2025-01-01T09:00:00Z", "account": {"uuid": "x"}}
+
+    for messages in (chain, named):
+        sent = head | {"chat_messages": messages}
+        assert texts(sent) == [("a", "user", None, "Knee?"), ("b", "assistant", "a", "Rest.")]
+        assert conversation_of(sent)["title"] == "Knee"
+        assert conversation_of(sent)["id"] == "u"
+
+
+def test_open_webuis_export_is_its_history() -> None:
+    history = {
+        "q": {"id": "q", "parentId": None, "childrenIds": ["a"], "role": "user", "content": "Knee?",
+              "timestamp": 1_740_000_000},
+        "a": {"id": "a", "parentId": "q", "childrenIds": [], "role": "assistant", "content": "Rest.",
+              "timestamp": 1_740_000_009},
+    }  # fmt: skip
+    chat = {"title": "Knee", "messages": [], "history": {"messages": history, "currentId": "a"}}
+    sent = {"id": "w", "user_id": "u", "title": "Knee", "chat": chat, "created_at": 1_740_000_000, "pinned": False}
+
+    assert texts(sent) == [("q", "user", None, "Knee?"), ("a", "assistant", "q", "Rest.")]
+    assert conversation_of(sent)["current_message_id"] == "a"
+
+
+def test_librechats_export_is_flat_or_a_tree() -> None:
+    answer = {"messageId": "a", "parentMessageId": "q", "sender": "GPT-4", "isCreatedByUser": False, "text": "Rest."}
+    question = {"messageId": "q", "parentMessageId": "0000", "sender": "User", "isCreatedByUser": True, "text": "Knee?"}
+    head = {"conversationId": "l", "title": "Knee", "endpoint": "openAI", "options": {}}
+
+    for messages in ([question, answer], [question | {"children": [answer]}]):
+        assert texts(head | {"messages": messages}) == [("q", "user", None, "Knee?"), ("a", "assistant", "q", "Rest.")]
+
+
+def test_our_own_form_is_no_export() -> None:
+    assert not is_export({"id": "c", "messages": [{"id": "m", "role": "user", "content": "x"}]})
+    assert not is_export({"id": "c", "messages": []})
+    assert not is_export({"name": "x"})
