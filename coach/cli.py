@@ -118,8 +118,8 @@ def chat(url: str, name: str, token: str | None, feature: str, question: str | N
 @click.option("--token", default=None, envvar="COACH_TOKEN", help="A token of theirs, instead of --as.")
 @as_json_option
 def import_conversations(file: Path, url: str, name: str, token: str | None, as_json: bool) -> None:
-    """Import past conversations: FILE is ChatGPT's conversations.json, its zip, or our own form. You may stop it and
-    start again: known messages stay as they are.
+    """Import past conversations: FILE is the conversations.json of ChatGPT, DeepSeek, Claude, Open WebUI or LibreChat,
+    its zip, or our own form. You may stop it and start again: known messages stay as they are.
     """
     from coach.commands.importing import run
 

@@ -39,7 +39,7 @@ class SentConversation(Struct, forbid_unknown_fields=True):
 
 
 class Import(Struct, forbid_unknown_fields=True):
-    """Up to 500 messages. ChatGPT's conversations.json is taken as it is, too."""
+    """Up to 500 messages. Exports of ChatGPT, DeepSeek, Claude, Open WebUI and LibreChat are taken as they are, too."""
 
     conversations: Annotated[list[SentConversation], Meta(extra_json_schema={"maxItems": MAX_MESSAGES})]
 

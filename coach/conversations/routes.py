@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from litestar import Router, delete, get, patch, post
@@ -117,7 +118,7 @@ def _only_import(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseR
     guards=[_only_import],
     **declares(Import, is_streamed=True, example=EXAMPLE, address={"conversation_id": "import"}),
 )
-async def import_conversations(sent: NamedDependency[Any], user_id: CurrentUser, db: Db) -> Imported:
+async def import_conversations(sent: NamedDependency[AsyncIterator[bytes]], user_id: CurrentUser, db: Db) -> Imported:
     """Up to 500 messages. A message whose id is there already is left as it is; bad ones are named by their path."""
     return await importing.import_conversations(db, user_id, sent, utc_now())
 
