@@ -28,7 +28,10 @@ set search_path = ''
 as $$
 begin
     if coach.may_act_for(p_user_id) then
-        perform coach.hold_account(p_user_id);
+        perform from coach.accounts where user_id = p_user_id for key share;
+        if not found then
+            perform coach.see_account(p_user_id);
+        end if;
     end if;
 end
 $$;

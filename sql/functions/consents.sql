@@ -123,8 +123,12 @@ as $$
 begin
     if pg_current_xact_id_if_assigned() is null then
         perform from coach.accounts where user_id = auth.uid() for update;
+    else
+        perform from coach.accounts where user_id = auth.uid() for key share;
     end if;
-    perform coach.hold_account(auth.uid());
+    if not found then
+        perform coach.see_account(auth.uid());
+    end if;
     return null;
 end
 $$;

@@ -12,26 +12,30 @@ insert into coach.accounts (user_id)
 select id
 from auth.users;
 
--- Locks the account that the caller acts for, as every foreign key does at the end of a statement. One that is not there
--- yet is registered at its first sight; a token without an account locks nothing.
-create function coach.hold_account(p_user_id uuid) returns void
+-- Registers an account at its first sight; a token without an account registers nothing.
+create function coach.see_account(p_user_id uuid) returns void
 language plpgsql security definer
 set search_path = ''
 as $$
 begin
-    perform from coach.accounts where user_id = p_user_id for key share;
-    if not found and exists (select from auth.users where id = p_user_id) then
-        insert into coach.accounts (user_id) values (p_user_id) on conflict do nothing;
-    end if;
+    insert into coach.accounts (user_id)
+    select id
+    from auth.users
+    where id = p_user_id
+    on conflict do nothing;
 end
 $$;
 
+-- Locks the account that the caller acts for, as every foreign key does at the end of a statement.
 create or replace function coach.lock_writing_user() returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$
 begin
-    perform coach.hold_account(auth.uid());
+    perform from coach.accounts where user_id = auth.uid() for key share;
+    if not found then
+        perform coach.see_account(auth.uid());
+    end if;
     return null;
 end
 $$;
@@ -45,7 +49,7 @@ begin
     return null;
 end
 $$;
-revoke all on function coach.hold_account, coach.register_account from public;
+revoke all on function coach.see_account, coach.register_account from public;
 
 -- Its name sorts before those of an app's triggers, which insert rows of users.
 do $$

@@ -226,9 +226,13 @@ async def test_every_function_that_locks_rows_locks_the_user_first(owner: Any) -
         if lock and not 0 <= source.find("coach.lock_user(") < lock.start():
             late.add(name)
 
-    assert late == {"lock_user_exclusively", "hold_account", "lock_serving_model", "apply_consent_change"}, (
-        "the last two after their callers' lock_user or lock_user_exclusively"
-    )
+    assert late == {
+        "lock_user_exclusively",
+        "lock_user",
+        "lock_writing_user",
+        "lock_serving_model",
+        "apply_consent_change",
+    }, "the last two after their callers' lock_user or lock_user_exclusively"
 
 
 async def test_a_checkpoint_waits_for_no_lock(db: Database, ann: PipelineUser, app: Any, owner_url: str) -> None:
