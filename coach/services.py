@@ -11,6 +11,7 @@ from functools import partial
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from coach.chat.cap import AnswerCap
 from coach.chat.prompt import Prompts
 from coach.chat.running import RunningTurn
 from coach.chat.turns import Turns
@@ -132,7 +133,9 @@ async def open_services(
             retriever=retriever,
             prompts=Prompts(),
             monthly_limit=settings.monthly_limit,
+            at_once=settings.turns_at_once,
             timeout=settings.turn_timeout,
+            cap=AnswerCap(settings.answer_max_tokens, settings.answer_max_bytes),
             clock=clock,
             completed=partial(_follow_up, titles, sessions, pushes),
             session_moved=sessions.session_moved,

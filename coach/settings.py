@@ -163,6 +163,9 @@ class Settings(BaseSettings):
     )
     monthly_limit: int = _setting(250, "turns a user has each month", "250", ge=0, le=1_000_000)
     turn_timeout: float = _setting(600.0, "seconds after which a turn is ended", "600", gt=0, le=86_400)
+    turns_at_once: int = _setting(8, "turns of one user that may run at once", "8", ge=1, le=1_000)
+    answer_max_tokens: int = _setting(32_000, "tokens after which an answer is ended", "32000", ge=1, le=10_000_000)
+    answer_max_bytes: int = _setting(256_000, "bytes after which an answer is ended", "256000", ge=1, le=10_000_000)
     metrics_token: HeaderSecret | None = _setting(
         None, "bearer token of /metrics", "the output of: openssl rand -hex 24"
     )

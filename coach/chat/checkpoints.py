@@ -17,6 +17,7 @@ from coach.chat.running import RunningTurn
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.errors import DatabaseUnavailable
+from coach.values.background import end, log_failure
 
 _sql = load("chat")
 _log = structlog.get_logger(__name__)
@@ -24,17 +25,19 @@ _log = structlog.get_logger(__name__)
 CHECKPOINT_SECONDS = 0.5
 CHECKPOINT_BYTES = 2_048
 """What a killed server may lose."""
+CONNECT_WITHIN = 5.0
 AT_ONCE = 50
 """Turns in one transaction: a few hundred kB of text."""
 
 
 class CheckpointState:
-    """One running turn, and what of it is written."""
+    """One running turn, and what of it is written. Of one whose text or parts no row takes, the heartbeat alone."""
 
     def __init__(self, running: RunningTurn) -> None:
         self.running = running
         self._parts = 0
         self._saved = 0
+        self.is_refused = False
 
     @property
     def has_grown(self) -> bool:
@@ -58,7 +61,8 @@ class Checkpoints:
     """
 
     def __init__(self, db: Database, clock: Callable[[], datetime]) -> None:
-        self._db, self._clock = db, clock
+        self._db, self._clock = db.apart(), clock
+        self._is_open = False
         self._kept: dict[UUID, CheckpointState] = {}
         self._grown = asyncio.Event()
         self._beating: asyncio.Task[None] | None = None
@@ -80,6 +84,12 @@ class Checkpoints:
         if kept.has_grown:
             self._grown.set()
 
+    async def aclose(self) -> None:
+        """When no turn runs any more."""
+        await end([self._beating] if self._beating else [])
+        await self._db.close()
+        self._is_open = False
+
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         all_due = loop.time() + CHECKPOINT_SECONDS
@@ -95,11 +105,33 @@ class Checkpoints:
                 all_due = loop.time() + CHECKPOINT_SECONDS
             for start in range(0, len(due), AT_ONCE):
                 try:
-                    await self._write(due[start : start + AT_ONCE])
+                    await self._write_all(due[start : start + AT_ONCE])
                 except DatabaseUnavailable:
                     # The turns go on. The next beat tries again, and the ending of a turn is stored with retries.
                     _log.warning("checkpoint_failed", turns=len(due) - start)
                     break
+
+    async def _write_all(self, due: Sequence[CheckpointState]) -> None:
+        """Where one of them breaks the statement, the others are written, and it keeps its heartbeat."""
+        await self._connect()
+        try:
+            await self._write(due)
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - other turns must not become orphans
+            log_failure("checkpoint_refused", error, turns=len(due))
+            if len(due) > 1:
+                for kept in due:
+                    await self._write_all([kept])
+            elif not due[0].is_refused:
+                due[0].is_refused = True
+                await self._write_all(due)
+
+    async def _connect(self) -> None:
+        """With a connection apart, so that no heartbeat waits for the turns whose it is."""
+        if not self._is_open:
+            await self._db.open(wait=CONNECT_WITHIN)
+            self._is_open = True
 
     async def _write(self, due: Sequence[CheckpointState]) -> None:
         turns = [kept.running for kept in due]
@@ -109,8 +141,8 @@ class Checkpoints:
         write = _sql.checkpoint.statement(
             user_ids=[running.user_id for running in turns],
             message_ids=[running.turn.answer_id for running in turns],
-            contents=texts,
-            contexts=[kept.new_context() for kept in due],
+            contents=[None if kept.is_refused else text for kept, text in zip(due, texts, strict=True)],
+            contexts=[None if kept.is_refused else kept.new_context() for kept in due],
             now=self._clock(),
         )
         (((stopping,),),) = await self._db.once(None, write)

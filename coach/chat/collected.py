@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 
 from coach.chat import parts
 from coach.chat.encoders import Reader, ended_properly, usage
-from coach.chat.events import Event, Failed, Finished, Interrupted, Quota, Started, TextDelta
+from coach.chat.events import Event, Failed, Finished, Interrupted, Quota, ReasoningDelta, Started, TextDelta
 from coach.chat.parts import Part
 from coach.retrieval.base import Receipt
 
@@ -65,6 +65,8 @@ def finished_turn(events: Sequence[Event]) -> FinishedTurn:
             case Interrupted():
                 message.metadata["status"] = "interrupted"
     text = "".join(event.text for event in events if isinstance(event, TextDelta))
-    shown = [part.shown() for part in told if part.stored_as is not None]
-    message.parts = [*shown, {"type": "text", "text": text, "state": "done"}]
+    thoughts = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
+    message.parts = [part.shown() for part in told if part.stored_as is not None]
+    message.parts += [{"type": "reasoning", "text": thoughts, "state": "done"}] if thoughts else []
+    message.parts.append({"type": "text", "text": text, "state": "done"})
     return cast(FinishedTurn, turn | parts.answer(told))

@@ -1,7 +1,7 @@
 """A turn's events as a client reads them: parts of the UI message stream v1, or one JSON object.
 
-The state machine is here and nowhere else: text is opened before its first delta and closed before any end, and every
-stream ends in exactly one of ``finish``, ``abort`` and ``error``, whatever the turn did.
+The state machine is here and nowhere else: text and reasoning are opened before their first delta and closed before any
+end, and every stream ends in exactly one of ``finish``, ``abort`` and ``error``, whatever the turn did.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from coach.chat.events import Event, Failed, Finished, Interrupted, Started, TextDelta
+from coach.chat.events import Event, Failed, Finished, Interrupted, ReasoningDelta, Started, TextDelta
 from coach.chat.parts import Part
 from coach.errors import CoachError
 from coach.models.base import Usage
@@ -41,6 +41,7 @@ class UIMessageParts:
 
     def __init__(self) -> None:
         self._open = False
+        self._thoughts, self._is_thinking = 0, False
         self.ended = False
 
     def encode(self, event: Event) -> list[bytes]:
@@ -49,14 +50,37 @@ class UIMessageParts:
             return []
         if isinstance(event, TextDelta):
             delta = _DELTA + _json(event.text) + b"}"
-            if self._open:
+            if self._open and not self._is_thinking:
                 return [delta]
-            self._open = True
-            return [_json({"type": "text-start", "id": _TEXT}), delta]
+            return [*self._close_reasoning(), *self._open_text(), delta]
+        if isinstance(event, ReasoningDelta):
+            return [*self._open_reasoning(), self._reasoning("delta", delta=event.text)]
         if isinstance(event, Finished | Interrupted | Failed):
             self.ended = True
-            return [*self._close_text(), *(_json(part) for part in _ending(event))]
+            return [*self._close_reasoning(), *self._close_text(), *(_json(part) for part in _ending(event))]
         return [_json(event.shown() if isinstance(event, Part) else _start(event))]
+
+    def _open_text(self) -> list[bytes]:
+        if self._open:
+            return []
+        self._open = True
+        return [_json({"type": "text-start", "id": _TEXT})]
+
+    def _open_reasoning(self) -> list[bytes]:
+        """A model may think again after its first words: then it is another part, for an ended one takes no more."""
+        if self._is_thinking:
+            return []
+        self._thoughts, self._is_thinking = self._thoughts + 1, True
+        return [self._reasoning("start")]
+
+    def _close_reasoning(self) -> list[bytes]:
+        if not self._is_thinking:
+            return []
+        self._is_thinking = False
+        return [self._reasoning("end")]
+
+    def _reasoning(self, what: str, **more: str) -> bytes:
+        return _json({"type": f"reasoning-{what}", "id": f"reasoning-{self._thoughts}", **more})
 
     def _close_text(self) -> list[bytes]:
         if not self._open:

@@ -21,18 +21,19 @@ from coach.database.pool import Database
 from coach.errors import CoachError, DatabaseUnavailable, ModelUnavailable
 from coach.metrics import turn_ended
 from coach.models.base import Usage
+from coach.values.text import storable
 
 _log = structlog.get_logger(__name__)
+
+OUR_FAULT = "Something went wrong on our side; try again."
 
 STORE_FOR = 8.0
 """Seconds in which the server tries to store an ending. After that the text of the last checkpoint is kept."""
 
 
 def complete(running: RunningTurn) -> tuple[Ending, Terminal]:
-    """The model has finished. :raises ModelUnavailable: there is no text."""
+    """The model has finished."""
     answer = running.answer
-    if not answer.text:
-        raise ModelUnavailable("The model gave an empty answer; try again.")
     ending = Ending(status="complete", finish_reason=answer.reason, used=True, **_facts(running))
     # One reading of the clock: a reader of the rows is told the same time as one of the stream.
     usage, spent = answer.usage or Usage(0, 0, counted=True), ending.processing_ms or 0
@@ -54,6 +55,37 @@ def failed(running: RunningTurn, error: CoachError) -> tuple[Ending, Terminal]:
     return ending, Failed(*problem)
 
 
+def ending_of(running: RunningTurn, cause: Exception | None, timeout: float) -> tuple[Ending, Terminal]:
+    """How a turn ends that ``cause`` broke off, or nothing; ``timeout`` is its time limit in seconds."""
+    match cause:
+        case None if running.answer.text.strip():
+            return complete(running)
+        case None:
+            return failed(running, ModelUnavailable("The model gave an empty answer; try again."))
+        case TimeoutError() if running.stopped is not None:
+            return interrupted(running, running.stopped)
+        case TimeoutError():
+            return failed(running, ModelUnavailable(f"The turn took longer than {timeout:g} s."))
+        case CoachError():
+            return failed(running, cause)
+    _log_error("turn_failed", running, cause)
+    return failed(running, CoachError(OUR_FAULT))
+
+
+def least(running: RunningTurn) -> tuple[Ending, Terminal]:
+    """A failure with nothing in its row but the text: for an ending that cannot be made or stored."""
+    slug, text = CoachError.slug, storable(running.answer.text)
+    ending = Ending(
+        status="failed",
+        text=text,
+        used=bool(text),
+        model=running.turn.choice.name,
+        error=OUR_FAULT,
+        context={"problem": (slug, OUR_FAULT)},
+    )
+    return ending, Failed(slug, OUR_FAULT)
+
+
 @asynccontextmanager
 async def settled(
     db: Database, running: RunningTurn, timeout: float, clock: Callable[[], datetime]
@@ -61,22 +93,18 @@ async def settled(
     """Handles every way in which a turn can end: stores the ending, settles the unit, publishes the terminal event.
     ``timeout`` is the time limit in seconds, for the message.
     """
+    cause = None
     try:
         yield
-        ending, event = complete(running)
-    except TimeoutError:
-        if running.stopped is None:
-            ending, event = failed(running, ModelUnavailable(f"The turn took longer than {timeout:g} s."))
-        else:
-            ending, event = interrupted(running, running.stopped)
-    except CoachError as error:
-        ending, event = failed(running, error)
     except Exception as error:  # noqa: BLE001 - a turn has to end, its unit be settled, whatever broke
-        # Without the message: a database error may quote the row, and logs hold no content.
-        frames = traceback.format_tb(error.__traceback__)
-        _log.error("turn_failed", turn=str(running.turn.answer_id), error=type(error).__name__, frames=frames)
-        ending, event = failed(running, CoachError("Something went wrong on our side; try again."))
-    running.log.publish(await store(db, running.turn, ending, event, clock))
+        cause = error
+    try:
+        ending, event = ending_of(running, cause, timeout)
+        event = await store(db, running.turn, ending, event, clock)
+    except Exception as error:  # noqa: BLE001 - as above: a value that no row takes must not keep the turn running
+        _log_error("ending_not_stored", running, error)
+        event = await _store_least(db, running, clock)
+    running.log.publish(event)
 
 
 async def store(db: Database, turn: Opened, ending: Ending, event: Terminal, clock: Callable[[], datetime]) -> Terminal:
@@ -96,6 +124,22 @@ async def store(db: Database, turn: Opened, ending: Ending, event: Terminal, clo
             output_tokens=ending.output_tokens,
         )
     return event if closed else Interrupted("The server was away for too long; the turn was closed meanwhile.")
+
+
+async def _store_least(db: Database, running: RunningTurn, clock: Callable[[], datetime]) -> Terminal:
+    """What cannot even be stored so is closed later as an orphan."""
+    ending, event = least(running)
+    try:
+        return await store(db, running.turn, ending, event, clock)
+    except Exception as error:  # noqa: BLE001 - readers wait for the terminal event
+        _log_error("ending_not_stored", running, error)
+        return event
+
+
+def _log_error(event: str, running: RunningTurn, error: Exception) -> None:
+    """Without the message: a database error may quote the row, and logs hold no content."""
+    frames = traceback.format_tb(error.__traceback__)
+    _log.error(event, turn=str(running.turn.answer_id), error=type(error).__name__, frames=frames)
 
 
 def _facts(running: RunningTurn) -> dict[str, Any]:

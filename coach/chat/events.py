@@ -100,8 +100,21 @@ class SourceFound(Part, frozen=True):
         return self.shown()
 
 
+class ModelLoading(Part, frozen=True):
+    """Nothing has come yet, and the model seems to be loading."""
+
+    type: ClassVar[str] = "data-loading"
+
+
 class TextDelta(Struct, frozen=True):
     """The next piece of the answer."""
+
+    text: str
+
+
+class ReasoningDelta(Struct, frozen=True):
+    """The next piece of what the model thinks aloud. It is shown while it comes and stored nowhere: no replay, no
+    history, no memory and no later prompt has it."""
 
     text: str
 
@@ -128,5 +141,5 @@ class Failed(Struct, frozen=True):
     detail: str
 
 
-Event = Started | Part | TextDelta | Finished | Interrupted | Failed
+Event = Started | Part | TextDelta | ReasoningDelta | Finished | Interrupted | Failed
 Terminal = Finished | Interrupted | Failed

@@ -14,8 +14,12 @@ from coach.metrics import RETRIEVAL
 from coach.retrieval.base import Context
 from coach.retrieval.context import Retrieved, Retriever
 from coach.retrieval.search import Scope
+from coach.values.fair import FairGate
 
 SOURCES = 8
+
+AT_ONCE = 3
+"""Retrievals of a process: of 400 turns at once each would otherwise take as long as all of them."""
 
 
 class Grounding:
@@ -23,13 +27,15 @@ class Grounding:
 
     def __init__(self, db: Database, retriever: Retriever, clock: Callable[[], datetime]) -> None:
         self._db, self._retriever, self._clock = db, retriever, clock
+        self._gate = FairGate(AT_ONCE)
 
     async def retrieve(self, user_id: UUID, request: ChatRequest, *, may_embed: bool) -> Retrieved:
         """Ask for as many more sources as the client holds messages. The prompt shows those messages, so they are no
         sources."""
         question = await self._retriever.question(request.text, may_embed=may_embed)
         scope = Scope(SOURCES + min(len(request.known_ids), HISTORY_DEPTH))
-        retrieved = await self._retriever.retrieve(self._db, user_id, question, scope, self._clock())
+        async with self._gate.passing(user_id):
+            retrieved = await self._retriever.retrieve(self._db, user_id, question, scope, self._clock())
         RETRIEVAL.observe(retrieved.took_ms / 1000)
         return retrieved
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from coach.chat import quota
 from coach.chat.events import Quota
-from coach.chat.opening import FirstLook, Opening
+from coach.chat.opening import TURNS_AT_ONCE, FirstLook, Opening
 from coach.chat.schemas import ChatRequest
 from coach.database.pool import Database
 from coach.database.queries import load
@@ -18,19 +18,23 @@ _sql = load("chat")
 
 
 class Ledger:
-    """``monthly_limit`` holds for users without a limit of their own."""
+    """``monthly_limit`` holds for users without a limit of their own, ``at_once`` for the running turns of each."""
 
-    def __init__(self, db: Database, monthly_limit: int) -> None:
-        self._db, self._monthly_limit = db, monthly_limit
+    def __init__(self, db: Database, monthly_limit: int, at_once: int = TURNS_AT_ONCE) -> None:
+        self._db, self._monthly_limit, self._at_once = db, monthly_limit, at_once
 
     @asynccontextmanager
     async def opening(self, user_id: UUID, request: ChatRequest, now: datetime) -> AsyncIterator[Opening]:
         """The transaction in which a turn may begin. Its beginning and its first look are one round trip."""
         look = _sql.opening.statement(
-            FirstLook, user_id=user_id, default_limit=self._monthly_limit, client_id=request.conversation_id
+            FirstLook,
+            user_id=user_id,
+            month=quota.month_of(now),
+            default_limit=self._monthly_limit,
+            client_id=request.conversation_id,
         )
         async with self._db.asking(user_id, look) as (tx, (seen,)):
-            yield Opening(tx, user_id, request, seen, now)
+            yield Opening(tx, user_id, request, seen, now, self._at_once)
 
     async def quota(self, user_id: UUID, now: datetime) -> Quota:
         """This month's figures for a user."""

@@ -102,7 +102,7 @@ def stored_statements(
         _sql.idempotent.statement(Known, user_id=user_id, key=request.idempotency_key, since=keys_since),
         _sql.revisions_of.statement(Revision, **where, client_id=request.message_id),
         _sql.last_known_answer.statement(**where, client_ids=list(request.answer_ids)),
-        _sql.running_answer.statement(**where),
+        _sql.running_answers.statement(**where),
     )
 
 

@@ -24,6 +24,7 @@ from coach.chat.schemas import ChatRequest
 from coach.database.pool import Transaction
 from coach.database.queries import load
 from coach.database.round_trips import COMMIT, Statement, send_together
+from coach.errors import RateLimited
 from coach.stages.stages import SessionState
 from coach.stages.steps import apply
 
@@ -32,6 +33,12 @@ _sql = load("chat")
 HISTORY_DEPTH = 40
 """Messages of a conversation that a prompt can show, where they find room."""
 
+TURNS_AT_ONCE = 8
+"""Of one user, where the settings do not say."""
+
+BUSY_AGAIN = 2.0
+"""Seconds after which a user with too many turns may try again."""
+
 OWNER = f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -39,12 +46,20 @@ class FirstLook(Struct, frozen=True):
     """One row of the query ``opening``: user and conversation, read before anything is locked."""
 
     monthly_limit: int
+    running: int
     timezone: str
     has_consented: bool
     conversation_id: UUID | None
     leaf_id: UUID | None
     is_incognito: bool
     session: list[Any] | None
+
+
+class Taken(Struct, frozen=True):
+    """Units of the month that are taken, and those of them that belong to running turns, this one included."""
+
+    units: int
+    running: int
 
 
 class Conversation(Struct, frozen=True):
@@ -59,14 +74,21 @@ class Conversation(Struct, frozen=True):
 class Opening:
     """A turn's first transaction, after its first query was answered."""
 
-    def __init__(self, tx: Transaction, user_id: UUID, request: ChatRequest, seen: FirstLook, now: datetime) -> None:
+    def __init__(  # noqa: PLR0917 - one argument a part
+        self, tx: Transaction, user_id: UUID, request: ChatRequest, seen: FirstLook, now: datetime, at_once: int
+    ) -> None:
         self._tx, self._user_id, self._request = tx, user_id, request
-        self._seen, self._now = seen, now
+        self._seen, self._now, self._at_once = seen, now, at_once
 
     @property
     def may_embed(self) -> bool:
         """Whether the question may reach the embedder."""
         return self._seen.has_consented and not (self._seen.is_incognito or self._request.incognito)
+
+    @property
+    def has_room(self) -> bool:
+        """False if as many of the user's turns run as may: it is refused, unless it repeats or replaces one."""
+        return self._seen.running < self._at_once
 
     async def begin(self, choice: Choice, choices: Choices) -> Opened | Replay | Busy:
         """Store the question and reserve its unit, or return the existing answer to show instead.
@@ -74,6 +96,7 @@ class Opening:
         ``choice`` is the request's; ``choices`` give that of a session's persona.
 
         :raises QuotaExhausted: before anything is stored.
+        :raises RateLimited: as many of the user's turns run as may, in whichever process.
         :raises Conflict: the message id or the idempotency key stands for something else.
         """
         seen, before = self._seen, Stored()
@@ -90,26 +113,28 @@ class Opening:
         if isinstance(again, Replay | Busy):
             await self._tx.rollback()
             return again
+        if taken.running > self._at_once:
+            raise RateLimited(BUSY_AGAIN, f"{self._at_once} of your turns are running; ask again when one has ended.")
         session = await self._session(again, conversation.id)
         if session is not None:
             choice = choices.choose(self._request, session.prompt)
-        return await self._store(self._turn(again, conversation, taken, choice, session), again)
+        return await self._store(self._turn(again, conversation, taken.units, choice, session), again)
 
-    async def _reserve(self) -> tuple[int, Conversation, Stored]:
-        """How many units are taken then, and what is stored once the conversation is locked."""
+    async def _reserve(self) -> tuple[Taken, Conversation, Stored]:
+        """What is taken then, and what is stored once the conversation is locked."""
         limit, known_id = self._seen.monthly_limit, self._seen.conversation_id
         taken, (conversation,), *rows = await send_together(
             self._tx,
-            quota.reservation(self._user_id, limit, self._now),
+            quota.reservation(Taken, self._user_id, limit, self._now),
             self._conversation_statement(),
             *(self._stored_statements(known_id) if known_id else ()),
         )
         if not taken:
             raise await quota.exhausted(self._tx, self._user_id, limit, self._now)
         if conversation.id == known_id:
-            return taken[0][0], conversation, Stored.of(rows)
+            return taken[0], conversation, Stored.of(rows)
         nothing = conversation.is_new and not self._request.idempotency_key
-        return taken[0][0], conversation, Stored() if nothing else await self._read(conversation.id)
+        return taken[0], conversation, Stored() if nothing else await self._read(conversation.id)
 
     async def _read(self, conversation_id: UUID | None) -> Stored:
         return Stored.of(await send_together(self._tx, *self._stored_statements(conversation_id)))

@@ -15,11 +15,15 @@ from coach.errors import InvalidInput, Misconfigured
 from coach.models.base import ChatMessage, ModelOptions, Role
 from coach.resources import PROMPTS
 from coach.retrieval.base import Context, Receipt, Source
+from coach.values.text import escape
 
 LIVE_FACTS_TOKENS = 800
 SOURCE_TOKENS = 3_500
 HISTORY_TOKENS = 6_000
 """Ceilings of the parts; a small model's parts shrink with its context."""
+
+NO_BEGINNING = "(The beginning of this conversation is left out.)"
+"""Before an answer whose question did not fit, or which came without one."""
 
 CountTokens = Callable[[str], int]
 
@@ -132,13 +136,31 @@ def compose(  # noqa: PLR0917 - one argument a part
     texts = _fitting(rendered, budget.sources, count)
     kept = context.sources[: len(texts)]
     past = history[: len(_fitting([text for _, text in history], budget.history, count))]
-    messages = [ChatMessage("system", template.system)]
-    messages += [ChatMessage(role, text) for role, text in reversed(past)]
-    messages.append(ChatMessage("user", render_question(now, state, texts, question, notes)))
+    # A user's text may come to stand in one message with the delimiters, so it is escaped like the question.
+    said = [ChatMessage(role, escape(text) if role == "user" else text) for role, text in reversed(past)]
+    said.append(ChatMessage("user", render_question(now, state, texts, question, notes)))
+    messages = [ChatMessage("system", template.system), *alternating(said)]
     dropped = {source.source_id for source in context.sources[len(kept) :]}
     used = tuple(name for name in context.receipt.used if name not in dropped)
     receipt = msgspec.structs.replace(context.receipt, used=used)
     return Prompt(tuple(messages), kept, receipt, template.options)
+
+
+def alternating(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
+    """The same words as strict chat templates take them: user and assistant by turns, the user first.
+
+    Neighbours of one role are merged: the questions around a failed turn, an import with a tool between, two messages
+    of a caller.
+    """
+    merged: list[ChatMessage] = []
+    for message in messages:
+        if merged and merged[-1].role == message.role:
+            merged[-1] = ChatMessage(message.role, f"{merged[-1].content}\n\n{message.content}")
+        else:
+            merged.append(message)
+    if merged and merged[0].role == "assistant":
+        merged.insert(0, ChatMessage("user", NO_BEGINNING))
+    return merged
 
 
 def _fitting(parts: Sequence[str], tokens: int, count: CountTokens) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from typing import Any
 from uuid import UUID
 
 from coach.chat.events import Quota
@@ -36,9 +37,9 @@ def told(used: int, limit: int, month: date) -> Quota:
     return Quota(limit, used, max(limit - used, 0), resets_at(month), warning(used, limit))
 
 
-def reservation(user_id: UUID, limit: int, now: datetime) -> Statement:
-    """For one unit of this month, reserved: a row with how many are taken then, or none where none was left."""
-    return _sql.reserve_quota.statement(user_id=user_id, month=month_of(now), monthly_limit=limit)
+def reservation(row: type[Any], user_id: UUID, limit: int, now: datetime) -> Statement:
+    """For one unit of this month, reserved: a row with what is taken then, or none where none was left."""
+    return _sql.reserve_quota.statement(row, user_id=user_id, month=month_of(now), monthly_limit=limit)
 
 
 async def exhausted(tx: Transaction, user_id: UUID, limit: int, now: datetime) -> QuotaExhausted:

@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from uuid import UUID
 
-from coach.chat.answer import Answer
-from coach.chat.events import TextDelta
+from coach.chat.answer import Answer, with_bounded_usage
+from coach.chat.events import ModelLoading, ReasoningDelta, TextDelta
 from coach.chat.log import EventLog
 from coach.chat.meaning import Replay
 from coach.chat.opened import Opened
 from coach.chat.parts import Part
 from coach.chat.prompt import Prompt
 from coach.chat.schemas import ChatRequest
-from coach.models.base import Completion, Delta, Piece
+from coach.models.base import Completion, Delta, Loading, Piece, Reasoning
 
 
 class RunningTurn:
@@ -55,8 +55,12 @@ class RunningTurn:
             case Delta(text):
                 self.answer.append(text)
                 self.log.publish(TextDelta(text))
+            case Reasoning(text):
+                self.log.publish(ReasoningDelta(text))
+            case Loading():
+                self.publish(ModelLoading())
             case Completion():
-                self.answer.completion = piece
+                self.answer.completion = with_bounded_usage(piece)
 
     def stop(self, reason: str) -> None:
         """End it at its next step; what was said so far is kept."""

@@ -21,6 +21,10 @@ ORPHANED_AFTER = timedelta(seconds=10)
 """A turn without a heartbeat for this long is an orphan."""
 
 
+LIVING: set[UUID] = set()
+"""Answers that this process is making. None of them is an orphan, however late its heartbeat."""
+
+
 class Ending(Struct, frozen=True, kw_only=True):
     """How a turn ended, for its rows. ``used`` says whether its unit of quota counts."""
 
@@ -73,6 +77,8 @@ async def close_orphan(db: Database, user_id: UUID, answer_id: UUID, now: dateti
 
 async def end_orphan(tx: Transaction, user_id: UUID, answer_id: UUID, now: datetime) -> bool:
     """The same in a transaction of the caller's, which may be the operator's."""
+    if answer_id in LIVING:
+        return False
     orphan = await _sql.orphan.one(tx, _Orphan, user_id=user_id, message_id=answer_id, dead_since=now - ORPHANED_AFTER)
     if orphan is None:
         return False

@@ -7,17 +7,19 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from coach.chat.cap import AnswerCap
 from coach.chat.choice import Choices
 from coach.chat.events import Event, Finished
 from coach.chat.ledger import Ledger
 from coach.chat.meaning import Busy, Replay
 from coach.chat.opened import Opened
+from coach.chat.opening import TURNS_AT_ONCE
 from coach.chat.prompt import Prompts
 from coach.chat.readers import TurnReaders
 from coach.chat.replay import StoredTurns
 from coach.chat.running import RunningTurn
 from coach.chat.schemas import ChatRequest
-from coach.chat.settling import close_orphan
+from coach.chat.settling import LIVING, close_orphan
 from coach.chat.turn import TurnRunner
 from coach.database.pool import Database
 from coach.database.queries import load
@@ -56,14 +58,16 @@ class Turns:
         retriever: Retriever,
         prompts: Prompts,
         monthly_limit: int,
+        at_once: int = TURNS_AT_ONCE,
         timeout: float,
+        cap: AnswerCap = AnswerCap(),  # noqa: B008 - a frozen value
         clock: Callable[[], datetime] = utc_now,
         completed: Callable[[RunningTurn], None] = lambda running: None,
         session_moved: Callable[[Opened], None] = lambda turn: None,
     ) -> None:
         self._db, self.clock = db, clock
         self._completed, self._stepped = completed, session_moved
-        self.ledger = Ledger(db, monthly_limit)
+        self.ledger = Ledger(db, monthly_limit, at_once)
         self._replays = StoredTurns(db, self.ledger, clock)
         self._tasks = BackgroundTasks("turn_task_failed")
         self._attendance = TurnReaders(db, clock, self._tasks)
@@ -75,6 +79,7 @@ class Turns:
             embedder=embedder,
             retriever=retriever,
             timeout=timeout,
+            cap=cap,
             clock=clock,
             tasks=self._tasks,
             make_room=self._make_room,
@@ -142,15 +147,18 @@ class Turns:
         for running in list(self._running.values()):
             running.stop("shutdown")
         await self._tasks.aclose(ENDINGS)
+        await self._runner.aclose()
 
     def _opened(self, running: RunningTurn) -> None:
         self._running[running.turn.answer_id] = running
+        LIVING.add(running.turn.answer_id)
         session = running.turn.session
         if session is not None and session.has_changed:
             self._stepped(running.turn)
 
     def _ended(self, running: RunningTurn) -> None:
         self._running.pop(running.turn.answer_id, None)
+        LIVING.discard(running.turn.answer_id)
         if isinstance(running.log.terminal, Finished):
             self._completed(running)
 

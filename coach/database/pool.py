@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from coach.database.round_trips import COMMIT, Connection, Statement
 from coach.errors import DatabaseUnavailable, Unauthenticated
+from coach.values.fair import FairGate
 
 Transaction = AsyncConnection[Any]
 """A connection inside a transaction that its context manager commits, or rolls back on an error."""
@@ -60,6 +61,11 @@ class Database:
     def __init__(self, url: str, *, min_size: int = 1, max_size: int = 20) -> None:
         self._url, self._min_size, self._max_size = url, min_size, max_size
         self._pool: AsyncConnectionPool[Transaction] | None = None
+        self._gate = FairGate(max_size)
+
+    def apart(self) -> Database:
+        """Another one on the same server with one connection, still closed: for what must not wait behind others."""
+        return Database(self._url, max_size=1)
 
     async def open(self, *, wait: float = 10.0) -> None:
         """Connect. Made here and not in the constructor: a pool belongs to the event loop that opens it.
@@ -89,7 +95,8 @@ class Database:
         """How many there are: in use, idle, and wanted by those who wait for one."""
         stats = self._pool.get_stats() if self._pool is not None else {}
         idle = stats.get("pool_available", 0)
-        return {"used": stats.get("pool_size", 0) - idle, "idle": idle, "wanted": stats.get("requests_waiting", 0)}
+        wanted = stats.get("requests_waiting", 0) + len(self._gate)
+        return {"used": stats.get("pool_size", 0) - idle, "idle": idle, "wanted": wanted}
 
     @asynccontextmanager
     async def as_user(
@@ -99,7 +106,7 @@ class Database:
 
         ``is_snapshot``: all of its statements see the same rows, whatever others commit meanwhile; for reading only.
         """
-        async with self._begun(_becoming(user_id, role, is_snapshot=is_snapshot)) as (tx, _):
+        async with self._begun(_becoming(user_id, role, is_snapshot=is_snapshot), user_id) as (tx, _):
             yield tx
 
     @asynccontextmanager
@@ -107,7 +114,7 @@ class Database:
         """``as_user`` that sends its first statement with ``begin``, in one round trip, and yields its rows too. If the
         connection is dead, the statement is sent again on another.
         """
-        async with self._begun([*_becoming(user_id), question]) as (tx, cursors):
+        async with self._begun([*_becoming(user_id), question], user_id) as (tx, cursors):
             yield tx, await cursors[-1].fetchall()
 
     async def once(self, user_id: UUID | None, *statements: Statement, is_snapshot: bool = False) -> list[list[Any]]:
@@ -120,7 +127,7 @@ class Database:
         one.
         """
         first = _UNHURRIED if user_id is None else _becoming(user_id, is_snapshot=is_snapshot)
-        async with self._begun([*first, *statements, COMMIT]) as (_, cursors):
+        async with self._begun([*first, *statements, COMMIT], user_id) as (_, cursors):
             return [await cursor.fetchall() for cursor in cursors[len(first) : -1]]
 
     @asynccontextmanager
@@ -136,18 +143,21 @@ class Database:
             yield tx
 
     @asynccontextmanager
-    async def _begun(self, first: Sequence[Statement]) -> AsyncIterator[tuple[Transaction, list[AsyncCursor[Any]]]]:
+    async def _begun(
+        self, first: Sequence[Statement], user_id: UUID | None = None
+    ) -> AsyncIterator[tuple[Transaction, list[AsyncCursor[Any]]]]:
         """A transaction whose first statements have succeeded. If the connection is lost later, the caller gets the
-        error."""
+        error. Where all connections are in use, users get one by turns, however many each of them wants."""
         if self._pool is None:
             raise DatabaseUnavailable("The database is not open.")
         try:
-            connection, cursors = await self._begin(self._pool, first)
-            try:
-                async with connection as tx:  # commits at the end, or rolls back on an error
-                    yield tx, cursors
-            finally:
-                await self._pool.putconn(connection)
+            async with self._place(self._pool, user_id):
+                connection, cursors = await self._begin(self._pool, first)
+                try:
+                    async with connection as tx:  # commits at the end, or rolls back on an error
+                        yield tx, cursors
+                finally:
+                    await self._pool.putconn(connection)
         except ForeignKeyViolation as error:
             # In whatever language the server speaks, the table stands between quotes.
             if re.search('"(accounts|users)"', error.diag.message_detail or ""):
@@ -159,6 +169,18 @@ class Database:
             if (error.sqlstate or "").startswith(TOO_LARGE):
                 raise
             raise DatabaseUnavailable(f"The database cannot be reached ({type(error).__name__}); try again.") from error
+
+    @asynccontextmanager
+    async def _place(self, pool: AsyncConnectionPool[Transaction], user_id: UUID | None) -> AsyncIterator[None]:
+        """Its place among the connections; a user of None is one of the users."""
+        try:
+            await self._gate.enter(user_id, pool.timeout)
+        except TimeoutError:
+            raise PoolTimeout from None
+        try:
+            yield
+        finally:
+            self._gate.leave()
 
     async def _begin(
         self, pool: AsyncConnectionPool[Transaction], first: Sequence[Statement]

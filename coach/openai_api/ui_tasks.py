@@ -8,15 +8,17 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from coach.chat.answer import with_bounded_usage
 from coach.chat.events import Event, Failed, Finished, Started, TextDelta
 from coach.chat.log import EventLog
-from coach.errors import CoachError, InvalidInput
+from coach.chat.prompt import alternating
+from coach.errors import CoachError, InvalidInput, ModelUnavailable
 from coach.identity.rate import RateLimiter
 from coach.models.base import ChatMessage, ChatModel, ModelOptions
 from coach.models.whole import ask_model_once
 from coach.openai_api.messages import CallMessages
-from coach.values.background import beside
-from coach.values.text import escape
+from coach.values.background import beside, log_failure
+from coach.values.text import escape, storable
 
 MOST_TOKENS = 1_000
 MOST_TEXT = 128_000
@@ -53,7 +55,7 @@ def _messages(said: CallMessages) -> list[ChatMessage]:
     """No role of ours: what an application says in a system message is the user's data here as well."""
     notes = [ChatMessage("user", f"<application_note>\n{escape(note)}\n</application_note>") for note in said.notes]
     past = [ChatMessage(role, text) for role, text in reversed(said.history)]
-    return [*notes, *past, ChatMessage("user", said.question)]
+    return alternating([*notes, *past, ChatMessage("user", said.question)])
 
 
 async def _read(
@@ -74,5 +76,10 @@ async def _ask(model: ChatModel, messages: Sequence[ChatMessage], options: Model
     except CoachError as error:
         log.publish(Failed(error.slug, str(error)))
         return
+    except Exception as error:  # noqa: BLE001 - the caller waits for an end, whatever the upstream said
+        log_failure("ui_task_broke", error)
+        log.publish(Failed(ModelUnavailable.slug, str(ModelUnavailable())))
+        return
+    completion = with_bounded_usage(answer.completion)
     spent = round((monotonic() - began) * 1000)
-    log.publish(TextDelta(answer.text), Finished(answer.completion.reason, answer.completion.usage, spent, spent))
+    log.publish(TextDelta(storable(answer.text)), Finished(completion.reason, completion.usage, spent, spent))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
 
 from coach.chat.encoders import UIMessageParts
-from coach.chat.events import Event, TextDelta
+from coach.chat.events import Event, ReasoningDelta, TextDelta
 from coach.chat.schemas import ChatBody, ChatMessage, ChatRequest, Trigger, requested
 from coach.errors import InvalidInput
 from coach.http.bodies import read
@@ -149,25 +150,17 @@ class Reply:
 
 
 def merged(batch: Sequence[Event]) -> Iterable[Event]:
-    """Pieces of text that wait together, as one: a frame costs more than the word in it.
+    """Pieces of text or reasoning that wait together, as one: a frame costs more than the word in it.
 
     Up to ``MAX_CHUNK_CHARACTERS``: a frame is written as a whole, however little of it the reader takes.
     """
-    text: list[str] = []
-    for event in batch:
-        if isinstance(event, TextDelta):
-            text.append(event.text)
-            continue
-        yield from _pieces(text)
-        text = []
-        yield event
-    yield from _pieces(text)
-
-
-def _pieces(text: list[str]) -> Iterable[TextDelta]:
-    whole = text[0] if len(text) == 1 else "".join(text)
-    for start in range(0, len(whole), MAX_CHUNK_CHARACTERS):
-        yield TextDelta(whole[start : start + MAX_CHUNK_CHARACTERS])
+    for kind, alike in groupby(batch, type):
+        if kind is TextDelta or kind is ReasoningDelta:
+            whole = "".join(delta.text for delta in cast(Iterable[TextDelta | ReasoningDelta], alike))
+            for start in range(0, len(whole), MAX_CHUNK_CHARACTERS):
+                yield kind(whole[start : start + MAX_CHUNK_CHARACTERS])
+        else:
+            yield from alike
 
 
 def push_frame(frame: Mapping[str, Any]) -> bytes:

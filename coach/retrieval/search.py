@@ -11,6 +11,7 @@ from msgspec import Struct
 from coach.database.queries import load
 from coach.database.round_trips import Statement
 from coach.retrieval.base import Domain, Source, Vector, halfvec
+from coach.values.text import storable
 
 _sql = load("retrieval")
 
@@ -70,7 +71,7 @@ def search_statement(user_id: UUID, question: str, vector: Vector | None, model:
 
     ``vector`` is the question's, of ``model``; without one the words decide alone. Figures in decision 0004.
     """
-    readable_question = without_surrogates(question)
+    readable_question = storable(question)
     return _sql.combined_context.statement(
         Found,
         user_id=user_id,
@@ -82,8 +83,3 @@ def search_statement(user_id: UUID, question: str, vector: Vector | None, model:
         exclude=list(scope.exclude),
         echo=None if scope.is_ranking else readable_question,
     )
-
-
-def without_surrogates(text: str) -> str:
-    """What PostgreSQL takes as text: without NUL, and without the halves of characters."""
-    return text.replace("\0", " ").encode("utf-8", "replace").decode()

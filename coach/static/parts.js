@@ -21,7 +21,15 @@ export const takePart = (answer, part) => {
     case "source-document":
       answer.sources.push({ title: part.title, ...part.providerMetadata.coach });
       break;
+    case "data-loading":
+      answer.loading = true;
+      break;
+    case "reasoning-delta":
+      answer.loading = false;
+      answer.thoughts = (answer.thoughts ?? "") + part.delta;
+      break;
     case "text-delta":
+      answer.loading = false;
       answer.text += part.delta;
       break;
     case "message-metadata":

@@ -71,8 +71,11 @@ export const loadConversation = () => {
   return empty();
 };
 
-export const saveConversation = (conversation) =>
-  write(CONVERSATION, JSON.stringify({ ...conversation, messages: conversation.messages.slice(-KEPT_MESSAGES) }));
+// What a model thought is not kept.
+export const saveConversation = (conversation) => {
+  const messages = conversation.messages.slice(-KEPT_MESSAGES).map(({ thoughts, loading, ...kept }) => kept);
+  write(CONVERSATION, JSON.stringify({ ...conversation, messages }));
+};
 
 export const startConversation = () => {
   const conversation = empty();

@@ -16,10 +16,11 @@ export class AnswerView {
     this.message = message;
     this.actions = actions;
     this.blocks = [];
+    this.thoughts = el("details", { class: "thoughts", hidden: true }, el("summary", {}, "Thoughts of the model"), el("div", {}));
     this.text = el("div", { class: "text" });
     this.sources = el("div", { class: "sources" });
     this.foot = el("div", { class: "foot" });
-    this.node = el("article", { class: "message coach", "aria-label": "Coach" }, this.text, this.sources, this.foot);
+    this.node = el("article", { class: "message coach", "aria-label": "Coach" }, this.thoughts, this.text, this.sources, this.foot);
     this.update();
   }
 
@@ -28,9 +29,18 @@ export class AnswerView {
     const running = message.status === "running";
     this.node.classList.toggle("running", running);
     this.node.setAttribute("aria-busy", String(running));
+    this.renderThoughts();
     this.renderText();
     if (this.sources.childElementCount === 0 && message.sources.length && message.text) this.renderSources();
     this.foot.replaceChildren(...(running ? [] : this.footer()));
+  }
+
+  // Folded, and only appended to: a reader who has opened it keeps their place.
+  renderThoughts() {
+    const { thoughts = "" } = this.message;
+    const shown = this.thoughts.lastElementChild;
+    this.thoughts.hidden = !thoughts;
+    if (shown.textContent.length !== thoughts.length) shown.append(thoughts.slice(shown.textContent.length));
   }
 
   renderText() {
@@ -111,7 +121,8 @@ export class AnswerView {
 const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 const thinking = (message) => {
-  const what = message.sources.length ? `Reading ${message.sources.length} of your entries` : "Looking through your notes";
+  const reading = message.sources.length ? `Reading ${message.sources.length} of your entries` : "Looking through your notes";
+  const what = message.loading ? "The model is loading" : message.thoughts ? "Thinking" : reading;
   return el("p", { class: "thinking" }, el("span", { class: "pulse", "aria-hidden": "true" }), what);
 };
 

@@ -35,3 +35,11 @@ def shorten(text: str, limit: int) -> str:
 def mend_surrogates(json: str) -> str:
     """JSON in which each half of a surrogate pair that stands alone is U+FFFD, as in browsers. No text can hold one."""
     return _ESCAPE.sub(lambda escape: r"\ufffd" if len(escape[0]) == len(r"\ud800") else escape[0], json)
+
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """``text`` as PostgreSQL and JSON take it: U+FFFD for a NUL and for a half of a surrogate pair."""
+    return _UNSTORABLE.sub("\ufffd", text)

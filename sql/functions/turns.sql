@@ -212,7 +212,7 @@ begin
         for update skip locked;
         if found then
             update public.turn_checkpoints
-            set content = p_contents[place],
+            set content = coalesce(p_contents[place], content),
                 context = coalesce(p_contexts[place], context),
                 heartbeat = p_now
             where user_id = p_user_ids[place] and message_id = p_message_ids[place];

@@ -1,7 +1,8 @@
--- name: opening(user_id, default_limit, client_id)^
--- A turn's first look: limit, clock, consent, the conversation if there is one, and its running session. Unique keys.
+-- name: opening(user_id, month, default_limit, client_id)^
+-- A turn's first look: limit, running turns, clock, consent, the conversation if there is one, and its running session. Unique keys.
 select
     coalesce(l.monthly_limit, :default_limit::integer) as monthly_limit,
+    coalesce(q.reserved, 0) as running,
     coalesce(p.timezone, 'UTC') as timezone,
     a.record_rag_snippets as has_consented,
     c.id as conversation_id,
@@ -14,11 +15,12 @@ select
     ) as session
 from (select :user_id::uuid as user_id) u
 left join coach.ai_limits l on l.user_id = u.user_id
+left join ai_quota_months q on q.user_id = u.user_id and q.month = :month
 left join user_profiles p on p.id = u.user_id
 cross join lateral coach.consents_of(u.user_id) a
 left join conversations c on c.user_id = u.user_id and c.client_id = :client_id;
 
--- name: reserve_quota(user_id, month, monthly_limit)$
+-- name: reserve_quota(user_id, month, monthly_limit)^
 -- Takes one unit, or returns no row where none is left. One statement: two servers cannot both take the last one.
 insert into ai_quota_months as q (user_id, month, used, reserved)
 select :user_id, :month, 0, 1
@@ -26,7 +28,7 @@ where :monthly_limit::integer > 0
 on conflict (user_id, month) do update
 set reserved = q.reserved + 1
 where q.used + q.reserved < :monthly_limit::integer
-returning used + reserved as taken;
+returning used + reserved as units, reserved as running;
 
 -- name: quota_month(user_id, month, default_limit)^
 -- For showing, and for a refusal's figures. Primary keys.
@@ -98,12 +100,11 @@ where m.message_role = 'assistant'
 order by held.position desc
 limit 1;
 
--- name: running_answer(user_id, conversation_id)$
--- A turn of this conversation that has not ended. Partial index on status.
+-- name: running_answers(user_id, conversation_id)
+-- Turns of this conversation that have not ended. Partial index on status.
 select id
 from ai_conversation_memory
-where user_id = :user_id and conversation_id = :conversation_id and status = 'streaming'
-limit 1;
+where user_id = :user_id and conversation_id = :conversation_id and status = 'streaming';
 
 -- name: checkpoint(user_ids, message_ids, contents, contexts, now)$
 -- Twice a second, for all running turns of a process. Returns the turns that must stop or that have no row.

@@ -327,6 +327,8 @@ async def test_another_users_message_ids_and_conversations_are_absent(desk: Desk
 
 
 async def test_two_hundred_turns_at_once_do_not_deadlock(desk: Desk) -> None:
+    desk.ledger = Ledger(desk.db, 250, at_once=200)
+
     async def whole(n: int) -> None:
         turn = await desk.opens(f"m{n}", f"Q{n}", conversation_id=f"c{n % 7}-{n}")
         await desk.answers(turn)

@@ -275,7 +275,8 @@ async def test_readers_that_never_read_do_not_hold_up_a_server_that_goes(
 ):
     # More than the kernel takes for a reader that does not read.
     stub.always(Answer(text=" ".join(["x" * 8_000] * 1_000)))
-    server = start_server(**environment, COACH_DRAIN_GRACE="2")
+    uncapped = {"COACH_ANSWER_MAX_TOKENS": "10000000", "COACH_ANSWER_MAX_BYTES": "10000000"}
+    server = start_server(**environment, **uncapped, COACH_DRAIN_GRACE="2")
     people = [await person() for _ in range(50)]
     carriers = [await deaf(server.url, each) for each in people[:5]]
     await stub.until(lambda each: each.calls == 5)

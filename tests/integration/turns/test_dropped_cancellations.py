@@ -24,6 +24,11 @@ class DeafDatabase(Database):
 
     entered: asyncio.Event
     is_slow = False
+    beside: DeafDatabase
+
+    def apart(self) -> DeafDatabase:
+        self.beside = DeafDatabase(self._url, max_size=1)
+        return self.beside
 
     @asynccontextmanager
     async def _begun(self, *arguments: Any, **more: Any) -> AsyncIterator[Any]:
@@ -53,13 +58,13 @@ async def test_a_turn_ends_though_its_checkpoints_drop_the_cancellation(
 ) -> None:
     """Slow from the first checkpoint on, and hardly ever without one: the end meets one of them."""
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.01)
-    once, deaf.entered = deaf.once, asyncio.Event()
+    once, deaf.beside.entered = deaf.beside.once, asyncio.Event()
 
     async def write_slowly(user_id: Any, *asks: Any, **more: Any) -> Any:
-        deaf.is_slow = deaf.is_slow or user_id is None
+        deaf.beside.is_slow = True
         return await once(user_id, *asks, **more)
 
-    monkeypatch.setattr(deaf, "once", write_slowly)
+    monkeypatch.setattr(deaf.beside, "once", write_slowly)
     model_stub.will(Answer(tokens=12, rate=20.0))
 
     async with asyncio.timeout(30):

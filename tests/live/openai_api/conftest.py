@@ -35,6 +35,7 @@ def coach_settings(database_url: str, provider: StubProvider) -> Settings:
         openai_base_url=provider.url,
         chat_model="stub",
         embedding_model="wordllama",
+        turns_at_once=30,
     )
 
 

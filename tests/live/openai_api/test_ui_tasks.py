@@ -138,7 +138,7 @@ async def test_a_system_message_of_a_ui_task_is_data_too(ann, stub):
     await post(ann, {"model": "coach/task", "messages": talk})
 
     sent = stub.requests[-1].body["messages"]
-    assert [m["role"] for m in sent] == ["user", "user"]
+    assert [m["role"] for m in sent] == ["user"]
     assert sent[0]["content"].count("</application_note>") == 1
 
 
