@@ -61,7 +61,13 @@ class Rig(Struct):
 
 @asynccontextmanager
 async def rig(
-    users: int, tokens: int, rate: float, progress: Callable[[str], None], *, has_lives: bool = True
+    users: int,
+    tokens: int,
+    rate: float,
+    progress: Callable[[str], None],
+    *,
+    has_lives: bool = True,
+    turns_at_once: int = 8,
 ) -> AsyncIterator[Rig]:
     """Everything started, and stopped again. The stub answers ``tokens`` words, ``rate`` a second (0: at once).
 
@@ -70,7 +76,10 @@ async def rig(
     async with scratch("coach-bench-") as place:
         progress(f"loading {users} lives" if has_lives else f"making {users} accounts")
         people = await (lives if has_lives else newcomers)(place.owner, users)
-        with _stub(tokens, rate) as stub_port, server(place.home, _provider(stub_port)) as (pid, port):
+        with (
+            _stub(tokens, rate) as stub_port,
+            server(place.home, _provider(stub_port) | {"COACH_TURNS_AT_ONCE": str(turns_at_once)}) as (pid, port),
+        ):
             progress("waiting for the worker inside, which begins with their lives")
             await _idle(place.owner)
             yield Rig(place.home, stub_port, port, pid, [token_of(user) for user in people])

@@ -69,7 +69,7 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
     """Tries more and more until one does not hold. Bounded in count; nothing leaves loopback."""
     steps: list[Step] = []
     with _spared_core() as core:
-        async with rig(size.users, 1, size.rate, progress) as place:
+        async with rig(size.users, 1, size.rate, progress, turns_at_once=max(size.streams)) as place:
             _pin(place.server_pid, core)
             for streams in size.streams:
                 progress(f"{streams} streams at once")

@@ -36,6 +36,7 @@ BENCHES = (
         "strangers", "strangers", "What 200 MiB of anonymous bytes cost, and how soon silent connections are closed."
     ),
     Bench("streams", "streams", "How many answers one process on one core streams at once, at 20 tokens a second."),
+    Bench("burst", "burst", "What 400 turns at once do to themselves, and to another user's request."),
     Bench("follow", "follow", "How much later a reader on another server process has what the first one told."),
 )
 

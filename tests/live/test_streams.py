@@ -32,7 +32,7 @@ def provider():
 def coach_settings(database_url, provider):
     return load_settings(
         database_url=database_url, jwt_secret=SECRET, openai_api_key="stub", openai_base_url=provider.url,
-        chat_model="stub", embedding_model="wordllama",
+        chat_model="stub", embedding_model="wordllama", turns_at_once=50,
     )  # fmt: skip
 
 
@@ -64,6 +64,8 @@ async def leaves(url, person, conversation, chunk, way):
     writer.write(f"{head}Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
     heard = b""
     while heard.count(b'"text-delta"') < max(chunk, 1) and (chunk or b'"start"' not in heard):
+        if b'"finish"' in heard:
+            break  # what came together is one delta, so that there may be fewer than tokens
         data = await reader.read(65_536)
         if not data:
             break
