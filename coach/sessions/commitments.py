@@ -14,6 +14,7 @@ from coach.database.queries import load
 from coach.errors import Conflict, InvalidInput, NotFound
 from coach.sessions.repository import session_id_of
 from coach.sessions.schemas import Commitment, CommitmentChange, CommitmentStatus
+from coach.values.clock import FIRST_DAY, LAST_DAY
 
 _sql = load("sessions")
 
@@ -76,6 +77,8 @@ async def _owns(tx: Transaction, user_id: UUID, project: UUID) -> bool:
 
 async def _wanted(tx: Transaction, user_id: UUID, wanted: CommitmentChange, current: _Current) -> _Current:
     due = current.due_date if isinstance(wanted.due_date, UnsetType) else wanted.due_date
+    if due is not None and not FIRST_DAY <= due <= LAST_DAY:
+        raise InvalidInput("due_date", f"must be a day from {FIRST_DAY.year} to {LAST_DAY.year}.")
     project = current.project_id
     if not isinstance(wanted.project_id, UnsetType):
         project = wanted.project_id

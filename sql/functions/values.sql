@@ -20,6 +20,8 @@ as $$
     select case
         when jsonb_typeof(p_point) is distinct from 'object' then 'must be an object'
         when coach.moment(p_point ->> 'timestamp') is null then 'timestamp must be an RFC 3339 time'
+        when coach.moment(p_point ->> 'timestamp') not between '1900-01-01 00:00Z' and '2200-12-31 23:59:59Z'
+            then 'timestamp must be from 1900 to 2200'
         when coach.is_outside(p_point -> 'alignment_score', 0, 1) then 'alignment_score must be a number from 0 to 1'
         when coach.is_outside(p_point -> 'sentiment', -1, 1) then 'sentiment must be a number from -1 to 1'
         when coach.is_outside(p_point -> 'habit_strength', 0, 1) then 'habit_strength must be a number from 0 to 1'

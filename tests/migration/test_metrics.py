@@ -32,6 +32,8 @@ BAD: list[Any] = [
     [{**GOOD, "timestamp": "yesterday"}],
     [{**GOOD, "timestamp": "now"}],
     [{**GOOD, "timestamp": "infinity"}],
+    [{**GOOD, "timestamp": "1899-12-31T23:59:59Z"}],
+    [{**GOOD, "timestamp": "2201-01-01T00:00:00Z"}],
     [{**GOOD, "timestamp": "2026-02-30T00:00:00Z"}],
     [{**GOOD, "timestamp": 1758000000}],
     [{**GOOD, "alignment_score": 1.01}],

@@ -143,6 +143,8 @@ async def test_an_edit_changes_what_it_names(couch: Couch, proposed: dict[str, A
         ({"title": None}, "title"),
         ({"due_date": "2031-02-30"}, "due_date"),
         ({"due_date": "soon"}, "due_date"),
+        ({"due_date": "1899-12-31"}, "due_date"),
+        ({"due_date": "2201-01-01"}, "due_date"),
         ({"project_id": "knee"}, "project_id"),
         ({"project_id": str(uuid4())}, "project_id"),
         ({"status": "accepted"}, "status"),
