@@ -17,6 +17,7 @@ from coach.database.queries import load
 from coach.database.round_trips import Statement
 from coach.kinds.base import EntityKind, Record, UserContext
 from coach.kinds.registry import KINDS
+from coach.values.background import log_failure
 
 _sql = load("live_facts")
 
@@ -128,9 +129,12 @@ class Flow(Struct, frozen=True, array_like=True):
             )
 
 
+Changed = tuple[str, UUID, datetime, dict[str, Any]]
+"""A row that waits to be embedded: its name in the queue, id, time, columns."""
+
+
 class Facts(Struct, frozen=True):
-    """What ``coach.live_facts`` found; ``changed`` are rows that wait to be embedded: name in the queue, id, time,
-    columns.
+    """What ``coach.live_facts`` found.
 
     ``stale`` counts what waits to be embedded, ``waiting`` names the newest messages among it.
     """
@@ -140,7 +144,7 @@ class Facts(Struct, frozen=True):
     deadlines: list[Deadline]
     alignment: list[PillarWeek]
     flow: Flow | None
-    changed: list[tuple[str, UUID, datetime, dict[str, Any]]]
+    changed: list[Changed]
     stale: int
     waiting: frozenset[UUID]
 
@@ -170,14 +174,33 @@ def live_facts_statement(user_id: UUID, now: datetime) -> Statement:
 
 
 def facts_of_rows(rows: Sequence[Sequence[str]]) -> Facts:
-    """What ``live_facts_statement`` was answered."""
+    """What ``live_facts_statement`` was answered, less the rows that cannot be read."""
     ((facts,),) = rows
-    return _facts(facts)
+    try:
+        return _facts(facts)
+    except msgspec.ValidationError as error:
+        log_failure("live_facts_unreadable", error)
+        found = msgspec.json.decode(facts)
+        for name, row in (("tasks", DueTask), ("deadlines", Deadline), ("alignment", PillarWeek), ("changed", Changed)):
+            found[name] = [each for each in found[name] if _is_readable(each, row)]
+        return msgspec.convert(found, Facts)
+
+
+def _is_readable(row: object, wanted: Any) -> bool:
+    try:
+        msgspec.convert(row, wanted)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _changed(kind: EntityKind, record: Record, user: UserContext) -> Iterator[str]:
-    """A row as it stands now, in the words in which it will be embedded."""
-    for snippet in islice(kind.snippets(record, user), 1):
+    """A row as it stands now, in the words in which it will be embedded; nothing of one that cannot be read."""
+    try:
+        snippets = list(islice(kind.snippets(record, user), 1))
+    except (msgspec.ValidationError, OverflowError):
+        return
+    for snippet in snippets:
         told = snippet.text.removeprefix(f"{snippet.title}.").strip()
         yield f"changed just now, {kind.label.lower()} {snippet.title}: {told}"
 

@@ -38,6 +38,19 @@ COLUMNS = """
     order by relname, attnum
 """
 
+UNBOUND = """
+    do $$
+    declare
+        bound record;
+    begin
+        for bound in select conrelid::regclass as name, conname from pg_constraint where conname like '%_bound' loop
+            execute format('alter table %s drop constraint %I', bound.name, bound.conname);
+        end loop;
+    end
+    $$
+"""
+"""Whatever a bound lets through one day is to be borne as well. It stays so in the database of this module."""
+
 
 def nested(depth: int) -> Any:
     """As text: Python could not write it."""
@@ -55,7 +68,7 @@ MOMENTS = ["-infinity", "infinity", "0044-03-15 BC", "4713-01-01 BC", "0001-01-0
 POINT = {"timestamp": "2200-12-31T23:59:59Z", "alignment_score": 1, "focus_time_minutes": 1e6, "n": -1e15}
 
 EXTREMES: dict[str, list[Any]] = {
-    "text": ["", " ", "x" * 500, "x" * 501, "x" * 102_400, "x" * 102_401, "word " * 20_000, "é" * 51_200, "﷽" * 500,
+    "text": ["", " ", "x" * 500, "x" * 501, "x" * 102_400, "x" * 102_401, "﷽" * 500,
              "\u202e\u200b\ufeff\x01\x7f", "%s {0} \\ ' \" <script>", "\n" * 500, "[1] ↑ \n↑ Part of nothing.",
              "-infinity", "Etc/GMT+12", "Pacific/Kiritimati", "9" * 500],
     "character varying": [],
@@ -73,7 +86,7 @@ EXTREMES: dict[str, list[Any]] = {
     "integer": [-(2**31), 2**31 - 1, -(10**9), 10**9, -1, 0, 1],
     "bigint": [-(2**63), 2**63 - 1, -(10**9), 10**9, -1, 0],
     "numeric": ["NaN", "Infinity", "-1", "0", "100", "99.999", "999.99"],
-    "boolean": [True, False],
+    "boolean": [False, True],  # a consent stays given
     "uuid": [UUID(int=0), UUID(int=2**128 - 1)],
 }  # fmt: skip
 EXTREMES["character varying"] = EXTREMES["text"]
@@ -100,9 +113,17 @@ async def worker_database(worker_url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
+@pytest.mark.parametrize("has_bounds", [True, False], ids=["bounded", "as if a bound were forgotten"])
 async def test_no_value_that_a_browser_may_write_breaks_anything(
-    ann: ApiUser, person: Any, owner: AsyncConnection[Any], owner_url: str, worker_database: Database
+    has_bounds: bool,
+    ann: ApiUser,
+    person: Any,
+    owner: AsyncConnection[Any],
+    owner_url: str,
+    worker_database: Database,
 ) -> None:
+    if not has_bounds:
+        await owner.execute(UNBOUND)
     ben, now = await person(), datetime.now(UTC)
     await owner.execute(
         "insert into tasks (user_id, name, due_date) values (%s, 'Book the MRI', current_date - 3)", (ben.user_id,)
@@ -128,14 +149,20 @@ async def test_no_value_that_a_browser_may_write_breaks_anything(
         taken = 0
         for table, column, kind, may_insert, may_update in columns:
             for value in [*EXTREMES[kind], None]:
+                if not has_bounds and isinstance(value, str) and len(value) > 1_000:
+                    continue  # a name of 100 kB in each of its pieces takes a minute
                 taken += await _written(browser, ann.user_id, table, column, value, may_insert, may_update)
     assert taken > 300
 
     worker = Worker(worker_database, WordllamaEmbedder())
-    while await worker.work():
-        pass
-    left = await (await owner.execute("select entity_table, attempts, last_error from embedding_queue")).fetchall()
-    assert left == []
+    for _ in range(3):  # a row that names others queues them
+        await worker.work()
+    left = await (await owner.execute("select user_id, left(last_error, 20) from embedding_queue")).fetchall()
+    assert set(left) == (set() if has_bounds else {(ann.user_id, "It could not be read")})
+    stored = "select count(distinct entity_id) from user_metadata_embeddings where user_id = %s"
+    assert await (await owner.execute(stored, (ben.user_id,))).fetchone() == (1,)
+    ((remembered,),) = await (await owner.execute(stored, (ann.user_id,))).fetchall()
+    assert remembered > 100
     await make_nudges(worker_database, now)
     assert await (await owner.execute("select kind from nudges where user_id = %s", (ben.user_id,))).fetchall() == [
         ("overdue_commitment",)
