@@ -8,7 +8,7 @@ import os
 import msgspec
 import pytest
 
-from coach.bench import edits, follow, imports, pipeline, sockets, strangers, streams, vector
+from coach.bench import edits, follow, imports, pipeline, rows, sockets, strangers, streams, vector
 from coach.commands.bench import encode
 
 # Each has bounds of its own; that of sockets that never read took 82 s on a quarter of a core.
@@ -58,6 +58,19 @@ async def test_the_pipeline_is_measured_against_one_call_a_row() -> None:
     assert result.one_worker > result.one_by_one
     assert "one call a row" in pipeline.table(result)
     assert json.loads(encode(result))["calls"] == result.calls
+
+
+async def test_a_server_is_asked_until_the_long_entries_are_embedded() -> None:
+    result = await rows.run(rows.SMOKE)
+
+    assert result.entries == rows.SMOKE.entries + 1
+    assert result.pieces >= rows.SMOKE.entries * rows.SMOKE.bytes // 900
+    assert result.asked > 0
+    assert 0 < result.p50 <= result.p99 <= result.slowest
+    assert "/health/live" in rows.table(result)
+    assert json.loads(encode(result))["slowest"] == result.slowest
+    assert "MISSED" in rows.table(msgspec.structs.replace(result, slowest=0.251))
+    assert "met" in rows.table(msgspec.structs.replace(result, slowest=0.25))
 
 
 async def test_sockets_are_opened_and_others_are_answered_beside_those_that_never_read() -> None:
