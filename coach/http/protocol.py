@@ -118,6 +118,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._unfinished = 0
+        if b"#" in self.url:
+            # The parser drops a fragment: an address would have another spelling, past the rules of a proxy.
+            self._give_up(400)
         if len(self.pipeline) >= MAX_PIPELINED:
             self._give_up(429)
         super().on_headers_complete()

@@ -27,6 +27,14 @@ class BoundedSocketProtocol(WebSocketsSansIOProtocol):
         if (carrier := transport.get_extra_info("socket")) is not None:
             carrier.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD)
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # The stock protocol answers only what its parser takes for a request, and waits on.
+            self.transport.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            self._leave()
+            self.transport.close()
+
     async def send(self, message: Any) -> None:
         if message["type"] != "websocket.close" or not self.handshake_complete:
             await super().send(message)

@@ -154,11 +154,31 @@ async def test_metrics_have_one_spelling(coach_url, client, spelling):
     assert await status_of(coach_url, f"GET {spelling} HTTP/1.1") == 404
 
 
-async def status_of(coach_url: str, line: str, *headers: str) -> int:
+async def test_a_request_with_a_fragment_is_refused(coach_url):
+    assert await status_of(coach_url, "GET /metrics#x HTTP/1.1") == 400
+
+
+@pytest.mark.parametrize(
+    ("line", "headers"),
+    [
+        ("POST /ws/chat HTTP/1.1", ["content-length: 0"]),
+        ("POST /ws/chat HTTP/1.1", ["transfer-encoding: chunked"]),
+        (f"GET /ws/chat?{'x' * 9_000} HTTP/1.1", []),
+        ("GET /ws/chat HTTP/1.1", [f"sec-websocket-protocol: {'x' * 9_000}"]),
+        ("GET /ws/chat HTTP/1.1", ["sec-websocket-version: 99"]),
+        ("GET /nowhere HTTP/1.1", ["sec-websocket-version: 13"]),
+    ],
+)
+async def test_an_upgrade_that_cannot_be_is_refused_and_not_kept_waiting(coach_url, line, headers):
+    upgrade = ["upgrade: websocket", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="]
+    assert await status_of(coach_url, line, *upgrade, *headers, connection="upgrade") in {400, 403, 405, 426}
+
+
+async def status_of(coach_url: str, line: str, *headers: str, connection: str = "close") -> int:
     """For what a client library would put right."""
     host, port = coach_url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    head = "\r\n".join([line, f"host: {host}", "connection: close", *headers, "", ""])
+    head = "\r\n".join([line, f"host: {host}", f"connection: {connection}", *headers, "", ""])
     writer.write(head.encode("latin-1"))
     async with asyncio.timeout(30):
         answer = await reader.read()
