@@ -41,6 +41,10 @@ def test_every_feature_and_every_stage_has_a_prompt(prompts: Prompts) -> None:
         assert "data about this person" in prompts[name].system
 
 
+def test_what_a_prompt_suggests_is_marked_as_ours(prompts: Prompts) -> None:
+    assert all(prompts[name].options.is_ours for name in prompts.names())
+
+
 def test_nothing_of_the_user_is_in_the_system_role(prompts: Prompts) -> None:
     marked = source(1, "USERTEXT in a snippet")
     prompt = compose(
