@@ -8,8 +8,8 @@ from typing import Any
 from coach.models.base import FinishReason, Usage
 
 _NAMES: dict[FinishReason, str] = {
-    "stop": "stop endturn stopsequence eos eostoken complete completed finished",
-    "length": "length maxtokens maxoutputtokens maxlength modellength modelcontextwindowexceeded",
+    "stop": "stop endturn stopsequence eos eostoken complete completed finished done end",
+    "length": "length maxtokens maxoutputtokens maxlength limit modellength modelcontextwindowexceeded",
     "content-filter": "contentfilter contentfiltered refusal safety guardrailintervened recitation blocklist sensitive"
     " prohibitedcontent spii",
     "other": "toolcalls tooluse functioncall",

@@ -36,6 +36,7 @@ _NO_KEY = "none"  # local endpoints want no key, the client insists on one
 _LOOK_AGAIN = 1.0
 _LONGEST_PIECE = 8_192
 """Characters at once: a huge delta is no reason to hold up the other turns of the loop."""
+_PIECES_BETWEEN_PAUSES = 16
 
 
 class Retries(Struct, frozen=True):
@@ -126,10 +127,12 @@ class OpenAIModel:
                     yield Loading()
                 upstream, pieces = await begun
             while pieces:
-                for piece in _cut(pieces):
+                for number, piece in enumerate(_cut(pieces), 1):
                     if isinstance(piece, Delta):
                         written.append(piece.text)
                     yield piece
+                    if number % _PIECES_BETWEEN_PAUSES == 0:
+                        await asyncio.sleep(0)
                 pieces = await upstream.read()
             self._is_unopened = upstream.is_unopened
             if not written:

@@ -7,6 +7,7 @@ a chunk (316-455 µs).
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -107,7 +108,7 @@ class AnswerReader:
             self._fail(GARBAGE)
         if self.is_done or self.failure is not None:
             pieces += self._last_pieces()
-        return pieces
+        return _merged(pieces)
 
     def end(self, *, is_cut: bool = False) -> list[Delta | Reasoning]:
         """No more bytes will come, in order or since the connection broke."""
@@ -218,3 +219,10 @@ class AnswerReader:
             self.is_done = True
         elif self.failure is None:
             self.failure, self.complaint = message, complaint[:10_000].decode("utf-8", "replace")
+
+
+def _merged(pieces: list[Delta | Reasoning]) -> list[Delta | Reasoning]:
+    """What came together goes on together."""
+    if len(pieces) < 2:
+        return pieces
+    return [kind("".join(piece.text for piece in group)) for kind, group in groupby(pieces, type)]

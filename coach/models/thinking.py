@@ -22,7 +22,7 @@ class ThinkingTags:
 
     def __init__(self, *, is_unopened: bool = False) -> None:
         self.is_unopened = is_unopened
-        self._held, self._said = "", 0  # the first ``_said`` characters of it, one at most, are told already
+        self._held, self._said = "", 0  # and how much of it is told already
         self._closing = "</think>" if is_unopened else ""
         self._presumed: list[str] | None = [] if is_unopened else None
         self._has_opened = False
@@ -32,19 +32,16 @@ class ThinkingTags:
         """What is certain so far: what may be the beginning of a tag is held back."""
         pieces: list[Delta | Reasoning] = []
         self._held += text
-        if "<" not in self._held:
-            self._say(len(self._held), pieces)
-            return pieces
-        while found := self._next_tag():
-            rest = self._held[found.end() :]
-            self._say(found.start(), pieces)
-            self._held, self._said = rest, 0
-            self._pass(found)
-        at = self._held.rfind("<", self._said)
-        begun = self._held[at:].lower()
-        tags = (self._closing.lower(),) if self._closing else _TAGS
-        is_held = at >= 0 and any(tag.startswith(begun) for tag in tags)
-        self._say(at if is_held else len(self._held), pieces)
+        kept = len(self._held)
+        if "<" in self._held:
+            while found := self._next_tag():
+                self._say(found.start(), pieces)
+                self._said = found.end()
+                self._pass(found)
+            kept = self._first_of_a_tag()
+        self._say(kept, pieces)
+        # The character before a tag decides about it.
+        self._held, self._said = self._held[max(kept - 1, 0) :], min(kept, 1)
         return pieces
 
     def end(self, *, is_whole: bool = True) -> list[Delta | Reasoning]:
@@ -60,6 +57,13 @@ class ThinkingTags:
         pattern = re.compile(re.escape(self._closing), re.IGNORECASE) if self._closing else _TAG
         return pattern.search(self._held, self._said)
 
+    def _first_of_a_tag(self) -> int:
+        """Where the text ends in what may become one."""
+        at = self._held.rfind("<", self._said)
+        begun = self._held[at:].lower()
+        tags = (self._closing.lower(),) if self._closing else _TAGS
+        return at if at >= 0 and any(tag.startswith(begun) for tag in tags) else len(self._held)
+
     def _pass(self, tag: re.Match[str]) -> None:
         self._is_fresh = True
         if self._closing:
@@ -70,9 +74,7 @@ class ThinkingTags:
             self._closing, self._has_opened = f"</{tag[2]}>", True
 
     def _say(self, end: int, pieces: list[Delta | Reasoning]) -> None:
-        text = self._held[self._said : end]
-        if end > self._said:
-            self._held, self._said = self._held[end - 1 :], 1
+        text, self._said = self._held[self._said : end], end
         text = text.lstrip() if self._is_fresh else text
         if text:
             self._is_fresh = False

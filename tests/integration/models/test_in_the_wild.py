@@ -343,3 +343,21 @@ async def test_an_absurd_body_in_the_middle_is_a_cut(model, model_stub):
 
     assert ending.text in ("", "Rest")
     assert ending.failure is not None
+
+
+async def test_a_huge_delta_of_many_parts_does_not_hold_up_the_loop(model, model_stub):
+    model_stub.will(stream(token("<think>a</think>b" * 50_000)))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    async for _ in model.stream(ASK):
+        turns_at_most_apart = turns
+    beside.cancel()
+
+    assert turns_at_most_apart > 100_000 / 16 / 2

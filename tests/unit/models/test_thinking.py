@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,3 +74,12 @@ def test_thoughts_that_are_cut_off_are_no_answer():
 
     assert read(tags, "hm", is_whole=False) == [Reasoning("hm")]
     assert tags.is_unopened
+
+
+def test_a_hundred_thousand_tags_cost_no_more_than_reading_them():
+    began = time.process_time()
+
+    parted("<think>a</think>b" * 100_000)
+    parted("<" * 1_000_000)
+
+    assert time.process_time() - began < 5.0
