@@ -50,6 +50,8 @@ class Meter:
         left = self._cap.tokens - self._tokens - self._uncounted_bytes
         if left < len(encoded):
             left = self._cap.tokens - self.tokens
+            if self._count(text) <= left:
+                left = len(encoded)
         room = max(0, min(self._cap.bytes - self._bytes, left))
         taken = text if len(encoded) <= room else encoded[:room].decode(errors="ignore")
         self._uncounted.append(taken)

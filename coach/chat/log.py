@@ -10,6 +10,9 @@ from coach.chat.events import Event, Terminal
 SILENCE = 15.0
 """Seconds after which a reader gets an empty batch, so that its client can be sent a ping."""
 
+AT_ONCE = 256
+"""Events of one batch."""
+
 
 class EventLog:
     """Append-only. A late reader gets everything from the first event on. There is no queue for each reader: a slow
@@ -39,10 +42,12 @@ class EventLog:
         """Yield batches of waiting events up to the terminal one, and an empty batch after each ``silence``."""
         position = 0
         while True:
-            batch = self._events[position:]
+            batch = self._events[position : position + AT_ONCE]
             position += len(batch)
             if batch:
                 yield batch
+                if position < len(self._events):
+                    await asyncio.sleep(0)  # a late reader has much to encode: the others get their turn
             elif self.ended:
                 return
             elif not await self._changes(silence):

@@ -28,6 +28,9 @@ _sql = load("chat")
 POLL_SECONDS = 0.25
 """How often a reader looks at a turn that runs in another process."""
 
+REPLAYED_AT_ONCE = 16_384
+"""Characters of one batch: a long answer is encoded in steps between which others get their turn."""
+
 
 class StoredTurn(Struct, frozen=True):
     """One row of ``stored_turn``. ``context`` is None while a running turn has not read its context yet."""
@@ -96,9 +99,12 @@ class StoredTurns:
             new_parts = [part for part in restore(stored.context) if part not in told_parts]
             told_parts += new_parts
             batch += new_parts
-            if stored.context is not None and len(stored.text) > told_text:
-                batch.append(TextDelta(stored.text[told_text:]))
-                told_text = len(stored.text)
+            told = stored.text if stored.context is not None else ""
+            for at in range(told_text, len(told), REPLAYED_AT_ONCE):
+                yield [*batch, TextDelta(told[at : at + REPLAYED_AT_ONCE])]
+                batch, told_at = [], monotonic()
+                await asyncio.sleep(0)
+            told_text = max(told_text, len(told))
             ending = stored.ending()
             if ending is not None:
                 batch.append(ending)

@@ -11,8 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coach.chat.collected import collect
-from coach.chat.encoders import sse
-from coach.chat.events import ContextRead, Failed, Finished, Interrupted, Quota, SourceFound, Started, TextDelta
+from coach.chat.encoders import UIMessageParts, sse
+from coach.chat.events import (
+    ContextRead,
+    Event,
+    Failed,
+    Finished,
+    Interrupted,
+    Quota,
+    ReasoningDelta,
+    SourceFound,
+    Started,
+    TextDelta,
+)
 from coach.chat.log import EventLog
 from coach.errors import DatabaseUnavailable
 from coach.models.base import Usage
@@ -274,3 +285,36 @@ async def test_an_interrupted_turn_is_an_answer_and_says_so():
 
 async def test_a_failed_turn_is_no_answer():
     assert await collect(broken(DatabaseUnavailable("gone"))) == Failed("database-unavailable", "gone")
+
+
+def test_reasoning_has_parts_of_its_own_that_are_opened_and_closed() -> None:
+    encoder = UIMessageParts()
+    events: list[Event] = [
+        ReasoningDelta("Hm"), ReasoningDelta("."), TextDelta("Rest"), ReasoningDelta("Or?"), TextDelta(" now."),
+        Finished("stop", Usage(1, 2), 3, 4),
+    ]  # fmt: skip
+
+    parts = [json.loads(part) for event in events for part in encoder.encode(event)]
+
+    assert [(part["type"], part.get("id"), part.get("delta")) for part in parts[:-1]] == [
+        ("reasoning-start", "reasoning-1", None),
+        ("reasoning-delta", "reasoning-1", "Hm"),
+        ("reasoning-delta", "reasoning-1", "."),
+        ("reasoning-end", "reasoning-1", None),
+        ("text-start", "text", None),
+        ("text-delta", "text", "Rest"),
+        ("reasoning-start", "reasoning-2", None),
+        ("reasoning-delta", "reasoning-2", "Or?"),
+        ("reasoning-end", "reasoning-2", None),
+        ("text-delta", "text", " now."),
+        ("text-end", "text", None),
+    ]
+
+
+def test_a_turn_that_ends_while_it_thinks_closes_the_reasoning() -> None:
+    encoder = UIMessageParts()
+    events: list[Event] = [ReasoningDelta("Hm"), Interrupted("stopped")]
+
+    kinds = [json.loads(part)["type"] for event in events for part in encoder.encode(event)]
+
+    assert kinds == ["reasoning-start", "reasoning-delta", "reasoning-end", "message-metadata", "abort"]

@@ -91,7 +91,12 @@ async def make_coach(db: Database, owner: Any, new_user: Any, model_stub: StubPr
     embedder = WordllamaEmbedder()
 
     async def make(
-        timeout: float = 60, limit: int = 250, on: Any = embedder, by: Database = db, patience: Timeouts = PATIENT
+        timeout: float = 60,
+        limit: int = 250,
+        on: Any = embedder,
+        by: Database = db,
+        patience: Timeouts = PATIENT,
+        **more: Any,
     ) -> Coach:
         model = OpenAIModel("stub-model", api_key=SecretStr("k"), base_url=model_stub.url, timeouts=patience)
         models.append(model)
@@ -103,6 +108,7 @@ async def make_coach(db: Database, owner: Any, new_user: Any, model_stub: StubPr
             prompts=Prompts(),
             monthly_limit=limit,
             timeout=timeout,
+            **more,
         )
         made.append(turns)
         return Coach(turns, await new_user(), owner)
