@@ -27,9 +27,10 @@ MAX_NODES = 20 * MAX_MESSAGES
 MAX_FIELDS = 100
 
 OWN = "our own form (messages)"
-_MESSAGES, _HISTORY = ("messages",), ("chat", "history", "messages")
-_STEPS = {("chat",), ("chat", "history"), ("mapping",), _HISTORY}
-_LISTS = {_MESSAGES, ("chat_messages",)}
+_MESSAGES = ("messages",)
+_NODES = {path for path in SHAPES if path != _MESSAGES}
+_STEPS = {("chat",), ("chat", "history"), *_NODES}
+_LISTS = {_MESSAGES, *_NODES}
 
 
 class _Draft:

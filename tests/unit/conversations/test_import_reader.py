@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coach.chat.schemas import MAX_TEXT
+from coach.conversations.exports import is_export
 from coach.conversations.import_reader import MAX_NODES, MAX_VALUE, ImportReader
 from coach.conversations.import_schemas import MAX_MESSAGES
 from coach.conversations.json_stream import Closed, JsonStream, MalformedJson, decode
@@ -184,3 +185,13 @@ def test_escaped_names_are_names() -> None:
 def test_a_message_that_stands_twice_with_one_text_is_one_and_with_two_a_fault() -> None:
     assert read(body(own("x"), own("x"))) == ([["x"]], [])
     assert read(body(own("x"), own("y"))) == ([["x"]], ["conversations[0].messages[1].id"])
+
+
+def test_nodes_may_be_an_object_or_a_list_wherever_they_are() -> None:
+    question = {"id": "q", "parent": None, "role": "user", "content": "Knee?"}
+    nodes = [question, {"id": "a", "parent": "q", "role": "assistant", "content": "Rest."}]
+
+    for some in (nodes, {each["id"]: each for each in nodes}):
+        for exported in ({"mapping": some}, {"chat_messages": some}, {"chat": {"history": {"messages": some}}}):
+            assert read(json.dumps([exported | {"id": "c"}]).encode()) == ([["Knee?", "Rest."]], [])
+            assert is_export(exported)
