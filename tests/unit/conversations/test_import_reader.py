@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,14 +99,23 @@ def test_what_is_no_json_is_told_from_what_is(text: bytes) -> None:
             read_stream(*(text[at : at + size] for at in range(0, len(text), size)))
 
 
-def test_a_value_past_its_bound_is_passed_over_and_named_and_the_next_is_read() -> None:
-    huge = own("\\😀" * (MAX_VALUE // 4), "huge")
-    whole = body(own("a", "a"), huge, own("b", "b"))
+def peak_of(pieces: Iterable[bytes]) -> tuple[Any, int]:
+    """What is read of an import, and the most memory that it took meanwhile."""
+    tracemalloc.start()
+    try:
+        return read(*pieces), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
-    texts, errors = read(*(whole[at : at + 65_536] for at in range(0, len(whole), 65_536)))
 
-    assert texts == [["a", "b"]]
-    assert errors == ["conversations[0].messages[1]"]
+@pytest.mark.parametrize("filling", [b"x" * 65_536, rb"\ud83d\ude00" * 5_000, rb"\\" * 30_001])
+def test_a_value_past_its_bound_is_passed_over_and_named_and_the_next_is_read(filling: bytes) -> None:
+    before, _, after = body(own("a", "a"), own("HUGE", "huge"), own("b", "b")).partition(b"HUGE")
+
+    found, peak = peak_of((before, *[filling] * 600, after))
+
+    assert found == ([["a", "b"]], ["conversations[0].messages[1]"])
+    assert peak < 4 * MAX_VALUE
 
 
 def promised(count: int) -> Iterator[bytes]:
