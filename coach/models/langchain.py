@@ -33,13 +33,12 @@ from coach.models.endings import read_ending, read_usage, wordless
 from coach.models.loading import beginning
 from coach.models.openai_failures import Refused
 from coach.models.openai_wire import UPSTREAM_ERROR
-from coach.models.parameters import Parameters, default_ceiling, sent_parameters
+from coach.models.parameters import UNKNOWN_CONTEXT, Parameters, default_ceiling, sent_parameters
 from coach.models.thinking import ThinkingTags
 from coach.models.timeouts import PATIENT, Timeouts
 
 log = structlog.get_logger(__name__)
 
-_UNKNOWN_CONTEXT = 16_384
 _KINDS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
 
@@ -74,29 +73,19 @@ class LangChainModel:
     def __init__(
         self, name: str, chat: BaseChatModel, timeouts: Timeouts = PATIENT, ceiling: int | None = None
     ) -> None:
-        self._name = name
+        self.name = name
         self._chat = chat
         self._timeouts = timeouts
         self._parameters = Parameters()
         self._is_unopened = False
-        self._ceiling = ceiling or default_ceiling(self.context_tokens, self._profile)
+        profile: Mapping[str, Any] = chat.profile or {}
+        self.context_tokens = int(profile.get("max_input_tokens") or UNKNOWN_CONTEXT)
+        self._ceiling = ceiling or default_ceiling(self.context_tokens, profile)
         self._owned = AsyncExitStack()
         tokens.encoding_for(name)
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def _profile(self) -> Mapping[str, Any]:
-        return self._chat.profile or {}
-
-    @property
-    def context_tokens(self) -> int:
-        return int(self._profile.get("max_input_tokens") or _UNKNOWN_CONTEXT)
-
     def count_tokens(self, text: str) -> int:
-        return tokens.count(text, self._name)
+        return tokens.count(text, self.name)
 
     def own(self, close: Callable[[], Awaitable[None]]) -> None:
         """Close this with the model. Other clients LangChain keeps to itself until the process ends."""
@@ -133,7 +122,7 @@ class LangChainModel:
         text = "".join(answer.written)
         if not text:
             raise ModelUnavailable(wordless(answer.reason))
-        yield Completion(answer.reason, answer.usage or tokens.count_usage(messages, text, self._name), self._name)
+        yield Completion(answer.reason, answer.usage or tokens.count_usage(messages, text, self.name), self.name)
 
     async def _begin(
         self, messages: Sequence[ChatMessage], options: ModelOptions, until: float, opened: AsyncExitStack
@@ -165,7 +154,7 @@ class LangChainModel:
             raise ModelUnavailable("The language model fell silent; try again.") from None
         except Exception as error:  # noqa: BLE001 - providers' packages raise errors of their own, without a common base
             # Its type only: such errors quote what was sent, the prompt or the key.
-            log.warning("model.failed", model=self._name, error=type(error).__name__)
+            log.warning("model.failed", model=self.name, error=type(error).__name__)
             raise _Failed(error) from None
 
 

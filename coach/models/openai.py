@@ -28,10 +28,9 @@ from coach.models.loading import beginning
 from coach.models.openai_failures import BROKEN, TOO_LATE, Refused, Transient, read_refusal, send
 from coach.models.openai_upstream import Pieces, Upstream
 from coach.models.openai_wire import BROKEN_OFF
-from coach.models.parameters import Parameters, default_ceiling, sent_parameters
+from coach.models.parameters import UNKNOWN_CONTEXT, Parameters, default_ceiling, sent_parameters
 from coach.models.timeouts import PATIENT, Timeouts
 
-_UNKNOWN_CONTEXT = 16_384
 _NO_KEY = "none"  # local endpoints want no key, the client insists on one
 _LOOK_AGAIN = 1.0
 _LONGEST_PIECE = 8_192
@@ -71,7 +70,7 @@ class OpenAIModel:
         ceiling: int | None = None,
         may_load: bool = False,
     ) -> None:
-        self._name = name
+        self.name = name
         self._timeouts = timeouts
         self._retries = retries
         self._may_load = may_load
@@ -97,20 +96,12 @@ class OpenAIModel:
         headers = client.default_headers | client.auth_headers
         self._headers = {name: value for name, value in headers.items() if isinstance(value, str)}
         profile: Mapping[str, Any] = self._chat.profile or {}
-        self._context_tokens = context_tokens or int(profile.get("max_input_tokens") or _UNKNOWN_CONTEXT)
-        self._ceiling = ceiling or default_ceiling(self._context_tokens, profile)
+        self.context_tokens = context_tokens or int(profile.get("max_input_tokens") or UNKNOWN_CONTEXT)
+        self._ceiling = ceiling or default_ceiling(self.context_tokens, profile)
         tokens.encoding_for(name)
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def context_tokens(self) -> int:
-        return self._context_tokens
-
     def count_tokens(self, text: str) -> int:
-        return tokens.count(text, self._name)
+        return tokens.count(text, self.name)
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -137,8 +128,8 @@ class OpenAIModel:
             self._is_unopened = upstream.is_unopened
             if not written:
                 raise ModelUnavailable(wordless(upstream.reason))
-            usage = upstream.usage or tokens.count_usage(messages, "".join(written), self._name)
-            yield Completion(upstream.reason, usage, self._name)
+            usage = upstream.usage or tokens.count_usage(messages, "".join(written), self.name)
+            yield Completion(upstream.reason, usage, self.name)
             await upstream.drain()
 
     async def _open(self, payload: dict[str, Any], opened: AsyncExitStack, *, is_ours: bool) -> _Begun:
@@ -185,7 +176,9 @@ class OpenAIModel:
                         if not more and not refused.is_loading:
                             raise refused.translated() from None
                         left_out |= more
-                        await asyncio.sleep(0 if more else refused.retry_after or _LOOK_AGAIN)
+                        pause = refused.retry_after or 0.0
+                        is_sensible = _LOOK_AGAIN <= pause <= self._retries.longest_retry_after
+                        await asyncio.sleep(0 if more else pause if is_sensible else _LOOK_AGAIN)
                     else:
                         self._parameters.left_out |= left_out
                         return begun

@@ -13,6 +13,9 @@ from coach.models.openai_failures import Refused
 ROOM_TO_THINK = 25_000
 """Tokens of an answer where no setting says otherwise: what OpenAI advises to leave to a reasoning model."""
 
+UNKNOWN_CONTEXT = 16_384
+"""Tokens that a model takes of which LangChain knows nothing."""
+
 _NEWER = frozenset(("stream_options", "max_completion_tokens"))
 """Always ours: older endpoints know neither, and call the second ``max_tokens``."""
 _LENGTH = frozenset((

@@ -119,6 +119,9 @@ def test_a_finish_reason_on_each_chunk_ends_nothing():
     assert not reader.is_complete
     assert not reader.may_be_complete
 
+    reader.feed(token("", finish_reason="stop"))
+    assert not reader.is_complete
+
     assert reader.end() == []
     assert reader.is_done
 
