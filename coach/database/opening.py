@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 NAME = "coach"
 LOOKED_AFTER = 0.5
 """Seconds between looks at the embedded server; ``RARELY`` where it cannot be started again."""
-RARELY = 16.0
+RARELY = 4.0
 
 
 class Urls(Struct, frozen=True):

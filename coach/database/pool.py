@@ -80,6 +80,8 @@ class Database:
             kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": max(2, int(wait))},
             configure=_configure,
             timeout=wait,
+            # Its pauses double until then, and afterwards whoever needs a connection has it try again at once.
+            reconnect_timeout=wait,
             open=False,
             name="coach",
         )

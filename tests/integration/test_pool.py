@@ -28,6 +28,34 @@ async def test_after_the_server_cut_every_connection_the_next_transaction_works(
     await db.close()
 
 
+async def test_after_a_long_outage_a_connection_is_tried_as_soon_as_it_is_needed(database_url: str, owner: Any) -> None:
+    db = Database(database_url, max_size=1)
+    await db.open(wait=0.5)
+    await owner.execute("alter role coach_server nologin")
+    try:
+        await owner.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'coach_server'")
+        for _ in range(8):  # four seconds: the pool's own next attempt would be three seconds away
+            with pytest.raises(DatabaseUnavailable):
+                await works(db)
+    finally:
+        await owner.execute("alter role coach_server login")
+    async with asyncio.timeout(2.5):
+        while not await works(db, is_patient=True):
+            pass
+    await db.close()
+
+
+async def works(db: Database, *, is_patient: bool = False) -> bool:
+    try:
+        async with db.as_login_role() as tx:
+            await tx.execute("select 1")
+    except DatabaseUnavailable:
+        if is_patient:
+            return False
+        raise
+    return True
+
+
 async def test_a_connection_cut_inside_a_transaction_is_the_callers_to_see(db: Database, owner: Any) -> None:
     async def cut() -> None:
         async with db.as_login_role() as tx:

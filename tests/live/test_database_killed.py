@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -97,6 +98,43 @@ async def test_a_killed_database_is_back_soon_and_everything_reconnects(start, h
         assert await is_ready(client)
     assert await asyncio.to_thread(again.stop, signal.SIGINT) == 0
     assert databases_of(home) == []
+
+
+async def test_a_turn_that_ends_while_it_is_gone_says_so_and_costs_nothing(start, home, model_stub, token_for):
+    server, user = start(), uuid4()
+    with psycopg.connect(EmbeddedServer(home).url(), autocommit=True) as owner:
+        owner.execute("insert into auth.users (id) values (%s)", (user,))
+    model_stub.always(Answer(text="One step at a time. " * 10, held_after=3))
+    headers = {"authorization": f"Bearer {token_for(user)}"}
+
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60) as client:
+        under_way = asyncio.create_task(client.post("/api/chat", json=question("Hello?")))
+        await model_stub.until(lambda stub: stub.open_streams == 1)
+        with unable_to_start(home):
+            for process in databases_of(home):
+                process.kill()
+            await asyncio.to_thread(until, lambda: server.lines("embedded_database_is_dead"))
+            model_stub.go_on()
+            ended = parts_of((await under_way).text)
+            assert ended[-1]["type"] == "error"
+            assert "could not be stored" in ended[-1]["errorText"]
+
+        await eventually(lambda: is_ready(client))
+
+        async def is_refunded() -> bool:
+            return (await client.get("/api/me/quota")).json()["remaining"] == 250
+
+        await eventually(is_refunded)
+    assert await asyncio.to_thread(server.stop, signal.SIGINT) == 0
+    assert databases_of(home) == []
+
+
+@contextmanager
+def unable_to_start(home: Path) -> Iterator[None]:
+    needed = home / "postgres" / "global"
+    aside = needed.rename(needed.with_name("aside"))
+    yield
+    aside.rename(needed)
 
 
 async def is_ready(client: httpx.AsyncClient) -> bool:
