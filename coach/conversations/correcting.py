@@ -7,8 +7,6 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
-import structlog
-
 from coach.conversations.memory import (
     Memory,
     MemoryChange,
@@ -22,17 +20,16 @@ from coach.conversations.repository import blank_source_in_answers
 from coach.database.pool import Database, Transaction
 from coach.database.queries import load
 from coach.database.wake import notify_work
-from coach.errors import EmbedderUnavailable
 from coach.kinds.registry import queue_names
 from coach.kinds.text import searched
-from coach.retrieval.base import Domain, Embedder, Vector, halfvec
+from coach.retrieval.base import Domain, Vector, halfvec
+from coach.retrieval.context import Retriever
 
 _sql = load("memory")
-log = structlog.get_logger(__name__)
 
 
 async def correct(
-    db: Database, embedder: Embedder, user_id: UUID, source: str, id_: str, *, change: MemoryChange, now: datetime
+    db: Database, retriever: Retriever, user_id: UUID, source: str, id_: str, *, change: MemoryChange, now: datetime
 ) -> Memory:
     """Store the wording that is retrieved from now on.
 
@@ -41,17 +38,17 @@ async def correct(
     change.check()
     domain, entity = named(source, id_)
     if domain == "conversation":
-        return await _correct_message(db, embedder, user_id, entity, text=change.content, now=now)
-    return await _correct_snippet(db, embedder, user_id, domain, entity, text=change.content, now=now)
+        return await _correct_message(db, retriever, user_id, entity, text=change.content, now=now)
+    return await _correct_snippet(db, retriever, user_id, domain, entity, text=change.content, now=now)
 
 
 async def _correct_snippet(
-    db: Database, embedder: Embedder, user_id: UUID, domain: Domain, entity: UUID, *, text: str, now: datetime
+    db: Database, retriever: Retriever, user_id: UUID, domain: Domain, entity: UUID, *, text: str, now: datetime
 ) -> Memory:
     async with db.as_user(user_id) as tx:
         await read_remembered_snippet(tx, user_id, domain, entity)
         may_embed = await load("retrieval").has_consented.value(tx, user_id=user_id)
-    vector = await _vector(embedder, text) if may_embed else None
+    vector = await _vector(retriever, text) if may_embed else None
     key = {"user_id": user_id, "domain_tag": domain, "entity_id": entity}
     async with db.as_user(user_id) as tx:
         remembers, serving = await _held(tx, user_id)
@@ -62,7 +59,7 @@ async def _correct_snippet(
             for name in queue_names(domain):
                 await _sql.queue_entity.run(tx, user_id=user_id, entity_table=name, entity_id=entity, now=now)
         await _sql.drop_snippets.run(tx, **key)
-        if remembers and vector is not None and serving == embedder.model:
+        if remembers and vector is not None and serving == retriever.model:
             await _sql.store_corrected_snippet.run(
                 tx,
                 **key,
@@ -79,19 +76,19 @@ async def _correct_snippet(
 
 
 async def _correct_message(
-    db: Database, embedder: Embedder, user_id: UUID, id_: UUID, *, text: str, now: datetime
+    db: Database, retriever: Retriever, user_id: UUID, id_: UUID, *, text: str, now: datetime
 ) -> Memory:
     async with db.as_user(user_id) as tx:
         said = await lock_remembered_message(tx, user_id, id_)
         may_embed = not said.is_incognito and await load("retrieval").has_consented.value(tx, user_id=user_id)
-    vector = await _vector(embedder, f"{said.author}: {text}" if said.author else text) if may_embed else None
+    vector = await _vector(retriever, f"{said.author}: {text}" if said.author else text) if may_embed else None
     async with db.as_user(user_id) as tx:
         remembers, serving = await _held(tx, user_id)
         was = await lock_remembered_message(tx, user_id, id_)
         await rename_after(tx, user_id, id_, was.content, text)
         await blank_source_in_answers(tx, user_id, {"source_id": f"conversation:{id_}"})
         await _sql.correct_message.run(tx, user_id=user_id, id=id_, content=text, now=now)
-        if remembers and vector is not None and serving == embedder.model:
+        if remembers and vector is not None and serving == retriever.model:
             await _sql.store_message_vector.run(
                 tx, user_id=user_id, id=id_, content=text, embedding=halfvec(vector), model=serving
             )
@@ -106,11 +103,6 @@ async def _held(tx: Transaction, user_id: UUID) -> tuple[bool, str | None]:
     return remembers, await _sql.lock_models_exclusively.value(tx, user_id=user_id)
 
 
-async def _vector(embedder: Embedder, text: str) -> Vector | None:
+async def _vector(retriever: Retriever, text: str) -> Vector | None:
     """None if the embedder is unavailable. Until the worker makes the vector, the memory is found by its words."""
-    try:
-        vector: Vector = (await embedder.embed_documents([searched(text)]))[0]
-    except EmbedderUnavailable as error:
-        log.warning("correction_left_to_worker", error=type(error).__name__)
-        return None
-    return vector
+    return (await retriever.question(searched(text), may_embed=True)).vector

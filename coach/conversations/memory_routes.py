@@ -14,7 +14,7 @@ from coach.http.declared import declares
 from coach.http.lists import DEFAULT_LIMIT, Cursor, Limit, SourceKind
 from coach.identity.guards import CurrentUser
 from coach.kinds.registry import one_of_kinds
-from coach.retrieval.base import Embedder
+from coach.retrieval.context import Retriever
 from coach.values.clock import utc_now
 
 Db = NamedDependency[Database]
@@ -48,10 +48,10 @@ async def correct(
     memory_id: FromPath[str],
     user_id: CurrentUser,
     db: Db,
-    embedder: NamedDependency[SkipValidation[Embedder]],
+    retriever: NamedDependency[SkipValidation[Retriever]],
 ) -> Memory:
     """Your wording is what is retrieved from now on, also when the row behind it changes."""
-    return await correcting.correct(db, embedder, user_id, source, memory_id, change=sent, now=utc_now())
+    return await correcting.correct(db, retriever, user_id, source, memory_id, change=sent, now=utc_now())
 
 
 @delete("/{source:str}/{memory_id:str}", summary="Delete a memory", **declares(problems=(NotFound,)))

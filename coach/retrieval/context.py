@@ -80,6 +80,7 @@ class Retriever:
 
     def __init__(self, embedder: Embedder, build: Callable[[str], Embedder | None] = lambda model: None) -> None:
         """``build`` returns the embedder of another serving model, or None."""
+        self.model = embedder.model
         self._embedder, self._build = embedder, build
         self._breakers: dict[str, Breaker] = {}
 
