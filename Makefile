@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 # Processes that share the tests, each with a database server of its own. JOBS=0: none but pytest itself.
-JOBS ?= 3
+JOBS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 

@@ -9,10 +9,6 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-import tiktoken.registry
-
-from coach.models import tokens
-from coach.retrieval import lift
 
 ARENAS = -8
 """glibc's ``M_ARENA_MAX``. Every thread would get memory of its own, and every server here is a thread."""
@@ -20,6 +16,18 @@ ARENAS = -8
 _libc = ctypes.CDLL(None)
 if hasattr(_libc, "mallopt"):
     _libc.mallopt(ARENAS, 1)
+
+LARGE = (
+    ("coach.models.tokens", "_encoding"),
+    ("tiktoken.registry", "ENCODINGS"),
+    ("coach.retrieval.lift", "_isometry"),
+)
+"""Caches of 40 to 110 MB, which few modules fill."""
+
+CLIENTS = tuple(
+    ("langchain_openai.chat_models._client_utils", f"_cached_{kind}_httpx_client") for kind in ("sync", "async")
+)
+"""Each test's provider has an address of its own, and 1 MB in here."""
 
 _held: dict[str, int] = {}
 
@@ -35,13 +43,22 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_runtest_teardown() -> None:
+    empty(CLIENTS)
+
+
+def empty(caches: tuple[tuple[str, str], ...]) -> None:
+    for module, name in caches:
+        if module in sys.modules:
+            cache = getattr(sys.modules[module], name)
+            (cache.clear if isinstance(cache, dict) else cache.cache_clear)()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def gives_memory_back() -> Iterator[None]:
     """What a module's servers and databases held is the system's again before the next module starts its own."""
     yield
-    tokens._encoding.cache_clear()
-    tiktoken.registry.ENCODINGS.clear()  # 114 MB
-    lift._isometry.cache_clear()  # 38 MB
+    empty(LARGE)
     gc.collect()
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)
