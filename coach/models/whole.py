@@ -10,7 +10,7 @@ from contextlib import aclosing
 from msgspec import Struct
 
 from coach.errors import ModelUnavailable
-from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, ChatModel, Completion, Delta, ModelOptions
+from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, ChatModel, Completion, Delta, ModelOptions, Usage
 
 LONGEST = 32_000
 """Characters of an answer; what comes after them is not read."""
@@ -36,7 +36,7 @@ async def ask_model_once(
 
     :raises ModelUnavailable: no answer, an empty one, or none ``within`` so many seconds.
     """
-    said: list[str] = []
+    said, length = list[str](), 0
     completion: Completion | None = None
     try:
         async with asyncio.timeout(within), aclosing(model.stream(messages, options)) as pieces:
@@ -44,6 +44,10 @@ async def ask_model_once(
                 match piece:
                     case Delta(text):
                         said.append(text)
+                        length += len(text)
+                        if length > LONGEST:
+                            completion = Completion("length", Usage(0, 0, counted=True), model.name)
+                            break
                     case Completion():
                         completion = piece
     except TimeoutError:

@@ -10,7 +10,7 @@ import jwt
 import pytest
 from playwright.async_api import expect
 
-from coach.testing.stub_script import Answer, ErrorEvent, Status
+from coach.testing.stub_script import Answer, ErrorEvent, Garbage, Status
 from tests.web.conftest import ask
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -354,3 +354,18 @@ async def test_a_screen_reader_announces_the_complete_answer(signed_in, model_st
     await expect(answer).to_have_attribute("aria-busy", "true")
     model_stub.go_on()
     await expect(answer).to_have_attribute("aria-busy", "false")
+
+
+async def test_what_the_model_thinks_is_folded_above_its_answer_and_not_kept(signed_in, model_stub):
+    thought = '{"choices":[{"index":0,"delta":{"reasoning_content":"A zeppelin of a thought."}}]}'
+    model_stub.will(Garbage(after=0, line=f"data: {thought}"))
+
+    answer = await ask(signed_in, "What now?")
+
+    await expect(answer.locator(".foot .row")).to_be_visible()
+    await expect(answer.locator(".thoughts summary")).to_be_visible()
+    await expect(answer.locator(".thoughts div")).to_be_hidden()
+    await answer.locator(".thoughts summary").click()
+    await expect(answer.locator(".thoughts div")).to_have_text("A zeppelin of a thought.")
+    await expect(answer.locator(".text")).not_to_contain_text("zeppelin")
+    assert "zeppelin" not in await signed_in.evaluate("JSON.stringify(localStorage)")

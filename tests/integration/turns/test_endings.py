@@ -16,7 +16,7 @@ from coach.chat.events import Failed, Finished, Interrupted, ReasoningDelta, Ter
 from coach.chat.settling import close_orphan
 from coach.errors import RateLimited
 from coach.testing.stub_provider import StubProvider
-from coach.testing.stub_script import Answer, Garbage
+from coach.testing.stub_script import Answer, Garbage, Status
 from tests.integration.turns.conftest import Coach, begun, read, text_of
 
 LONG = Answer(tokens=2_000, rate=30.0)
@@ -196,3 +196,16 @@ async def test_one_turn_more_than_may_run_is_refused_a_repeat_joins_and_another_
     await begun(await other.begin("m1"))
     await coach.turns.drain(0)
     assert [type((await read(reader))[-1]) for reader in readers] == [Interrupted, Interrupted]
+
+
+async def test_after_a_failed_turn_roles_still_alternate(coach: Coach, model_stub: StubProvider) -> None:
+    model_stub.will(Status(401), Answer(text="Rest."))
+    assert isinstance((await read(await coach.begin("m1", "My knee aches.")))[-1], Failed)
+
+    await read(await coach.begin("m2", "What now?"))
+
+    sent = model_stub.requests[-1].body["messages"]
+    assert [message["role"] for message in sent] == ["system", "user"]
+    assert "My knee aches." in sent[-1]["content"]
+    assert "What now?" in sent[-1]["content"]
+    await coach.settled()

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from coach.identity.rate import RateLimiter
+from coach.models.whole import LONGEST
 from coach.openai_api import ui_tasks
-from coach.testing.stub_script import Answer, Stall, Status
+from coach.testing.stub_script import Answer, Garbage, Stall, Status
 from tests.live.conftest import serving
 from tests.live.openai_api.conftest import completion, data_of, post, said
 
@@ -189,3 +190,26 @@ async def test_ui_tasks_have_a_rate_of_their_own(coach_settings, person, stub, m
     assert answers[2].json()["error"]["code"] == "rate_limit_exceeded"
     assert answers[2].headers["ratelimit-limit"] == "6"
     assert turn.status_code == 200
+
+
+@pytest.mark.parametrize("figure", ["-5", "99999999999999999999999999", "null", "1.5"])
+@pytest.mark.parametrize("is_streamed", [True, False])
+async def test_absurd_usage_ends_a_ui_task(ann, stub, figure, is_streamed):
+    usage = f'{{"prompt_tokens":{figure},"completion_tokens":{figure},"total_tokens":{figure}}}'
+    line = f'data: {{"choices":[{{"index":0,"delta":{{}},"finish_reason":"stop"}}],"usage":{usage}}}'
+    stub.will(Garbage(after=3, line=line))
+
+    answer = await post(ann, {**completion(TITLE, stream=is_streamed), "model": "coach/task"})
+
+    assert answer.status_code == 200
+    assert ("[DONE]" if is_streamed else "one small honest") in answer.text
+
+
+async def test_a_ui_task_reads_no_further_than_it_answers(ann, stub):
+    stub.will(Answer(text="word " * 100_000, rate=20_000))
+
+    answer = await post(ann, completion(TITLE))
+
+    assert len(said(answer)) == LONGEST
+    assert answer.json()["choices"][0]["finish_reason"] == "length"
+    await stub.until(lambda s: s.open_streams == 0 and s.closed_early == 1)

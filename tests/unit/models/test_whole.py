@@ -52,7 +52,7 @@ class MadeUp:
         (("<think>Six wo", "rds?</think>\n\nKnee"), "Knee"),
         (("Knee<think>and on", " without an end"), "Knee"),
         (("Six words?", "</think>\n\nKnee"), "Knee"),
-        (("x" * LONGEST, "y"), "x" * LONGEST),
+        (("x" * LONGEST,), "x" * LONGEST),
     ],
 )
 async def test_it_is_the_answer_without_its_thoughts(pieces: tuple[str, ...], text: str) -> None:
@@ -60,6 +60,15 @@ async def test_it_is_the_answer_without_its_thoughts(pieces: tuple[str, ...], te
     model = MadeUp(*pieces)
     answer = await ask_model_once(model, QUESTION, options, within=1)
     assert (answer.text, answer.completion, model.options) == (text, END, options)
+
+
+async def test_what_comes_after_the_longest_is_not_read() -> None:
+    model = MadeUp("x" * LONGEST, "y", "z" * 1_000)
+
+    answer = await ask_model_once(model, QUESTION, within=1)
+
+    assert (answer.text, answer.completion.reason) == ("x" * LONGEST, "length")
+    assert model.is_closed
 
 
 @pytest.mark.parametrize("pieces", [(), (" \n",), ("<think>Nothing to say",), ("<think>Nothing</think>",)])
