@@ -9,7 +9,7 @@ from functools import cached_property
 import structlog
 
 from coach.errors import ModelUnavailable
-from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, ChatModel, Loading, ModelOptions, Piece
+from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, ChatModel, Delta, Loading, ModelOptions, Piece
 
 log = structlog.get_logger(__name__)
 
@@ -38,13 +38,15 @@ class FallbackModel:
     async def stream(
         self, messages: Sequence[ChatMessage], options: ModelOptions = AS_THE_MODEL_LIKES
     ) -> AsyncGenerator[Piece, None]:
+        has_come = has_begun = False
         for position, model in enumerate(self._models):
-            has_begun = False
             try:
                 async with aclosing(model.stream(messages, options)) as events:
                     async for event in events:
-                        has_begun = has_begun or not isinstance(event, Loading)
-                        yield event
+                        has_begun = has_begun or isinstance(event, Delta)
+                        if not (has_come and isinstance(event, Loading)):
+                            yield event
+                        has_come = True
                 return
             except ModelUnavailable as error:
                 if has_begun or position + 1 == len(self._models):

@@ -9,14 +9,16 @@ from msgspec import Struct
 from pydantic import SecretStr
 
 from coach.errors import Misconfigured
+from coach.models import loading
+from coach.models.base import Loading
 from coach.models.configure import Models
 from coach.models.fallback import FallbackModel
 from coach.models.offline import OfflineModel
 from coach.models.openai import OpenAIModel, Retries
 from coach.settings import ModelLimits
 from coach.testing.stub_provider import StubProvider
-from coach.testing.stub_script import Answer, ErrorEvent, Garbage, Stall, Status
-from tests.integration.models.conftest import CALM, patience
+from coach.testing.stub_script import Answer, Body, ErrorEvent, Garbage, Stall, Status
+from tests.integration.models.conftest import BRIEF, CALM, patience
 from tests.stub.answers import ASK, ask
 
 ONCE = Retries(attempts=1)
@@ -63,6 +65,27 @@ async def test_half_an_answer_is_never_joined_to_another_models(chain, model_stu
     assert ending.text == "one "
     assert ending.failure is not None
     assert model_stub.calls == 1
+
+
+async def test_thoughts_without_an_answer_are_no_reason_to_stop(chain, model_stub):
+    thought = '{"choices":[{"delta":{"reasoning_content":"hm"},"finish_reason":"length"}]}'
+    model_stub.will(Body(f"data: {thought}\n\ndata: [DONE]\n\n", "text/event-stream"), Answer("Rest."))
+
+    ending = await ask(chain)
+
+    assert (ending.reasoning, ending.text, ending.completion.model) == ("hm", "Rest.", "b")
+
+
+async def test_loading_is_said_once_whichever_models_load(chain, model_stub, monkeypatch):
+    monkeypatch.setattr(loading, "LOADING_AFTER", 0.05)
+    monkeypatch.setattr(chain._models[0], "_timeouts", BRIEF)
+    monkeypatch.setattr(chain._models[0], "_may_load", True)
+    model_stub.will(Stall(), Answer("Rest.", first_token=0.5))
+
+    pieces = [piece async for piece in chain.stream(ASK)]
+
+    assert (pieces[0], pieces.count(Loading())) == (Loading(), 1)
+    assert pieces[-1].model == "b"
 
 
 async def test_a_good_answer_asks_no_other_model(chain, model_stub):
