@@ -25,6 +25,8 @@ UPSTREAM_ERROR = "The language model reported an error instead of going on; try 
 
 LONGEST_EVENT = 4 << 20
 """Bytes of one event; a longer one is no piece of an answer."""
+_LINE = 64
+"""Bytes that a line costs beside its own."""
 _MOST_LINES = 64
 """Lines of one event that are tried as JSON one after another; longer ones wait for their end."""
 
@@ -73,7 +75,7 @@ class AnswerReader:
         self.complaint = ""
         self.is_done = self.is_alive = False
         self._lines = EventLines()
-        self._event, self._data = b"", list[bytes]()
+        self._event, self._data, self._size = b"", list[bytes](), 0
         self._tags = ThinkingTags(is_unopened=is_unopened)
         self._half = ""
         self.has_text = self._ends_alone = self._is_premature = self._is_over = False
@@ -104,7 +106,7 @@ class AnswerReader:
             if self.failure is not None or self.is_done:
                 break
             self._read_line(line, pieces)
-        if self._lines.size + sum(map(len, self._data)) > LONGEST_EVENT:
+        if self._lines.size + self._size > LONGEST_EVENT:
             self._fail(GARBAGE)
         if self.is_done or self.failure is not None:
             pieces += self._last_pieces()
@@ -135,12 +137,16 @@ class AnswerReader:
         elif name == b"event":
             self._event = value.strip().lower()
         elif name == b"data":
-            self._data.append(value)
+            self._keep(value)
         elif line.lstrip().startswith(b"{"):  # JSON lines, or one whole answer, without the clothes of an event
-            self._data.append(line)
+            self._keep(line)
         self.is_alive = True
         if self._data and line and len(self._data) <= _MOST_LINES:
             self._read_event(pieces, is_whole=False)
+
+    def _keep(self, data: bytes) -> None:
+        self._data.append(data)
+        self._size += len(data) + _LINE
 
     def _read_word(self, data: bytes, pieces: list[Delta | Reasoning]) -> bool:
         try:
@@ -164,7 +170,7 @@ class AnswerReader:
         if chunk is UNREADABLE and not is_whole:
             return
         is_error = self._event.endswith((b"error", b"failed")) and (is_whole or bool(data))
-        self._data = []
+        self._data, self._size = [], 0
         if is_whole or is_error:
             self._event = b""
         if data == b"[DONE]":

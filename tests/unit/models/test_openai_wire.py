@@ -247,6 +247,17 @@ def test_an_end_before_the_finish_reason_is_a_cut(sent, failure):
         assert (reader.failure, reader.is_done) == (failure, failure is None)
 
 
+def test_an_event_of_empty_lines_has_an_end_too():
+    reader, began = AnswerReader(), time.process_time()
+    reader.feed(b"data: {\n")
+
+    for _ in range(1_000):
+        reader.feed(b"data:\n" * 100)
+
+    assert reader.failure == GARBAGE
+    assert time.process_time() - began < 1.0
+
+
 def test_a_huge_delta_costs_milliseconds():
     huge = token("word " * 200_000)
     reader, began = AnswerReader(), time.process_time()
