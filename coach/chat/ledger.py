@@ -9,7 +9,8 @@ from uuid import UUID
 
 from coach.chat import quota
 from coach.chat.events import Quota
-from coach.chat.opening import TURNS_AT_ONCE, FirstLook, Opening
+from coach.chat.opened import FirstLook
+from coach.chat.opening import TURNS_AT_ONCE, Opening
 from coach.chat.schemas import ChatRequest
 from coach.database.pool import Database
 from coach.database.queries import load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,35 @@ from coach.chat.events import Quota
 from coach.models.base import Role
 from coach.stages.stages import SessionState
 from coach.values.text import escape
+
+
+class FirstLook(Struct, frozen=True):
+    """One row of the query ``opening``: user and conversation, read before anything is locked."""
+
+    monthly_limit: int
+    running: int
+    timezone: str
+    has_consented: bool
+    conversation_id: UUID | None
+    leaf_id: UUID | None
+    is_incognito: bool
+    session: list[Any] | None
+
+
+class Taken(Struct, frozen=True):
+    """Units of the month that are taken, and those of them that belong to running turns, this one included."""
+
+    units: int
+    running: int
+
+
+class Conversation(Struct, frozen=True):
+    """The conversation's row, made or locked."""
+
+    id: UUID
+    leaf_id: UUID | None
+    is_incognito: bool
+    is_new: bool
 
 
 class Reservation(Struct, frozen=True):

@@ -9,17 +9,16 @@ from __future__ import annotations
 import os
 import socket
 from datetime import datetime
-from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct, structs
+from msgspec import structs
 from psycopg.types.json import Jsonb
 
 from coach.chat import quota, repeats
 from coach.chat.choice import Choice, Choices
 from coach.chat.meaning import Answer, Ask, Busy, Meaning, Replay, Stored, interpret, stored_statements
-from coach.chat.opened import Opened, PastMessage, Reservation
+from coach.chat.opened import Conversation, FirstLook, Opened, PastMessage, Reservation, Taken
 from coach.chat.schemas import ChatRequest
 from coach.database.pool import Transaction
 from coach.database.queries import load
@@ -40,35 +39,6 @@ BUSY_AGAIN = 2.0
 """Seconds after which a user with too many turns may try again."""
 
 OWNER = f"{socket.gethostname()}:{os.getpid()}"
-
-
-class FirstLook(Struct, frozen=True):
-    """One row of the query ``opening``: user and conversation, read before anything is locked."""
-
-    monthly_limit: int
-    running: int
-    timezone: str
-    has_consented: bool
-    conversation_id: UUID | None
-    leaf_id: UUID | None
-    is_incognito: bool
-    session: list[Any] | None
-
-
-class Taken(Struct, frozen=True):
-    """Units of the month that are taken, and those of them that belong to running turns, this one included."""
-
-    units: int
-    running: int
-
-
-class Conversation(Struct, frozen=True):
-    """The conversation's row, made or locked."""
-
-    id: UUID
-    leaf_id: UUID | None
-    is_incognito: bool
-    is_new: bool
 
 
 class Opening:
