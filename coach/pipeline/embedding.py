@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from coach.errors import EmbedderUnavailable
 from coach.kinds.text import searched
 from coach.retrieval.base import Embedder, Vector
+from coach.values.background import log_failure
 
 CALL = 500
 PROBE = "A quiet walk before breakfast."
@@ -33,6 +34,9 @@ async def _embed(embedder: Embedder, texts: Sequence[str]) -> list[Outcome]:
         if error.is_refusal or error.retry_after is not None:
             raise
         fault = error
+    except Exception as error:  # noqa: BLE001 - of one text, whatever it is that it does to an embedder
+        log_failure("texts_not_embedded", error, texts=len(texts))
+        fault = EmbedderUnavailable(f"It could not be embedded ({type(error).__name__}).")
     # Probe before the search and before each verdict. Halving 500 texts at a dead provider would be a thousand calls.
     # If the provider dies during the search, the text of that moment would be blamed.
     await embedder.embed_query(PROBE)

@@ -189,7 +189,9 @@ class Worker:
             EMBEDDED.labels("done").inc(await store(self._db, batch, plans, self._queue.clock()))
         except DatabaseBusy:
             await self._queue.postpone(batch, plans[0].user.user_id)
-        except psycopg.Error as error:
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a row is its own fault
             if len(plans) == 1:
                 return {plans[0].claimed: f"The database refused it ({type(error).__name__})."}
             for plan in plans:

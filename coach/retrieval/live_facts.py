@@ -161,7 +161,9 @@ class Facts(Struct, frozen=True):
         if self.flow is not None:
             yield from self.flow.lines()
         for queue_name, id_, updated_at, columns in self.changed:
-            yield from _changed(KINDS[queue_name], Record(id_, updated_at, columns), self.person.context)
+            # A line shows no more of a text, and a journal entry may have 100 kB to be cut into pieces.
+            short = {name: text[:LINE] if isinstance(text, str) else text for name, text in columns.items()}
+            yield from _changed(KINDS[queue_name], Record(id_, updated_at, short), self.person.context)
 
 
 _facts = msgspec.json.Decoder(Facts).decode

@@ -15,6 +15,9 @@ from coach.errors import NotAllDone
 RENAME = "update pillars set name = case when name = 'Bad' then null else 'Renamed' end where user_id = %s"
 
 
+BAD_YEAR = "year 10000"
+
+
 async def rename(tx: Transaction, user_id: UUID) -> int:
     return (await tx.execute(RENAME, (user_id,))).rowcount
 
@@ -41,6 +44,19 @@ async def test_one_users_trouble_is_not_everybodys(
     assert {line["event"] for line in lines} == {"user_step_failed", "users_busy"}
     with pytest.raises(NotAllDone, match=r"\(renaming: 1\)"):
         require_all(outcome, Outcome("resting"))
+
+
+async def test_what_breaks_outside_the_database_is_one_users_trouble_too(worker_db: Database, new_user: Any) -> None:
+    bad, fine = await new_user(), await new_user()
+
+    async def read(tx: Transaction, user_id: UUID) -> int:
+        return int(BAD_YEAR if user_id == bad else "1")
+
+    with capture_logs() as lines:
+        outcome = await for_each_user(worker_db, "reading", [bad, fine], read)
+
+    assert outcome == Outcome("reading", {fine: 1}, [], [bad])
+    assert BAD_YEAR not in repr(lines)
 
 
 async def test_who_is_busy_is_no_fault() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,8 @@ from coach.errors import NotAllDone
 from coach.nudges.repository import make_nudges
 from coach.pipeline.queue import ATTEMPTS
 from coach.pipeline.worker import Worker
+from coach.retrieval.base import Vector
+from coach.retrieval.wordllama import WordllamaEmbedder
 from tests.integration.pipeline.conftest import PipelineUser
 
 Make = Callable[[], Awaitable[PipelineUser]]
@@ -108,6 +110,26 @@ async def test_a_row_that_the_database_will_not_store_is_charged_alone(
 
     assert len(await ann.remembered()) == len(await ben.remembered()) == 1
     assert [attempts for attempts, _, error in await ann.rows(QUEUED) if "refused" in error] == [1]
+
+
+async def test_a_text_that_breaks_the_embedder_costs_its_own_row_alone(
+    ann: PipelineUser, someone: Make, worker_db: Database
+) -> None:
+    class Fragile(WordllamaEmbedder):
+        async def embed_documents(self, texts: Sequence[str]) -> Vector:
+            if any("Poison" in text for text in texts):
+                raise UnicodeError("of a tokenizer")
+            return await super().embed_documents(texts)
+
+    ben = await someone()
+    for person in (ann, ben):
+        await person.adds_task("Rest the knee")
+    await ann.adds_task("Poison")
+
+    await Worker(worker_db, Fragile()).work()
+
+    assert len(await ann.remembered()) == len(await ben.remembered()) == 1
+    assert await ann.rows(QUEUED) == [(1, False, "It could not be embedded (UnicodeError).")]
 
 
 async def test_a_row_that_breaks_the_nudges_of_its_user_breaks_nobody_elses(
