@@ -17,7 +17,7 @@ from coach.demo.generate import DEMO_SEED, generate
 from coach.demo.life import Life
 from coach.demo.load import is_loaded, load
 from coach.demo.population import populate
-from coach.errors import EmbedderUnavailable
+from coach.errors import EmbedderUnavailable, Unauthenticated
 from coach.evals.past import ranked
 from coach.retrieval.base import Vector
 from coach.retrieval.wordllama import WordllamaEmbedder
@@ -197,7 +197,5 @@ async def test_a_population_is_made_once_and_each_has_an_own_life(operator: Data
 
 
 async def test_an_account_that_does_not_exist_gets_no_life(db: Database, maya: Life) -> None:
-    from psycopg.errors import ForeignKeyViolation
-
-    with pytest.raises(ForeignKeyViolation):
+    with pytest.raises(Unauthenticated, match="has no account"):
         await load(db, EMBEDDER, uuid4(), maya)

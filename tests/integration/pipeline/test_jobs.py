@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 
 from coach.database.pool import Database
 from coach.pipeline.background import background
-from coach.pipeline.job_runner import Job, JobRunner, enqueue, held, release
+from coach.pipeline.job_runner import Job, JobFailed, JobRunner, enqueue, held, release
 from coach.pipeline.jobs import jobs_of, refresh_views
 from coach.pipeline.jobs_driver import queries
 from coach.services import open_services
@@ -237,9 +237,12 @@ async def test_views_are_refreshed_and_one_that_fails_is_named(
     ).fetchall()
     assert rows == [("completed",)]
 
-    await owner.execute("drop index coach.daily_flow_metrics_key")
-    with pytest.raises(Exception, match="daily_flow_metrics"):
+    await owner.execute(
+        "create materialized view coach.broken as select 1 / count(*) as n from coach.erasure_receipts with no data"
+    )
+    with pytest.raises(JobFailed, match=r"^Not refreshed: broken;"):
         await refresh_views(worker_db, datetime.now(UTC))
+    await owner.execute("drop materialized view coach.broken")
 
 
 async def test_the_times_of_all_jobs(settings: Settings) -> None:
