@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from coach.chat.schemas import MAX_TEXT
+from coach.conversations.export_nodes import moment
 from coach.conversations.exports import conversation_of, is_export
 from coach.conversations.import_schemas import MAX_MESSAGES
 from coach.conversations.json_stream import MalformedJson, decode
@@ -128,19 +129,11 @@ def _timed(conversation: dict[str, Any]) -> dict[str, Any]:
     messages = conversation["messages"]
     if not isinstance(messages, list) or all(not isinstance(m, dict) or m.get("created_at") for m in messages):
         return conversation
-    last = _moment(conversation.get("created_at")) or datetime(1970, 1, 2, tzinfo=UTC)
+    last = moment(conversation.get("created_at")) or datetime(1970, 1, 2, tzinfo=UTC)
     timed: list[Any] = []
     for message in messages:
         if isinstance(message, dict):
-            last = _moment(message.get("created_at")) or last + timedelta(microseconds=1)
+            last = moment(message.get("created_at")) or last + timedelta(microseconds=1)
             message = {**message, "created_at": message.get("created_at") or last.isoformat()}  # noqa: PLW2901
         timed.append(message)
     return {**conversation, "messages": timed}
-
-
-def _moment(value: Any) -> datetime | None:
-    try:
-        found = msgspec.convert(value, datetime)
-    except msgspec.ValidationError:
-        return None
-    return found if found.tzinfo else None

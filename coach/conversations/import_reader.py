@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from coach.conversations.exports import SHAPES, Node, is_node_of_list, nodes_of, place_nodes
+from coach.conversations.export_nodes import Node, is_node_of_list, nodes_of
+from coach.conversations.exports import SHAPES, place_nodes
 from coach.conversations.import_format import (
     ImportedConversation,
     ImportFault,

@@ -18,6 +18,7 @@ MOST_DEEP = 8
 """Containers that are stepped into; what is deeper is part of a value."""
 
 _SPACE = re.compile(rb"[ \t\n\r]*+")
+_LEAD = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\n\r]*+")
 _SCALAR = re.compile(rb"[-+.0-9A-Za-z]++")
 _IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _BETWEEN = re.compile(rb'[^"\[\]{}]*+')
@@ -100,7 +101,7 @@ class JsonStream:
         """An event, ``()`` for progress without one, None where more has to arrive."""
         if self._is_within:
             return self._go_on(is_last=is_last)
-        del self._buffer[: _end(_SPACE, self._buffer)]
+        del self._buffer[: _end(_SPACE if self._containers else _LEAD, self._buffer)]
         if not self._buffer:
             return None
         if self._expected == "name":

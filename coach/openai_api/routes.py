@@ -20,6 +20,7 @@ from coach.errors import Conflict, EmbedderUnavailable, InvalidInput, ModelUnava
 from coach.http.declared import Refusals, as_json, as_stream, declares
 from coach.http.limits import CHAT_BODY
 from coach.identity.guards import CurrentUser
+from coach.openai_api.calls import Call, completion_call, input_messages, response_call
 from coach.openai_api.chunks import (
     STOPPED,
     Chunks,
@@ -35,14 +36,7 @@ from coach.openai_api.models import MODELS, Model, ModelList
 from coach.openai_api.repository import answers_by_id, stored_response
 from coach.openai_api.response_events import ResponseEvents
 from coach.openai_api.response_objects import ResponseObject, snapshot_response
-from coach.openai_api.schemas import (
-    Call,
-    CompletionBody,
-    ResponseBody,
-    completion_call,
-    input_messages,
-    response_call,
-)
+from coach.openai_api.schemas import CompletionBody, ResponseBody
 from coach.openai_api.sending import ClientLeft, streamed, unless_left
 from coach.openai_api.turns import IncomingCall, completion_request, facts_of, response_request
 from coach.openai_api.ui_tasks import MOST_TEXT, UiTasks

@@ -16,8 +16,8 @@ from coach.chat.repeats import KEY_LIFETIME
 from coach.chat.schemas import Caller, ChatRequest, valid_key
 from coach.database.pool import Database
 from coach.openai_api import repository
+from coach.openai_api.calls import Call, ResponseCall
 from coach.openai_api.response_objects import Facts
-from coach.openai_api.schemas import Call, ResponseCall
 from coach.values.ids import valid_id
 
 RETRY_WITHIN = timedelta(minutes=10)

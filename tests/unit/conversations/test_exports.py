@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from coach.chat.schemas import MAX_TEXT
-from coach.conversations.exports import conversation_of, is_export, moment
+from coach.conversations.export_nodes import moment
+from coach.conversations.exports import conversation_of, is_export
 from coach.values.ids import is_id
 
 

@@ -183,6 +183,10 @@ def test_the_fields_of_a_conversation_may_come_after_its_messages() -> None:
     assert (found.key, found.title, found.created_at.year, found.messages[0].said_at.year) == ("c", "T", 2025, 2025)
 
 
+def test_a_byte_order_mark_is_no_obstacle() -> None:
+    assert read(b"\xef\xbb\xbf" + body(own())) == ([["x"]], [])
+
+
 def test_escaped_names_are_names() -> None:
     message = json.dumps(own()).encode()
 

@@ -12,8 +12,9 @@ from coach.chat.prompt import Template
 from coach.errors import CoachError, NotFound
 from coach.http.bodies import read
 from coach.models.base import ModelOptions
+from coach.openai_api.calls import completion_call, input_messages, response_call
 from coach.openai_api.messages import Message, read_call_messages, referenced
-from coach.openai_api.schemas import CompletionBody, ResponseBody, completion_call, input_messages, response_call
+from coach.openai_api.schemas import CompletionBody, ResponseBody
 from tests.unit.openai_api.test_ui_task_shapes import TITLE
 
 
