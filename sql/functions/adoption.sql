@@ -146,6 +146,7 @@ begin
     end if;
     nullable := coach.nullable_columns(target, draft);
     perform coach.drop_constraints(target, draft, p_owner);
+    perform coach.clear_names(target, draft);
     perform coach.adopt_owner_column(target, p_owner);
     perform coach.move_rows_without_user(target, p_name, p_owner);
     perform coach.adopt_columns(target, draft, p_owner);

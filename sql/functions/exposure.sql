@@ -25,7 +25,11 @@ as $$
         proname,
         prosecdef
             and prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
-            and (has_function_privilege('anon', p.oid, 'execute') or has_function_privilege('authenticated', p.oid, 'execute')),
+            and exists (
+                select
+                from unnest(array['anon', 'authenticated']) role
+                where has_function_privilege(role, p.oid, 'execute') and has_schema_privilege(role, n.oid, 'usage')
+            ),
         regexp_replace(
             regexp_replace(coalesce(pg_get_function_sqlbody(p.oid), prosrc), '--[^\n]*', '', 'g'), '/\*.*?\*/', '', 'g'
         )
@@ -40,7 +44,7 @@ $$;
 
 -- Definers that a browser can call and that read or write users' rows: themselves, or by a function that they call. A
 -- statement that is put together while it runs may name any table.
-create function coach.exposed_functions() returns table (function regprocedure, reads text)
+create function coach.exposed_functions() returns table (function regprocedure, reads text, is_of_a_policy boolean)
 language sql stable
 as $$
     with recursive app as materialized (
@@ -60,20 +64,27 @@ as $$
         from app
         join reading on app.oid <> reading.oid and app.body ~* format('\m%s\M\s*\(', reading.name)
     )
-    select distinct on (oid) oid::regprocedure, reading.reads
+    select distinct on (oid)
+        oid::regprocedure,
+        reading.reads,
+        exists (
+            select
+            from pg_depend
+            where classid = 'pg_policy'::regclass and refclassid = 'pg_proc'::regclass and refobjid = oid
+        )
     from reading
     where oid in (select app.oid from app where is_callable_definer)
     order by oid, reading.reads
 $$;
 
--- Revoked with `coach migrate --harden`; the service role keeps what it had by way of public.
+-- Revoked with `coach migrate --harden`, unless a policy calls it; the service role keeps what it had by way of public.
 create function coach.harden() returns void
 language plpgsql
 as $$
 declare
     exposed record;
 begin
-    for exposed in select * from coach.exposed_functions() loop
+    for exposed in select * from coach.exposed_functions() where not is_of_a_policy loop
         if has_function_privilege('service_role', exposed.function, 'execute') then
             execute format('grant execute on function %s to service_role', exposed.function);
         end if;
@@ -112,8 +123,23 @@ begin
     for exposed in select * from coach.exposed_functions() loop
         perform coach.report(format(
             'function %s reads or writes %s past row level security, for whoever calls it; consider: '
-                'coach migrate --harden, or revoke execute on function %1$s from public, anon, authenticated',
+                || case
+                    when exposed.is_of_a_policy then 'a policy calls it, so move it to a schema that is not exposed'
+                    else 'coach migrate --harden, or revoke execute on function %1$s from public, anon, authenticated'
+                end,
             exposed.function, exposed.reads
+        ), 'warning');
+    end loop;
+    for exposed in
+        select p.polname as name, p.polrelid::regclass as source
+        from pg_policy p
+        join pg_policy ours on ours.polrelid = p.polrelid and ours.polname = 'coach_only_own'
+        where not p.polpermissive and p.polname !~ '^coach_'
+        order by 1, 2
+    loop
+        perform coach.report(format(
+            'policy %I on %s is restrictive, so it may refuse what the coach writes; consider: drop policy %1$I on %2$s',
+            exposed.name, exposed.source
         ), 'warning');
     end loop;
 end

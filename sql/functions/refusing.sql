@@ -6,6 +6,43 @@ create function coach.is_linked(p_table regclass) returns boolean
 language sql stable
 as $$ select p_table in (select to_regclass(format('public.%I', t)) from unnest(coach.linked_tables()) t) $$;
 
+-- Whose rows a browser writes, by the app's own rules.
+create function coach.is_browsers(p_table regclass) returns boolean
+language sql stable
+as $$
+    select coach.is_linked(p_table)
+        or p_table in (
+            to_regclass('public.journal_entries'), to_regclass('public.user_profiles'),
+            to_regclass('public.user_analytics_preferences')
+        )
+$$;
+
+-- An app's index or check may have the name that ours will have.
+create function coach.clear_names(p_table regclass, p_draft regclass) returns void
+language plpgsql
+as $$
+declare
+    old record;
+begin
+    for old in
+        select format('alter index %s rename to %I', indexrelid::regclass, 'app_' || left(relname, 59)) as rename
+        from pg_index
+        join pg_class c on c.oid = indexrelid
+        where indrelid = p_table
+            and relname like '%\_idx'
+            and not exists (select from pg_constraint where conindid = indexrelid)
+        union all
+        select format('alter table %s rename constraint %I to %I', p_table, conname, 'app_' || left(conname, 59))
+        from pg_constraint app
+        where conrelid = p_table
+            and exists (select from pg_constraint ours where ours.conrelid = p_draft and ours.conname = app.conname)
+            and contype = 'c'
+    loop
+        execute old.rename;
+    end loop;
+end
+$$;
+
 create function coach.drop_constraints(p_table regclass, p_draft regclass, p_owner name) returns void
 language plpgsql
 as $$
@@ -40,7 +77,8 @@ begin
 end
 $$;
 
--- p_columns are of a unique constraint of ours. One without the user would tell one user of another's rows.
+-- p_columns are of a unique constraint of ours. An app's without the user would tell one user of another's rows; of tables
+-- that the server writes (one message a day?) any could refuse it.
 create function coach.drop_narrow_keys(p_table regclass, p_draft regclass, p_columns name[]) returns void
 language plpgsql
 as $$
@@ -63,8 +101,9 @@ begin
             and (
                 columns.names <@ p_columns
                 or 'user_id' = any (p_columns)
-                    and 'user_id' <> all (columns.names)
+                    and ('user_id' <> all (columns.names) or not coach.is_browsers(p_table))
                     and columns.names <@ array(select attname from pg_attribute where attrelid = p_draft)
+                    and not 'id' = any (columns.names)
             )
     loop
         execute case

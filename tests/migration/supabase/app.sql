@@ -149,6 +149,8 @@ create table public.ai_conversation_memory (
     created_at timestamptz default now()
 );
 create index memory_by_day on public.ai_conversation_memory (user_id, conversation_date);
+create unique index one_a_day on public.ai_conversation_memory (user_id, conversation_date, message_role);
+create index ai_conversation_memory_said_idx on public.ai_conversation_memory (created_at);
 create table public.ai_features (
     name text primary key
 );
@@ -159,6 +161,7 @@ create table public.ai_interactions (
     feature_type text not null references public.ai_features (name),
     feature_details jsonb,
     tokens_used bigint check (tokens_used < 4000),
+    region text constraint ai_interactions_status_check check (region <> 'x'),
     processing_time_ms double precision,
     success text default 'true',
     request_id text not null,
@@ -263,6 +266,13 @@ language sql stable security definer
 begin atomic
     select count(*) from public.tasks where user_id = p_user_id;
 end;
+create function public.is_busy(p_user_id uuid) returns boolean
+language sql stable security definer as $$ select exists (select from public.tasks where user_id = p_user_id) $$;
+create policy "Comments of the busy" on public.task_comments for select using (public.is_busy(auth.uid()));
+create schema private;
+create function private.purge() returns void
+language sql security definer as $$ delete from public.tasks where completed $$;
+create policy "Short messages" on public.ai_conversation_memory as restrictive for insert with check (length(message_content) < 9);
 -- None of these is dangerous: it reads nothing of ours, binds its caller, or is nobody's to call.
 create function public.feature_names() returns setof text
 language sql stable security definer as $$ select name from public.ai_features $$;
