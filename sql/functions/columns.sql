@@ -152,6 +152,19 @@ begin
 end
 $$;
 
+-- Whether all of a column's values can be cast as they are: a cast takes a microsecond, coach.readable twenty.
+create function coach.fits(p_table regclass, p_way text, p_wanted text) returns boolean
+language plpgsql
+as $$
+begin
+    execute format('select count((%s)::%s) from %s', p_way, p_wanted, p_table);
+    return true;
+exception
+    when data_exception or program_limit_exceeded then
+        return false;
+end
+$$;
+
 -- Converts one column, and makes again what stood on it.
 create function coach.convert_column(p_table regclass, p_column name, p_wanted text, p_owner name) returns void
 language plpgsql
@@ -171,7 +184,9 @@ begin
     join pg_type t on t.oid = atttypid
     where attrelid = p_table and attname = p_column;
     way := coach.conversion(p_column, found.type, p_wanted, p_owner);
-    way := case p_wanted when 'text' then way else format('coach.readable(%s, %L)', way, p_wanted) end;
+    if not coach.fits(p_table, way, p_wanted) then
+        way := format('coach.readable(%s, %L)', way, p_wanted);
+    end if;
     kept := coach.log_unreadable(p_table, p_column, p_wanted, way, p_owner);
     if kept > 0 and p_column in ('id', p_owner) then
         raise exception '%: % is %, and % of its values are no %; give these rows others first',

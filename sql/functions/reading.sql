@@ -89,6 +89,7 @@ as $$
             when p_wanted = 'boolean' and category = 'N' then '(%1$I <> 0)::text'
             when p_wanted = 'boolean' and category = 'D' then '(%1$I is not null)::text'
             when p_wanted in ('smallint', 'integer', 'bigint') and category = 'B' then '(%1$I::integer)::text'
+            when p_wanted in ('smallint', 'integer', 'bigint') and category = 'N' then 'round(%1$I::numeric)::text'
             when p_wanted in ('smallint', 'integer', 'bigint')
                 then 'round(coach.readable(%1$I::text, ''numeric'')::numeric)::text'
             when p_wanted = 'date' and base = 'timestamptz' then 'coach.own_day(%1$I, %2$I)::text'
