@@ -35,6 +35,7 @@ begin
         from public.user_metadata_embeddings
         where domain_tag not in (select kind from coach.entity_kinds)
         group by domain_tag
+        order by domain_tag
     loop
         if tagged.new is null then
             perform coach.report(format(

@@ -195,7 +195,7 @@ begin
     foreach number in array numbers loop
         perform coach.set_aside_dependents('pg_class', p_table, number);
     end loop;
-    standing := (select jsonb_agg(s) from coach.stands_on_columns(p_table, numbers, p_column) s);
+    standing := (select jsonb_agg(s order by what like 'index%', back) from coach.stands_on_columns(p_table, numbers, p_column) s);
     for one in select * from jsonb_to_recordset(standing) as (gone text) loop
         execute one.gone;
     end loop;

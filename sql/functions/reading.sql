@@ -1,17 +1,32 @@
 -- How a value of an app's is read as what ours is.
 
--- The value as p_type writes it, or null where it cannot be read so.
+-- The value, or null where it cannot be read as p_type. With an exception for each that cannot: 100,000 took a minute.
 create function coach.readable(p_text text, p_type text) returns text
 language plpgsql stable
 as $$
-declare
-    written text;
 begin
-    execute format('select (%L::%s)::text', p_text, p_type) into written;
-    return written;
+    execute format('select %L::%s', p_text, p_type);
+    return p_text;
 exception
     when data_exception or program_limit_exceeded then
         return null;
+end
+$$;
+
+-- PostgreSQL 16 says it without one, for its own types.
+do $$
+begin
+    if current_setting('server_version_num')::integer >= 160000 then
+        alter function coach.readable(text, text) rename to readable_vector;
+        create function coach.readable(p_text text, p_type text) returns text
+        language sql stable
+        as $f$
+            select case
+                when p_type like 'halfvec%' then coach.readable_vector(p_text, p_type)
+                when pg_input_is_valid(p_text, p_type) then p_text
+            end
+        $f$;
+    end if;
 end
 $$;
 

@@ -65,6 +65,7 @@ begin
                     and app.attnum = any (conkey)
                     and not (contype = 'f' and app.attname = p_owner)
             )
+        order by conname
     loop
         execute format('alter table %s drop constraint %I', p_table, old.conname);
         if not old.is_remade then
@@ -105,6 +106,7 @@ begin
                     and columns.names <@ array(select attname from pg_attribute where attrelid = p_draft)
                     and not 'id' = any (columns.names)
             )
+        order by columns.names
     loop
         execute case
             when old.conname is null then format('drop index %s', old.index)
@@ -145,6 +147,7 @@ begin
             and attnum > 0
             and not attisdropped
             and not exists (select from pg_attribute ours where ours.attrelid = p_draft and ours.attname = a.attname)
+        order by attnum
     loop
         if col.is_required and col.is_key then
             raise exception '%: % is of the primary key and has no default, so the coach could add no row: '
@@ -172,6 +175,7 @@ begin
         select conname, pg_get_constraintdef(oid) as definition, pg_get_expr(conbin, conrelid) as expression
         from pg_constraint
         where conrelid = p_table and contype = 'c'
+        order by conname
     loop
         execute format('select (%s) is false from (select null%s) preset', old.expression, presets) into refuses;
         if refuses then
@@ -233,6 +237,7 @@ begin
             ) as columns
         from pg_constraint c
         where conrelid = p_draft and contype in ('p', 'u', 'c')
+        order by conname
     loop
         if ours.contype <> 'c' then
             perform coach.drop_narrow_keys(p_table, p_draft, ours.columns);
