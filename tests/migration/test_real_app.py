@@ -238,6 +238,6 @@ def test_hardening_revokes_them_from_browsers_alone(real_app: RealApp) -> None:
         rights = connection.execute("""
             select has_function_privilege('anon', f, 'execute'), has_function_privilege('authenticated', f, 'execute'),
                 has_function_privilege('service_role', f, 'execute')
-            from unnest(array['recent_entries(uuid)', 'rows_of(text)', 'feature_names()']::regprocedure[]) f
+            from unnest(array['recent_entries(uuid)', 'moods()', 'feature_names()']::regprocedure[]) f
         """).fetchall()
     assert rights == [(False, False, True), (False, False, True), (True, True, True)]

@@ -266,6 +266,8 @@ language sql stable security definer
 begin atomic
     select count(*) from public.tasks where user_id = p_user_id;
 end;
+-- The service role calls it by way of public alone.
+revoke all on function public.moods() from anon, authenticated, service_role;
 create function public.is_busy(p_user_id uuid) returns boolean
 language sql stable security definer as $$ select exists (select from public.tasks where user_id = p_user_id) $$;
 create policy "Comments of the busy" on public.task_comments for select using (public.is_busy(auth.uid()));
