@@ -264,7 +264,7 @@ async def test_shift_enter_makes_a_line_and_nothing_is_not_sent(signed_in):
 
 
 async def test_a_failed_answer_can_be_tried_again(signed_in, model_stub):
-    model_stub.will(Status(400), Answer(text="Now it works."))
+    model_stub.will(Status(401), Answer(text="Now it works."))
     answer = await ask(signed_in, "Are you there?")
     await expect(answer.locator(".notice")).to_contain_text("The language model does not answer right now.")
 
