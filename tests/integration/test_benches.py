@@ -8,7 +8,7 @@ import os
 import msgspec
 import pytest
 
-from coach.bench import edits, follow, imports, pipeline, rows, sockets, strangers, streams, vector
+from coach.bench import burst, edits, follow, imports, pipeline, rows, sockets, strangers, streams, vector
 from coach.commands.bench import encode
 
 # Each has bounds of its own; that of sockets that never read took 82 s on a quarter of a core.
@@ -104,6 +104,20 @@ async def test_streams_are_counted_until_a_number_does_not_hold() -> None:
     assert "the most that held" in streams.table(result)
     assert json.loads(streams.as_json(result))["most"] == result.most
     assert os.sched_getaffinity(0) == affinity, "the core is given back"
+
+
+async def test_a_burst_of_many_users_is_answered_whole_and_one_of_one_user_as_far_as_it_may() -> None:
+    result = await burst.run(burst.SMOKE)
+
+    many, one = result.bursts
+    assert (many.whole, many.refused, many.broken) == (4, 0, 0)
+    assert (one.whole + one.refused, one.broken) == (12, 0)
+    assert one.whole >= 8  # a slow host ends some before others begin
+    assert 0 < one.p50 <= one.p99
+    assert "beside one user" in burst.table(result)
+    assert json.loads(encode(result))["bursts"][1]["refused"] == one.refused
+    assert not msgspec.structs.replace(one, p99=251.0).holds
+    assert not msgspec.structs.replace(many, broken=1).holds
 
 
 def test_a_number_of_streams_with_an_error_or_too_late_does_not_hold() -> None:
