@@ -153,7 +153,14 @@ begin
         where owned.polname = 'coach_only_own'
             and not p.prosecdef
             and p.pronamespace <> 'coach'::regnamespace
-            and exists (select from pg_trigger where tgfoid = p.oid and not tgisinternal)
+            and exists (
+                select
+                from pg_trigger
+                join pg_proc f on f.oid = tgfoid
+                where not tgisinternal
+                    and not f.prosecdef
+                    and (f.oid = p.oid or f.prosrc ~ format('\m%s\s*\(', p.proname))
+            )
             and not has_table_privilege('authenticated', c.oid, command.name)
         order by 1, 2, 3
     loop
@@ -166,7 +173,7 @@ begin
             written.name
         );
         perform coach.report(format(
-            'public.%s: %s by the trigger function %s as the browser''s role; it may, a browser itself may not',
+            'public.%s: %s by %s, in a trigger, as the browser''s role; it may, a browser itself may not',
             written.name, case written.command when 'insert' then 'written' else written.command || 'd' end, written.writer
         ));
     end loop;

@@ -103,6 +103,22 @@ async def test_a_turn_is_answered_counted_and_remembered(ann: ApiUser, seen: Any
     await eventually(lambda: asyncio.to_thread(lambda: seen(query, ANN)[0][0] >= 2))
 
 
+async def test_a_message_of_the_apps_backend_is_found_by_our_model_too(
+    adopted: Supabase, ann: ApiUser, seen: Any
+) -> None:
+    with psycopg.connect(adopted.login("authenticator")) as connection:
+        connection.execute("set local role service_role")
+        connection.execute(
+            "insert into ai_conversation_memory (user_id, message_role, message_content, message_embedding)"
+            " values (%s, 'user', 'The quinces are ripe', array_fill(0.5::real, array[1536])::extensions.vector(1536))",
+            (ANN,),
+        )
+
+    query = "select from ai_conversation_memory where message_content = %s and embedding_model = 'wordllama'"
+    await eventually(lambda: asyncio.to_thread(seen, query, "The quinces are ripe"))
+    assert "quinces" in (await ann.gets("/api/search?q=quinces")).json()["items"][0]["snippet"]
+
+
 async def test_a_conversation_is_erased(ann: ApiUser, seen: Any) -> None:
     await ann.asks("Forget this again: persimmon.", id="c2")
 

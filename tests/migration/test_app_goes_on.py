@@ -22,10 +22,12 @@ ANN = "a1000000-0000-4000-8000-000000000000"
 TASK = "a1000000-0000-4000-8000-000000000031"
 
 MORE = """
+create function public.log_change(p_table text) returns void language sql as $$
+    insert into public.webhook_logs (webhook_type, table_name, status) values ('task_changed', p_table, 'completed')
+$$;
 create function public.log_task() returns trigger language plpgsql as $$
 begin
-    insert into public.webhook_logs (webhook_type, table_name, status)
-    values ('task_changed', tg_table_name, 'completed');
+    perform public.log_change(tg_table_name);
     delete from user_metadata_embeddings where entity_id::text = new.id::text;
     return new;
 end
@@ -220,11 +222,12 @@ def test_a_trigger_that_runs_as_the_browser_writes_and_the_browser_does_not(app:
 
     rows = app.backend("select user_id::text from webhook_logs where webhook_type = 'task_changed'")
     assert rows == [(ANN,)]
-    assert [line for line in reported if "log_task" in line and "webhook_logs" in line]
+    assert [line for line in reported if "log_change" in line and "webhook_logs" in line]
     for statement in (
         "insert into webhook_logs (user_id, webhook_type) values (auth.uid(), 'quota_limit_reached')",
         "delete from user_metadata_embeddings",
         "update webhook_logs set status = 'error'",
+        "select log_change('tasks')",
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), app.connection.transaction():
             app.browser(statement)
@@ -312,3 +315,60 @@ async def test_a_newer_versions_files_keep_it_all(cluster: EmbeddedServer, tmp_p
             assert connection.execute(plan, (ANN,)).fetchall() == [("free",)]
             assert connection.execute("select weight from area_habit_metrics").fetchall() == []
             assert connection.execute("select what from coach.set_aside").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "action_type event_kind not null",
+        "action_type kind_of_event",
+        "action_type text references event_names (name)",
+        "action_type text check (action_type = any (array['sun_tapped', 'it''s']))",
+    ],
+)
+async def test_kinds_are_found_wherever_the_app_lists_them(cluster: EmbeddedServer, column: str) -> None:
+    app = f"""
+        create type event_kind as enum ('sun_tapped', 'moon_tapped');
+        create domain kind_of_event as text check (value in ('sun_tapped', 'moon_tapped'));
+        create table event_names (name text primary key);
+        insert into event_names values ('sun_tapped');
+        create table user_behavior_events (
+            id uuid primary key default gen_random_uuid(),
+            user_id uuid references auth.users (id) on delete cascade,
+            {column}
+        );
+        insert into auth.users (id) values ('{ANN}');
+    """
+    with supabase_database(cluster, app=app) as database:
+        await migrate(database.url)
+        with psycopg.connect(database.url) as connection:
+            connection.execute(
+                "insert into user_behavior_events (user_id, action_type) values (%s, 'sun_tapped')", (ANN,)
+            )
+
+
+async def test_an_app_names_its_own_model(cluster: EmbeddedServer) -> None:
+    app = (SUPABASE / "app.sql").read_text()
+    with supabase_database(cluster, app=app) as database:
+        with psycopg.connect(database.superuser_url, autocommit=True) as connection:
+            name = sql.Identifier(connection.info.dbname)
+            connection.execute(sql.SQL("alter database {} set coach.app_embedding_model = 'of-the-app'").format(name))
+        await migrate(database.url)
+        with psycopg.connect(database.url) as connection:
+            models = "select distinct embedding_model from user_metadata_embeddings"
+            assert connection.execute(models).fetchall() == [("of-the-app",)]
+
+
+async def test_where_no_trigger_may_be_made_an_account_is_known_from_its_first_write(cluster: EmbeddedServer) -> None:
+    reported: list[str] = []
+    with supabase_database(cluster, app="select 1") as database:
+        with psycopg.connect(database.login("supabase_auth_admin"), autocommit=True) as auth:
+            auth.execute("revoke trigger on auth.users from app_postgres")
+            await migrate(database.url, report=lambda line: reported.append(str(line)))
+            auth.execute("insert into auth.users (id) values (%s)", (ANN,))
+        with psycopg.connect(database.superuser_url) as connection:
+            connection.execute("set session authorization authenticator")
+            App(connection).browser("insert into pillars (user_id, name) values (auth.uid(), 'Health')")
+            assert App(connection).backend("select user_id::text from pillars") == [(ANN,)]
+
+    assert [line for line in reported if "known from its first request" in line]
