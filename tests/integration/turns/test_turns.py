@@ -26,7 +26,6 @@ from coach.chat.events import (
 from coach.chat.prompt import Prompts
 from coach.errors import InvalidInput, QuotaExhausted
 from coach.models.base import Completion, Usage
-from coach.models.openai import OpenAIModel
 from coach.testing.stub_provider import StubProvider
 from coach.testing.stub_script import Answer, ErrorEvent, Garbage, Raw, Stall, Status
 from tests.integration.turns.conftest import PATIENT, Coach, begun, read, text_of
@@ -375,7 +374,7 @@ async def test_resume_replays_from_the_first_event(coach: Coach, model_stub: Stu
 async def test_a_message_too_long_for_the_model_is_refused_before_anything_is_stored(
     coach: Coach, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OpenAIModel, "context_tokens", 2_000)
+    monkeypatch.setattr(coach.turns._runner._choices._models["stub-model"], "context_tokens", 2_000)
     with pytest.raises(InvalidInput, match="too long"):
         await coach.begin("m1", "word " * 5_000)
     assert await coach.answers() == []
