@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from coach.testing.stub_provider import StubProvider
 from coach.testing.stub_script import Answer, Status
 from tests.live.conftest import parts_of
 
@@ -19,13 +18,6 @@ AT_ONCE = 64
 @pytest.fixture
 async def user_id(new_user):
     return await new_user()
-
-
-@pytest.fixture(scope="module")
-def provider():
-    stub = StubProvider().start()
-    yield stub
-    stub.stop()
 
 
 @pytest.fixture

@@ -13,33 +13,20 @@ import httpx
 import pytest
 
 from coach.settings import load_settings
-from coach.testing.stub_provider import StubProvider
 from coach.testing.stub_script import Answer, Stall
 from tests.live.conftest import SECRET, eventually, parts_of
+from tests.stub.fixtures import asking
 
 TOKENS = 200
 TEXT = "".join(Answer(tokens=TOKENS).pieces)
 
 
 @pytest.fixture(scope="module")
-def provider():
-    stub = StubProvider().start()
-    yield stub
-    stub.stop()
-
-
-@pytest.fixture(scope="module")
 def coach_settings(database_url, provider):
     return load_settings(
-        database_url=database_url, jwt_secret=SECRET, openai_api_key="stub", openai_base_url=provider.url,
-        chat_model="stub", embedding_model="wordllama", turns_at_once=50,
+        database_url=database_url, jwt_secret=SECRET, **asking(provider),
+        turns_at_once=50,
     )  # fmt: skip
-
-
-@pytest.fixture
-def stub(provider):
-    provider.reset()
-    return provider
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -15,3 +16,28 @@ def model_stub() -> Iterator[StubProvider]:
     stub = StubProvider().start()
     yield stub
     stub.stop()
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[StubProvider]:
+    """One for a server that a module shares."""
+    stub = StubProvider().start()
+    yield stub
+    stub.stop()
+
+
+@pytest.fixture
+def stub(provider: StubProvider) -> StubProvider:
+    """The provider behind the module's server, with nothing remembered."""
+    provider.reset()
+    return provider
+
+
+def asking(provider: StubProvider) -> dict[str, Any]:
+    """The settings of a server whose answers come from there; it embeds by itself."""
+    return {
+        "openai_api_key": "stub",
+        "openai_base_url": provider.url,
+        "chat_model": "stub",
+        "embedding_model": "wordllama",
+    }

@@ -18,17 +18,11 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from coach.settings import Settings, load_settings
 from coach.testing.stub_provider import StubProvider
 from tests.live.conftest import SECRET, ApiUser, coach_url, token_for
+from tests.stub.fixtures import asking
 
 __all__ = ["coach_url", "token_for"]
 
 expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[StubProvider]:
-    stub = StubProvider().start()
-    yield stub
-    stub.stop()
 
 
 @pytest.fixture
@@ -43,10 +37,7 @@ def coach_settings(database_url: str, provider: StubProvider) -> Settings:
     return load_settings(
         database_url=database_url,
         jwt_secret=SECRET,
-        openai_base_url=provider.url,
-        openai_api_key="stub",
-        chat_model="stub",
-        embedding_model="wordllama",
+        **asking(provider),
         monthly_limit=20,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -17,13 +17,7 @@ from coach.settings import Settings, load_settings
 from coach.testing.stub_provider import StubProvider
 from tests.live.conftest import SECRET, eventually
 from tests.live.openai_api.cutting import CuttingProxy
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[StubProvider]:
-    stub = StubProvider().start()
-    yield stub
-    stub.stop()
+from tests.stub.fixtures import asking
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +25,9 @@ def coach_settings(database_url: str, provider: StubProvider) -> Settings:
     return load_settings(
         database_url=database_url,
         jwt_secret=SECRET,
-        openai_api_key="stub",
-        openai_base_url=provider.url,
-        chat_model="stub",
-        embedding_model="wordllama",
+        **asking(provider),
         turns_at_once=30,
     )
-
-
-@pytest.fixture
-def stub(provider: StubProvider) -> StubProvider:
-    """The provider behind the module's server, with nothing remembered."""
-    provider.reset()
-    return provider
 
 
 @pytest.fixture

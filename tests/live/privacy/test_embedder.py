@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
@@ -14,16 +14,10 @@ from websockets.asyncio.client import connect
 from coach.settings import Settings, load_settings
 from coach.testing.stub_provider import StubProvider
 from tests.live.conftest import SECRET, ApiUser, eventually
+from tests.stub.fixtures import asking
 
 Ask = Callable[[ApiUser, str], Awaitable[None]]
 SECRET_TEXT = "What did Zanzibar cost me?"
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[StubProvider]:
-    stub = StubProvider().start()
-    yield stub
-    stub.stop()
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +25,8 @@ def coach_settings(database_url: str, provider: StubProvider) -> Settings:
     return load_settings(
         database_url=database_url,
         jwt_secret=SECRET,
-        openai_api_key="stub",
-        openai_base_url=provider.url,
-        chat_model="stub",
-        embedding_model="text-embedding-3-small",
+        **asking(provider) | {"embedding_model": "text-embedding-3-small"},
     )
-
-
-@pytest.fixture
-def stub(provider: StubProvider) -> StubProvider:
-    provider.reset()
-    return provider
 
 
 def embedded(stub: StubProvider) -> list[str]:

@@ -20,9 +20,9 @@ from tests.integration.pipeline.test_contention import hesitant
 from tests.live.conftest import ApiUser
 from tests.live.sessions.conftest import Couch
 from tests.live.sessions.test_late_judgement import YES, lost
-from tests.live.sockets.conftest import coach_settings, provider
+from tests.live.sockets.conftest import coach_settings
 
-__all__ = ["coach_settings", "hesitant", "provider"]
+__all__ = ["coach_settings", "hesitant"]
 
 Hesitant = Callable[[Any], Awaitable[None]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,13 +11,7 @@ from coach.testing.stub_provider import StubProvider
 from coach.testing.stub_script import Answer, Garbage, Stall, Status
 from tests.live.conftest import SECRET, ApiUser
 from tests.live.sessions.conftest import Couch, prompt_of
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[StubProvider]:
-    stub = StubProvider().start()
-    yield stub
-    stub.stop()
+from tests.stub.fixtures import asking
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +20,7 @@ def coach_settings(database_url: str, worker_url: str, provider: StubProvider) -
         database_url=database_url,
         worker_database_url=worker_url,
         jwt_secret=SECRET,
-        chat_model="stub",
-        openai_api_key="sk-test",
-        openai_base_url=provider.url,
+        **asking(provider),
     )
 
 
@@ -55,7 +46,7 @@ async def asked(provider: StubProvider, calls: int) -> None:
         Answer(""),
         Answer("{" * 500),
         Garbage(after=1),
-        Status(400),
+        Status(403),
     ],
 )
 async def test_a_verdict_that_is_none_leaves_the_stage(couch: Couch, provider: StubProvider, verdict: Any):
@@ -113,7 +104,7 @@ async def test_a_conclusion_is_read_for_what_it_is_worth(couch: Couch, provider:
         Answer("You did well!"),
         Answer('{"summary": ""}'),
         Answer('{"summary": 7, "commitments": []}'),
-        Status(400),
+        Status(403),
         Garbage(),
     ],
 )

@@ -22,10 +22,10 @@ from coach.testing.stub_script import Answer, ChatStep, Stall, Status
 from tests.live.conftest import ApiUser
 from tests.live.sessions.conftest import Couch, prompt_of
 from tests.live.sessions.test_judgement import asked
-from tests.live.sockets.conftest import coach_settings, opens, provider
+from tests.live.sockets.conftest import coach_settings, opens
 from tests.live.test_worker import start_worker
 
-__all__ = ["coach_settings", "opens", "provider", "start_worker"]
+__all__ = ["coach_settings", "opens", "start_worker"]
 
 YES, NO = Answer('{"done": true}'), Answer('{"done": false}')
 SILENCE = Stall(after=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -15,13 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from coach.settings import Settings, load_settings
 from coach.testing.stub_provider import StubProvider
 from tests.live.conftest import SECRET, ApiUser
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[StubProvider]:
-    stub = StubProvider().start()
-    yield stub
-    stub.stop()
+from tests.stub.fixtures import asking
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +23,8 @@ def coach_settings(database_url: str, provider: StubProvider) -> Settings:
     return load_settings(
         database_url=database_url,
         jwt_secret=SECRET,
-        openai_api_key="stub",
-        openai_base_url=provider.url,
-        chat_model="stub",
-        embedding_model="wordllama",
+        **asking(provider),
     )
-
-
-@pytest.fixture
-def stub(provider: StubProvider) -> StubProvider:
-    """The provider behind the module's server, with nothing remembered."""
-    provider.reset()
-    return provider
 
 
 class Wire:

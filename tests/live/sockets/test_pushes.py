@@ -17,6 +17,7 @@ from coach.testing.stub_script import Answer
 from tests.live.conftest import SECRET
 from tests.live.sockets.conftest import Wire
 from tests.live.sockets.test_limits import dropped, drops
+from tests.stub.fixtures import asking
 
 DEAF = "postgresql://nobody@127.0.0.1:1/none"
 
@@ -29,8 +30,7 @@ def now():
 def coach_settings(database_url, worker_url, provider):
     """With a worker inside."""
     return load_settings(
-        database_url=database_url, worker_database_url=worker_url, jwt_secret=SECRET, openai_api_key="stub",
-        openai_base_url=provider.url, chat_model="stub", embedding_model="wordllama",
+        database_url=database_url, worker_database_url=worker_url, jwt_secret=SECRET, **asking(provider),
     )  # fmt: skip
 
 
