@@ -143,7 +143,7 @@ async def test_where_the_provider_wants_no_more_the_stage_waits_for_the_next_tur
 
 
 async def test_an_answer_that_fails_takes_the_step_once_when_it_is_tried_again(couch: Couch, provider: StubProvider):
-    provider.will(Answer("Hello"), Answer('{"done": false}'), Status(400), Answer("On we go."), Answer("no"))
+    provider.will(Answer("Hello"), Answer('{"done": false}'), Status(403), Answer("On we go."), Answer("no"))
     before = provider.calls
     await couch.starts()
     await asked(provider, before + 2)
