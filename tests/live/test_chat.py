@@ -175,12 +175,17 @@ async def test_what_is_not_json_in_utf8_is_refused(ann, client, body):
     assert response.json()["errors"][0]["path"] == "body"
 
 
-async def test_half_a_surrogate_pair_is_refused_and_not_stored(ann, client):
-    body = b'{"messages":[{"role":"user","parts":[{"type":"text","text":"\\udc00"}]}]}'
+async def test_half_a_surrogate_pair_in_a_question_becomes_the_replacement_character(ann, client, owner):
+    body = b'{"messages":[{"role":"user","parts":[{"type":"text","text":"My knee \\udc00"}]}]}'
 
     response = await client.post("/api/chat", content=body, headers=ann.headers | {"content-type": "application/json"})
 
-    assert response.status_code == 422
+    assert response.status_code == 200
+    stored = await owner.execute(
+        "select message_content from ai_conversation_memory where user_id = %s and message_role = 'user'",
+        (ann.user_id,),
+    )
+    assert await stored.fetchone() == ("My knee \ufffd",)
 
 
 async def test_a_form_is_refused_by_its_name(ann, client):

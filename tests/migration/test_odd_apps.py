@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from click.testing import CliRunner
 
-from coach.cli import cli
 from coach.database.embedded import EmbeddedServer
 from coach.database.lines import Line
 from coach.database.migrations import migrate
 from coach.errors import Misconfigured
+from tests.integration.test_cli import alone
+from tests.live.processes import run_coach
 from tests.migration.catalog import catalog, differences
 from tests.migration.conftest import SUPABASE, supabase_database
 
@@ -122,7 +123,7 @@ def refused(cluster: EmbeddedServer) -> Iterator[str]:
 
 
 def test_what_cannot_be_adopted_is_told_at_once_with_the_remedy_and_nothing_changes(
-    refused: str, monkeypatch: pytest.MonkeyPatch
+    refused: str, tmp_path: Path
 ) -> None:
     before = catalog(refused)
 
@@ -145,11 +146,10 @@ def test_what_cannot_be_adopted_is_told_at_once_with_the_remedy_and_nothing_chan
         assert reason in said, said
     assert differences(before, catalog(refused)) == []
 
-    monkeypatch.setenv("COACH_DATABASE_URL", refused)
-    plan = CliRunner().invoke(cli, ["migrate", "--plan"])
-    assert plan.exit_code == 1
-    assert "Refused: as long as this is so, nothing can be done:\n- public.pillars cannot be adopted" in plan.output
-    assert "Created:\n- public.ai_conversation_memory\n" in plan.output
+    plan = run_coach(["migrate", "--plan"], alone(tmp_path) | {"COACH_DATABASE_URL": refused})
+    assert plan.returncode == 1
+    assert "Refused: as long as this is so, nothing can be done:\n- public.pillars cannot be adopted" in plan.stdout
+    assert "Created:\n- public.ai_conversation_memory\n" in plan.stdout
     assert differences(before, catalog(refused)) == []
 
 

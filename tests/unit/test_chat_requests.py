@@ -45,6 +45,7 @@ def test_the_ai_sdks_request_is_read_whole():
 
     assert request == ChatRequest(
         conversation_id="c1",
+        names_conversation=True,
         message_id="m2",
         text="And?",
         target_id="m2",

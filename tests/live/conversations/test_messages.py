@@ -92,7 +92,7 @@ async def test_a_page_that_ends_at_the_first_message_is_the_last(desk: Desk):
 
 
 async def test_a_conversation_without_messages_has_none(desk: Desk):
-    await desk.imports(past("empty", title="Nothing yet"))
+    await desk.imports(past("empty", title="Nothing yet"), past("other", said("m", "x", 0)))
 
     assert await desk.reads("/conversations/empty/messages") == {"items": [], "next_cursor": None}
 

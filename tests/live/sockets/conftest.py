@@ -24,6 +24,8 @@ def coach_settings(database_url: str, provider: StubProvider) -> Settings:
         database_url=database_url,
         jwt_secret=SECRET,
         **asking(provider),
+        answer_max_bytes=10_000_000,
+        answer_max_tokens=10_000_000,
     )
 
 
