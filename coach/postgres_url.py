@@ -44,4 +44,4 @@ def without_pooler_parameters(url: str) -> str:
 def _known() -> frozenset[str]:
     from psycopg import pq
 
-    return frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults()) | {"ssl", "uri"}
+    return frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults()) | {"ssl"}
