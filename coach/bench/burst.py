@@ -9,18 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from http.client import HTTPConnection
-from statistics import quantiles
 from threading import Event
 from time import perf_counter
 from typing import TypeVar
-from uuid import uuid4
 
-import msgspec
 from msgspec import Struct
 
 from coach.bench.rig import Rig, rig
 from coach.bench.turn import QUESTIONS
-from coach.bench.wire import ask
+from coach.bench.wire import ask_coach, percentiles
 
 T = TypeVar("T")
 
@@ -83,7 +80,8 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
             turns = asyncio.gather(*(_turn(place, token, number) for number, token in enumerate(users)))
             ends, took = await _watched(place, other, turns)
             bursts.append(_burst(name, ends, took, perf_counter() - began))
-    return Result(*_percentiles(quiet), bursts)
+    cuts = percentiles(quiet)
+    return Result(cuts[49], cuts[98], bursts)
 
 
 def table(result: Result) -> str:
@@ -99,26 +97,15 @@ def table(result: Result) -> str:
 
 def _burst(name: str, ends: Sequence[str], took: Sequence[float], seconds: float) -> Burst:
     whole, refused = ends.count("whole"), ends.count("refused")
-    p50, p99 = _percentiles(took)
-    return Burst(name, len(ends), whole, refused, len(ends) - whole - refused, len(took), p50, p99, seconds)
-
-
-def _percentiles(took: Sequence[float]) -> tuple[float, float]:
-    cuts = quantiles(took, n=100, method="inclusive") if len(took) > 1 else [float("inf")] * 99
-    return cuts[49], cuts[98]
+    cuts = percentiles(took)
+    return Burst(name, len(ends), whole, refused, len(ends) - whole - refused, len(took), cuts[49], cuts[98], seconds)
 
 
 async def _turn(place: Rig, token: str, number: int) -> str:
     """How it ended: whole, refused, broken."""
-    message = {
-        "id": uuid4().hex,
-        "role": "user",
-        "parts": [{"type": "text", "text": QUESTIONS[number % len(QUESTIONS)]}],
-    }
-    body = msgspec.json.encode({"id": uuid4().hex, "trigger": "submit-message", "messages": [message]})
-    headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+    text = QUESTIONS[number % len(QUESTIONS)]
     try:
-        await ask(place.port, "/api/chat", body, headers, b'"text-delta"', needs=b'"type":"finish"', longest=120.0)
+        await ask_coach(place.port, token, text, needs=b'"type":"finish"', longest=120.0)
     except (RuntimeError, OSError, TimeoutError) as error:
         return "refused" if "answered 429" in str(error) else "broken"
     return "whole"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from statistics import quantiles
 from time import perf_counter
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from httpx import AsyncClient
 from msgspec import Struct
 
 from coach.bench.rig import lives, server, token_of
+from coach.bench.wire import percentiles
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.database.wake import POLL
@@ -162,7 +162,7 @@ async def _lane(db: Database, port: int, user_id: UUID, number: int, count: int)
 
 
 def _spread(waits: list[float]) -> Spread:
-    cuts = quantiles(waits, n=100, method="inclusive")
+    cuts = percentiles(waits)
     return Spread(cuts[49], cuts[94], max(waits))
 
 

@@ -12,7 +12,6 @@ import asyncio
 import random
 from bisect import bisect_left
 from collections.abc import Callable
-from statistics import quantiles
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -21,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from coach.bench.rig import rig, start_second_server
+from coach.bench.wire import percentiles, question
 
 GOAL_MS = 800.0
 LONGEST = 120.0
@@ -94,7 +94,7 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
                 *(_pair(place.port, second, token, dice.random() * size.spread) for token in place.tokens)
             )
     waits = [wait for here, there in pairs for wait in latencies(here, there)]
-    cuts = quantiles(waits, n=100, method="inclusive")
+    cuts = percentiles(waits)
     same = sum(_plain(here) == _plain(there) for here, there in pairs)
     return Result(len(pairs), same, len(waits), cuts[49], cuts[94], max(waits))
 
@@ -116,8 +116,7 @@ def _plain(heard: Heard) -> list[dict[str, Any]]:
 
 async def _pair(first: int, second: int, token: str, after: float) -> tuple[Heard, Heard]:
     conversation, begun = uuid4().hex, asyncio.Event()
-    message = {"id": uuid4().hex, "role": "user", "parts": [{"type": "text", "text": "How is it going?"}]}
-    body = msgspec.json.encode({"id": conversation, "messages": [message]})
+    body = question("How is it going?", conversation)
 
     async def follow() -> Heard:
         await begun.wait()

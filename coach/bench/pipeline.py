@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import numpy as np
 from msgspec import Struct
 
+from coach.bench.rig import newcomers
 from coach.database.pool import Database
 from coach.database.queries import load
 from coach.pipeline.worker import Worker
@@ -68,7 +69,7 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
     """Measure on a database of its own; nothing leaves this machine."""
     async with scratch("coach-bench-") as place:
         db = place.owner
-        people = await _people(db, size.users)
+        people = await newcomers(db, size.users)
         progress(f"{size.single_rows} rows, one call each")
         one_by_one = await _one_by_one(db, people, size.single_rows)
         progress(f"{size.rows:,} rows, one worker")
@@ -76,13 +77,6 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
         progress(f"{size.rows:,} rows, {CREW} workers")
         four, _ = await _measured(db, people, size.rows, CREW)
     return Result(one_by_one, one, four, calls, size.rows)
-
-
-async def _people(db: Database, count: int) -> list[UUID]:
-    people = [uuid4() for _ in range(count)]
-    async with db.as_operator() as tx:
-        await tx.cursor().executemany("insert into auth.users (id) values (%s)", [(person,) for person in people])
-    return people
 
 
 async def _queue(db: Database, people: Sequence[UUID], rows: int) -> None:

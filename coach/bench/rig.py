@@ -163,6 +163,9 @@ async def newcomers(db: Database, count: int) -> list[UUID]:
 
 async def lives(db: Database, count: int) -> list[UUID]:
     """Users with the demo user's life each: written once, then copied inside the database."""
-    from coach.demo.bench_lives import copy_life
+    from coach.demo.population import settle
+    from coach.retrieval.wordllama import WordllamaEmbedder
 
-    return await copy_life(db, [uuid4() for _ in range(count)], datetime.now(UTC))
+    people = await newcomers(db, count)
+    await settle(db, WordllamaEmbedder(), people, datetime.now(UTC).date())
+    return people

@@ -12,7 +12,6 @@ import resource
 import socket
 from collections.abc import Callable
 from itertools import cycle
-from statistics import quantiles
 from uuid import uuid4
 
 import msgspec
@@ -20,7 +19,7 @@ from httpx import AsyncClient
 from msgspec import Struct
 
 from coach.bench.rig import Rig, rig
-from coach.bench.wire import ask
+from coach.bench.wire import ask_coach, percentiles, question
 from coach.realtime.hub import MAX_SOCKETS
 from coach.testing.stub_script import Answer, Script
 
@@ -97,7 +96,7 @@ async def run(size: Size, progress: Callable[[str], None] = lambda line: None) -
         dropped = await _dropped(place, size.deaf)
         for each in deaf:
             each.close()
-    (a50, a99), (b50, b99) = _percentiles(alone), _percentiles(beside)
+    (a50, a99), (b50, b99) = ((cuts[49], cuts[98]) for cuts in map(percentiles, (alone, beside)))
     return Result(size.idle, idle_kib, size.deaf, dropped, deaf_kib, a50, a99, b50, b99, len(alone) + len(beside))
 
 
@@ -158,8 +157,7 @@ async def _dropped(place: Rig, expected: int) -> int:
 
 
 def _question(conversation: str) -> bytes:
-    message = {"id": uuid4().hex, "role": "user", "parts": [{"type": "text", "text": "How is it going?"}]}
-    return msgspec.json.encode({"type": "send", "requestId": "r1", "id": conversation, "messages": [message]})
+    return question("How is it going?", conversation, type="send", requestId="r1")
 
 
 def _masked(payload: bytes) -> bytes:
@@ -177,9 +175,7 @@ async def _times(place: Rig, tokens: list[str], rounds: int) -> list[float]:
 
 
 async def _first_token(place: Rig, token: str) -> float:
-    message = {"id": uuid4().hex, "role": "user", "parts": [{"type": "text", "text": "How is it going?"}]}
-    body = msgspec.json.encode({"id": uuid4().hex, "messages": [message]})
-    timing = await ask(place.port, "/api/chat", body, {"Authorization": f"Bearer {token}"}, b'"text-delta"')
+    timing = await ask_coach(place.port, token, "How is it going?")
     return timing.first_ms
 
 
@@ -194,11 +190,6 @@ def _allow_files(count: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count if hard < 0 else min(count, hard), hard))
-
-
-def _percentiles(values: list[float]) -> tuple[float, float]:
-    cuts = quantiles(values, n=100, method="inclusive")
-    return cuts[49], cuts[98]
 
 
 def table(result: Result) -> str:

@@ -12,16 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
-from statistics import quantiles
 from time import perf_counter
-from uuid import uuid4
 
 import msgspec
 from msgspec import Struct
 
 from coach.bench.rig import Rig, rig
 from coach.bench.turn import QUESTIONS
-from coach.bench.wire import Timing, ask
+from coach.bench.wire import Timing, ask_coach, percentiles
 
 GOAL = 1.10
 """The 99th percentile of how long an answer takes, by its ideal."""
@@ -109,23 +107,14 @@ async def _step(place: Rig, size: Size, streams: int) -> Step:
     ideal = tokens / size.rate
     took = [timing.total_ms / 1000 / ideal for timing in told if isinstance(timing, Timing)]
     errors = streams - len(took)
-    cuts = quantiles(took, n=100, method="inclusive") if len(took) > 1 else [float("inf")] * 99
+    cuts = percentiles(took)
     return Step(streams, ideal, cuts[49], cuts[98], errors, core)
 
 
 async def _stream(place: Rig, token: str, number: int, after: float) -> Timing:
     await asyncio.sleep(after)
-    message = {
-        "id": uuid4().hex,
-        "role": "user",
-        "parts": [{"type": "text", "text": QUESTIONS[number % len(QUESTIONS)]}],
-    }
-    body = msgspec.json.encode({"id": uuid4().hex, "trigger": "submit-message", "messages": [message]})
-    headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
-    timing = await ask(place.port, "/api/chat", body, headers, b'"text-delta"', longest=300.0, needs=b'"type":"finish"')
-    if timing.status != 200:
-        raise RuntimeError(f"answered {timing.status}")
-    return timing
+    text = QUESTIONS[number % len(QUESTIONS)]
+    return await ask_coach(place.port, token, text, longest=300.0, needs=b'"type":"finish"')
 
 
 @contextmanager

@@ -10,15 +10,13 @@ import asyncio
 import random
 from collections.abc import Callable
 from itertools import cycle
-from statistics import quantiles
 from time import perf_counter
-from uuid import uuid4
 
 import msgspec
 from msgspec import Struct
 
 from coach.bench.rig import MODEL, Rig, rig
-from coach.bench.wire import Timing, ask
+from coach.bench.wire import Timing, ask, percentiles, question
 
 QUESTIONS = (
     "What should I do about my knee this week?",
@@ -136,26 +134,22 @@ async def _in_parallel(rig: Rig, workers: int, rounds: int, accept: str | None) 
     return [timing for batch in batches for timing in batch]
 
 
-async def _ask(rig: Rig, token: str, question: str, accept: str | None) -> Timing:
+async def _ask(rig: Rig, token: str, text: str, accept: str | None) -> Timing:
     if accept is None:
-        messages = [{"role": "user", "content": question}]
+        messages = [{"role": "user", "content": text}]
         body = msgspec.json.encode({"model": MODEL, "stream": True, "messages": messages})
         return await ask(rig.stub_port, "/v1/chat/completions", body, {}, b'"content"')
-    message = {"id": uuid4().hex, "role": "user", "parts": [{"type": "text", "text": question}]}
-    body = msgspec.json.encode({"id": uuid4().hex, "trigger": "submit-message", "messages": [message]})
     marker = b'"text-delta"' if accept != JSON_ANSWER else b'"interaction_id"'
-    return await ask(rig.port, "/api/chat", body, {"Authorization": f"Bearer {token}", "Accept": accept}, marker)
+    headers = {"Authorization": f"Bearer {token}", "Accept": accept}
+    return await ask(rig.port, "/api/chat", question(text), headers, marker)
 
 
 async def _warm_up(rig: Rig) -> None:
     """Each connection plans each statement once, and the first search on it takes 12 ms more: that is start-up."""
-    for question in QUESTIONS[:WARM_UPS]:
-        await asyncio.gather(*(_ask(rig, token, question, JSON_ANSWER) for token in rig.tokens))
+    for text in QUESTIONS[:WARM_UPS]:
+        await asyncio.gather(*(_ask(rig, token, text, JSON_ANSWER) for token in rig.tokens))
 
 
 def _percentiles(timings: list[Timing]) -> tuple[float, float]:
-    values = [timing.first_ms for timing in timings]
-    if len(values) < 2:
-        return values[0], values[0]
-    cuts = quantiles(values, n=100, method="inclusive")
+    cuts = percentiles([timing.first_ms for timing in timings])
     return cuts[49], cuts[98]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from statistics import quantiles
 from time import perf_counter
+from uuid import uuid4
 
+import msgspec
 from msgspec import Struct
 
 LONGEST = 60.0
@@ -17,6 +21,23 @@ class Timing(Struct, frozen=True):
     status: int
     first_ms: float
     total_ms: float
+
+
+def percentiles(values: Sequence[float]) -> list[float]:
+    """The 1st to the 99th. Of one value each is that value, and of none it is infinite."""
+    return quantiles(values, n=100, method="inclusive") if len(values) > 1 else [*values, float("inf")][:1] * 99
+
+
+def question(text: str, conversation: str = "", **frame: str) -> bytes:
+    """A message in the AI SDK's form, in a new conversation where none is named; a ``frame`` of a socket has more."""
+    message = {"id": uuid4().hex, "role": "user", "parts": [{"type": "text", "text": text}]}
+    return msgspec.json.encode({"id": conversation or uuid4().hex, "messages": [message], **frame})
+
+
+async def ask_coach(port: int, token: str, text: str, *, longest: float = LONGEST, needs: bytes = b"") -> Timing:
+    """A turn of this user's, streamed; errors as of ``ask``."""
+    headers = {"Authorization": f"Bearer {token}"}
+    return await ask(port, "/api/chat", question(text), headers, b'"text-delta"', longest=longest, needs=needs)
 
 
 async def ask(
