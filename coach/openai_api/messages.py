@@ -68,11 +68,18 @@ class CallMessages(Struct, frozen=True):
 
 _TEXTS = ("text", "input_text", "output_text")
 REFERENCE = "item_reference"
+MOST_REFERENCES = 1_000
 
 
 def referenced(messages: Sequence[Message]) -> tuple[str, ...]:
-    """The ids of the stored answers to which the messages refer."""
-    return tuple(message.id for message in messages if message.type == REFERENCE and message.id)
+    """The ids of the stored answers to which the messages refer.
+
+    :raises InvalidInput: there are too many.
+    """
+    ids = tuple(message.id for message in messages if message.type == REFERENCE and message.id)
+    if len(ids) > MOST_REFERENCES:
+        raise InvalidInput("input", f"refers to {len(ids):,} answers; at most {MOST_REFERENCES:,} are looked up.")
+    return ids
 
 
 def read_call_messages(

@@ -275,6 +275,7 @@ TOOL = {"type": "function", "name": "f", "parameters": {}}
         ({"input": 7}, "input"),
         ({"input": " "}, "input[0].content"),
         ({"input": [{"type": "function_call_output", "call_id": "1", "output": "x"}]}, "input[0].type"),
+        ({"input": [{"type": "item_reference", "id": "msg_1"}] * 1_001}, "input"),
         ({"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]}, "input[0].type"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},

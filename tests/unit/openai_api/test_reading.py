@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coach.chat.prompt import Template
-from coach.errors import CoachError, NotFound
+from coach.errors import CoachError, InvalidInput, NotFound
 from coach.http.bodies import read
 from coach.models.base import ModelOptions
 from coach.openai_api.calls import completion_call, input_messages, response_call
-from coach.openai_api.messages import Message, read_call_messages, referenced
+from coach.openai_api.messages import MOST_REFERENCES, Message, read_call_messages, referenced
 from coach.openai_api.schemas import CompletionBody, ResponseBody
 from tests.unit.openai_api.test_ui_task_shapes import TITLE
 
@@ -69,6 +70,14 @@ def test_a_reference_is_the_answer_it_names():
     assert found.history == (("assistant", "An answer."), ("user", "1"))
     with pytest.raises(NotFound, match=r"input\[1\].id"):
         read_call_messages(asked, "input", {})
+
+
+@pytest.mark.parametrize("surplus", [0, 1])
+def test_references_are_counted_to_the_edge(surplus):
+    asked = [Message(type="item_reference", id="msg_1")] * (MOST_REFERENCES + surplus)
+
+    with pytest.raises(InvalidInput, match=r"^input: .*1,001.*1,000") if surplus else nullcontext():
+        assert len(referenced(asked)) == 1_000
 
 
 def test_an_assistants_refusal_is_its_text():
