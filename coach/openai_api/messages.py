@@ -17,6 +17,9 @@ from coach.openai_api.ui_task_shapes import looks_like_ui_task
 
 Speaker = Literal["system", "developer", "user", "assistant"]
 
+MOST_NOTES = 8
+"""System messages of a UI task; each is looked at together with the question."""
+
 NotServed = Annotated[Any, Meta(description="Not served: refused by its name where silence would mislead.")]
 """A parameter of which only the presence matters."""
 
@@ -55,8 +58,9 @@ class CallMessages(Struct, frozen=True):
     @property
     def is_ui_task(self) -> bool:
         """A chat UI sends the person's own system messages in front of its tasks, or its template as one of them."""
-        texts = (self.question, *(f"{note}\n{self.question}" for note in self.notes))
-        return not self.history and any(map(looks_like_ui_task, texts))
+        if self.history or len(self.notes) > MOST_NOTES:
+            return False
+        return any(looks_like_ui_task(f"{note}\n{self.question}") for note in ("", *self.notes))
 
     def within(self, limit: int = MAX_TEXT) -> CallMessages:
         """:raises InvalidInput: the question, or the notes together, are longer than ``limit`` characters."""

@@ -28,9 +28,9 @@ _LIBRECHAT = (
 )
 _SHAPES = (
     # Open WebUI: a task, the format of its answer, the chat in tags. Translated templates keep the marks.
-    Shape(r"#{2,4} \S.*\n", r"json|#+ \W*output", CHAT_ENDS),
+    Shape(r"#{2,4} \S.*\n", r"json|# \W{0,9}output", CHAT_ENDS),
     # Its completion of what is being typed, which stands behind the chat.
-    Shape(r"#{2,4} \S.*\n", r"autocomplet[\s\S]*json", r"</text>\s*(?:#+ \W*output\W*)?"),
+    Shape(r"#{2,4} \S.*\n", r"\A(?>[\s\S]*?autocomplet)[\s\S]*json", r"</text>\s*(?:#+ \W*output\W*)?"),
     Shape(r"your task is to reflect the speaker's likely facial expression", "emoji", "```"),
     Shape(r"you have been provided with a set of responses from various models", r"\nresponses from models:", ""),
     Shape(r"here is the query:", "", r"respond only with the title text\W*"),

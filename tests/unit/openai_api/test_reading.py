@@ -43,6 +43,12 @@ def test_a_ui_task_stands_without_history():
     assert not said(("user", "1"), ("user", TITLE)).is_ui_task
 
 
+def test_a_call_with_many_system_messages_is_a_turn():
+    """A question of megabytes would be looked at, and copied, with each of thousands."""
+    assert said(*[("system", "Be brief.")] * 8, ("user", TITLE)).is_ui_task
+    assert not said(*[("system", "Be brief.")] * 9, ("user", TITLE)).is_ui_task
+
+
 @pytest.mark.parametrize(
     ("wishes", "most"),
     [

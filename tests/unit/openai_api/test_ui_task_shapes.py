@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from coach.openai_api.ui_task_shapes import looks_like_ui_task
@@ -62,3 +64,12 @@ def test_a_chat_uis_own_call_is_a_ui_task(text):
 @pytest.mark.parametrize("text", TURNS.values(), ids=TURNS)
 def test_in_doubt_a_call_is_a_turn(text):
     assert not looks_like_ui_task(text)
+
+
+@pytest.mark.parametrize("filling", ["# ", "#", "# !", "autocomplet", "</text>", "\n "])
+def test_no_text_takes_long_to_look_at(filling):
+    began = time.process_time()
+
+    looks_like_ui_task(f"### T\n{filling * (12_000 // len(filling))}</text>")
+
+    assert time.process_time() - began < 0.05
