@@ -165,7 +165,7 @@ begin
                 join pg_proc f on f.oid = tgfoid
                 where not tgisinternal
                     and not f.prosecdef
-                    and (f.oid = p.oid or f.prosrc ~ format('\m%s\s*\(', p.proname))
+                    and (f.oid = p.oid or f.prosrc ~ (coach.name_pattern(p.proname) || '"?\s*\('))
             )
             and not has_table_privilege('authenticated', c.oid, command.name)
         order by 1, 2, 3

@@ -56,13 +56,13 @@ as $$
         cross join lateral (
             select string_agg(n, ', ' order by n) as names
             from coach.names_of_users_rows() n
-            where app.body ~* format('\m%s\M', n)
+            where app.body ~* coach.name_pattern(n)
         ) named
         where named.names is not null or app.body ~* '\mexecute\M'
         union
         select app.oid, app.name, reading.name || '()'
         from app
-        join reading on app.oid <> reading.oid and app.body ~* format('\m%s\M\s*\(', reading.name)
+        join reading on app.oid <> reading.oid and app.body ~* (coach.name_pattern(reading.name) || '"?\s*\(')
     )
     select distinct on (oid)
         oid::regprocedure,

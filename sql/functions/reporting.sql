@@ -35,3 +35,8 @@ $$;
 create function coach.full_name(p_table regclass) returns text
 language sql stable
 as $$ select format('public.%I', relname) from pg_class where oid = p_table $$;
+
+-- Finds a name in a statement, whatever characters it is of.
+create function coach.name_pattern(p_name name) returns text
+language sql immutable
+as $$ select format('(?<!\w)%s(?!\w)', regexp_replace(p_name, '\W', '\\\&', 'g')) $$;

@@ -78,6 +78,14 @@ def test_vectors_of_another_model_are_made_anew_and_their_snippets_kept(app: Con
     assert kept.fetchone() == ("s",)
 
 
+def test_whatever_characters_a_name_is_of_what_reads_it_is_named(odd: tuple[str, list[Line]]) -> None:
+    named = {line.split(" past")[0] for line in odd[1] if line.startswith("function") and line.kind == "warning"}
+    assert named == {
+        'function "mine?"() reads or writes own (open',
+        "function all_mine() reads or writes mine?()",
+    }
+
+
 @pytest.mark.parametrize(
     "statement",
     [
