@@ -111,7 +111,7 @@ def room_for_context(template: Template, question: str, count: CountTokens, cont
     :raises InvalidInput: the question alone is too long for this model.
     """
     answer = template.options.max_tokens or min(1_500, context_tokens // 4)
-    room = context_tokens - answer - count(template.system) - count(question) - 200
+    room = context_tokens - answer - count(template.system) - count(escape(question)) - 200
     if room < 0:
         raise InvalidInput("messages", f"the message is too long for this model ({context_tokens:,} tokens in all).")
     return room
@@ -135,9 +135,9 @@ def compose(  # noqa: PLR0917 - one argument a part
     rendered = [render_source(n, source) for n, source in enumerate(context.sources, 1)]
     texts = _fitting(rendered, budget.sources, count)
     kept = context.sources[: len(texts)]
-    past = history[: len(_fitting([text for _, text in history], budget.history, count))]
     # A user's text may come to stand in one message with the delimiters, so it is escaped like the question.
-    said = [ChatMessage(role, escape(text) if role == "user" else text) for role, text in reversed(past)]
+    past = [ChatMessage(role, escape(text) if role == "user" else text) for role, text in history]
+    said = past[: len(_fitting([message.content for message in past], budget.history, count))][::-1]
     said.append(ChatMessage("user", render_question(now, state, texts, question, notes)))
     messages = [ChatMessage("system", template.system), *alternating(said)]
     dropped = {source.source_id for source in context.sources[len(kept) :]}

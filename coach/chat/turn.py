@@ -27,6 +27,7 @@ from coach.retrieval.base import Context, Embedder
 from coach.retrieval.context import Retrieved, Retriever
 from coach.values.background import BackgroundTasks
 from coach.values.fair import FairGate
+from coach.values.text import escape
 
 OPENINGS = 3
 """Turns that a process begins at once; the others wait, so that these and other requests are quick."""
@@ -183,7 +184,9 @@ def _compose(running: RunningTurn, context: Context) -> Prompt:
     now = f"{local:%A %-d %B %Y, %H:%M} ({turn.timezone.key})"
     past = [(message.role, message.as_data) for message in turn.history]
     if caller is not None:
-        past = [*caller.history, *(past if caller.uses_stored_history else ())]
+        # Its assistant's words may be anybody's, like those of an import.
+        told = [(role, text if role == "user" else escape(text)) for role, text in caller.history]
+        past = [*told, *(past if caller.uses_stored_history else ())]
     notes = caller.notes if caller is not None else ()
     choice = turn.choice
     return compose(choice.template, context, past, turn.text, now, choice.model.count_tokens, choice.room, notes)

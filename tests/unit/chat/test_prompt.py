@@ -100,6 +100,14 @@ def test_the_oldest_messages_go_first(prompts: Prompts) -> None:
     assert [m.content.split(" ")[0] for m in prompt.messages[1:-1]] == ["(The", "Message0"]
 
 
+def test_what_escaping_adds_is_counted_too(prompts: Prompts) -> None:
+    template = prompts["goal_coaching"]
+    prompt = compose(template, context(), [("user", "&" * 100)] * 9, "q", NOW, len, 2_000)
+
+    assert sum(message.content.count("&amp;") for message in prompt.messages) == 100
+    assert room_for_context(template, "<" * 10, len, 9_000) == room_for_context(template, "w" * 40, len, 9_000)
+
+
 def test_the_parts_never_take_more_than_there_is() -> None:
     for room in (0, 1, 100, 5_000, 200_000):
         budget = Budget.split(room)
