@@ -150,7 +150,7 @@ class EmbeddedServer:
             if not self.running():
                 self._initialise()
                 self._launch()
-        except BaseException:
+        except BaseException:  # interrupted too: whoever has not joined must not count as a user
             self._leave()
             raise
 

@@ -196,7 +196,7 @@ class Database:
             try:
                 async with connection.pipeline():  # one round trip, `begin` included
                     return connection, [await statement.send(connection) for statement in first]
-            except BaseException as error:
+            except BaseException as error:  # cancelled too: the connection is the pool's
                 is_dead = isinstance(error, OperationalError) and connection.closed
                 with suppress(OperationalError):  # otherwise the pool does it and logs a warning
                     await connection.rollback()
