@@ -32,9 +32,10 @@ async def plan(harden: bool) -> int:
     async with owned(load_settings()) as url:
         applied = await migrate(url, report=lines.append, harden=harden, is_rehearsal=True)
     _print_list("Created", [f"public.{table}" for table in applied.created])
+    left = _left_to_do(lines)
     for kind, title in KINDS.items():
-        _print_list(title, [line for line in lines if line.kind == kind])
-    _print_warnings(lines)
+        _print_list(title, [line for line in lines if line.kind == kind and line not in left])
+    _print_list("Left to do", left)
     click.echo(f"{_summary(applied)} A rehearsal: nothing was changed.")
     return 1 if any(line.kind == "refused" for line in lines) else 0
 
@@ -44,18 +45,19 @@ async def run(harden: bool) -> int:
     lines: list[Line] = []
 
     def hear(line: Line) -> None:
+        if line not in lines:  # what two files find is told once
+            click.echo(line)
         lines.append(line)
-        click.echo(line)
 
     async with owned(load_settings()) as url:
         applied = await migrate(url, report=hear, harden=harden)
     click.echo(_summary(applied))
-    _print_warnings(lines)
+    _print_list("Left to do", _left_to_do(lines))
     return 0
 
 
-def _print_warnings(lines: list[Line]) -> None:
-    _print_list("Left to do", [line for line in lines if line.kind == "warning"])
+def _left_to_do(lines: list[Line]) -> list[Line]:
+    return [line for line in lines if line.kind == "warning"]
 
 
 def _print_list(title: str, lines: list[str] | list[Line]) -> None:

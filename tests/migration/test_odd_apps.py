@@ -119,6 +119,9 @@ create table public.webhook_logs (id uuid primary key, user_id text, webhook_typ
 insert into public.webhook_logs values (gen_random_uuid(), 'ann', 'x');
 create view public.weekly_pillar_alignment as select 1 as one;
 create table public.daily_flow_metrics (day date);
+create table public.areas (id uuid primary key, user_id uuid, name text);
+create view public.area_names as select name from public.areas;
+grant select on public.area_names to anon;
 """
 """Each in another way no table of ours, and the operator's to decide about."""
 
@@ -158,6 +161,7 @@ def test_what_cannot_be_adopted_is_told_at_once_with_the_remedy_and_nothing_chan
     assert plan.returncode == 1
     assert "Refused: as long as this is so, nothing can be done:\n- public.pillars cannot be adopted" in plan.stdout
     assert "Created:\n- public.ai_conversation_memory\n" in plan.stdout
+    assert plan.stdout.count("view area_names reads areas past row level security") == 1
     assert differences(before, catalog(refused)) == []
 
 
