@@ -39,6 +39,17 @@ async def test_two_who_want_much_are_let_in_by_turns() -> None:
     assert seen == ["ann", "bob"] * 5
 
 
+async def test_what_is_over_counts_against_nobody() -> None:
+    gate, seen = FairGate(1), list[str]()
+    for keys in (["ann"], ["ann", "bob"]):
+        async with gate.passing("first"):
+            tasks = [asyncio.create_task(passes(gate, key, seen)) for key in keys]
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+
+    assert seen == ["ann", "ann", "bob"]
+
+
 async def test_who_gives_up_or_is_cut_off_keeps_no_place() -> None:
     gate = FairGate(1)
     async with gate.passing("first"):

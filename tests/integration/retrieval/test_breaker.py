@@ -51,7 +51,7 @@ async def test_after_one_silence_nobody_waits_and_nothing_is_sent(
 
     assert model_stub.embedding_calls == 1
     await breaker.aclose()
-    await model_stub.until(lambda stub: stub.open_streams == 0)
+    await model_stub.until(lambda stub: stub.open_connections == 0, 10)
 
 
 async def test_a_late_answer_closes_the_circuit_by_itself(embedder: OpenAIEmbedder, model_stub: StubProvider) -> None:
@@ -114,7 +114,7 @@ async def test_a_cancelled_question_lets_go_of_its_call(embedder: OpenAIEmbedder
 
     with pytest.raises(asyncio.CancelledError):
         await asking
-    await model_stub.until(lambda stub: stub.open_streams == 0)
+    await model_stub.until(lambda stub: stub.open_connections == 0, 10)
     assert await is_embedded(breaker)
 
 

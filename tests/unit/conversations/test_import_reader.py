@@ -99,6 +99,12 @@ def test_what_is_no_json_is_told_from_what_is(text: bytes) -> None:
             read_stream(*(text[at : at + size] for at in range(0, len(text), size)))
 
 
+@pytest.mark.parametrize("endless", [b'{"' + b"a" * 200, b"1" * 2_000])
+def test_a_name_or_a_number_without_end_is_not_waited_for(endless: bytes) -> None:
+    with pytest.raises(MalformedJson):
+        list(JsonStream(lambda path, _: len(path) < 2, 100).feed(endless))
+
+
 def peak_of(pieces: Iterable[bytes]) -> tuple[Any, int]:
     """What is read of an import, and the most memory that it took meanwhile."""
     tracemalloc.start()

@@ -62,6 +62,13 @@ def test_a_model_whose_thoughts_have_no_opening_tag_is_known_from_its_first_answ
     assert second.is_unopened
 
 
+def test_a_tag_that_closes_once_more_makes_no_such_model():
+    tags = ThinkingTags()
+
+    assert read(tags, "<think>hm</think>Rest.</think>") == [Reasoning("hm"), Delta("Rest.")]
+    assert not tags.is_unopened
+
+
 def test_if_its_thoughts_never_close_it_was_all_answer():
     tags = ThinkingTags(is_unopened=True)
 
