@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -55,6 +57,19 @@ The first takes 114 MB, which a process that has grown already has not got.
 
 NewUser = Callable[[], Awaitable[UUID]]
 
+UNBOUND = """
+    do $$
+    declare
+        bound record;
+    begin
+        for bound in select conrelid::regclass as name, conname from pg_constraint where conname like '%_bound' loop
+            execute format('alter table %s drop constraint %I', bound.name, bound.conname);
+        end loop;
+    end
+    $$
+"""
+"""Whatever a bound lets through one day is to be borne as well. It stays so in the database of the module."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
@@ -91,6 +106,13 @@ def template(cluster: EmbeddedServer) -> str:
 
 @pytest.fixture(scope="module")
 def database_name(cluster: EmbeddedServer, template: str) -> Iterator[str]:
+    with own_database(cluster, template) as name:
+        yield name
+
+
+@contextmanager
+def own_database(cluster: EmbeddedServer, template: str = "template1") -> Iterator[str]:
+    """The name of a database that is there while inside."""
     name = f"test_{uuid4().hex[:12]}"
     create_database(cluster, name, template)
     yield name
@@ -103,6 +125,13 @@ def create_database(cluster: EmbeddedServer, name: str, template: str = "templat
         connection.execute(
             sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
         )
+
+
+def acting_as(role: str, user: UUID | str | None = None) -> sql.Composed:
+    """What PostgREST says at the start of a transaction."""
+    claims = json.dumps({"role": role} | ({} if user is None else {"sub": str(user)}))
+    setting = sql.SQL('set local role {}; set local "request.jwt.claims" = {}')
+    return setting.format(sql.Identifier(role), sql.Literal(claims))
 
 
 @pytest.fixture(scope="module")

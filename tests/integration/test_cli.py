@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
-from uuid import uuid4
 
 import click
 import psycopg
@@ -25,7 +24,7 @@ from coach.database.embedded import EmbeddedServer
 from coach.identity.tokens import Verifier
 from coach.testing.stub_provider import StubProvider
 from coach.testing.stub_script import Status
-from tests.conftest import create_database
+from tests.conftest import own_database
 from tests.live.processes import run_coach
 
 COACH = Path(sys.executable).with_name("coach")
@@ -56,11 +55,8 @@ def alone(home: Path) -> dict[str, str]:
 @pytest.fixture
 def empty_url(cluster: EmbeddedServer) -> Iterator[str]:
     """A database that nobody has migrated, as its owner logs in."""
-    name = f"cli_{uuid4().hex[:12]}"
-    create_database(cluster, name)
-    yield cluster.url(name)
-    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"drop database {name} with (force)".encode())
+    with own_database(cluster) as name:
+        yield cluster.url(name)
 
 
 @pytest.fixture

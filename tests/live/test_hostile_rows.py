@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,6 +17,7 @@ from coach.nudges.repository import make_nudges
 from coach.pipeline.jobs import refresh_views
 from coach.pipeline.worker import Worker
 from coach.retrieval.wordllama import WordllamaEmbedder
+from tests.conftest import UNBOUND
 from tests.live.conftest import ApiUser
 
 COLUMNS = """
@@ -37,19 +37,6 @@ COLUMNS = """
         and exists (select from pg_policy where polrelid = c.oid and polcmd in ('*', 'a', 'w') and polpermissive)
     order by relname, attnum
 """
-
-UNBOUND = """
-    do $$
-    declare
-        bound record;
-    begin
-        for bound in select conrelid::regclass as name, conname from pg_constraint where conname like '%_bound' loop
-            execute format('alter table %s drop constraint %I', bound.name, bound.conname);
-        end loop;
-    end
-    $$
-"""
-"""Whatever a bound lets through one day is to be borne as well. It stays so in the database of this module."""
 
 
 def nested(depth: int) -> Any:
@@ -105,14 +92,6 @@ REFUSALS = ("22", "23", "54", "CA", "42501")
 """A value that is none, a bound, a size, a rule of ours, a row that is not one's own."""
 
 
-@pytest.fixture
-async def worker_database(worker_url: str) -> AsyncIterator[Database]:
-    database = Database(worker_url)
-    await database.open()
-    yield database
-    await database.close()
-
-
 @pytest.mark.parametrize("has_bounds", [True, False], ids=["bounded", "as if a bound were forgotten"])
 async def test_no_value_that_a_browser_may_write_breaks_anything(
     has_bounds: bool,
@@ -120,7 +99,7 @@ async def test_no_value_that_a_browser_may_write_breaks_anything(
     person: Any,
     owner: AsyncConnection[Any],
     owner_url: str,
-    worker_database: Database,
+    worker_db: Database,
 ) -> None:
     if not has_bounds:
         await owner.execute(UNBOUND)
@@ -154,7 +133,7 @@ async def test_no_value_that_a_browser_may_write_breaks_anything(
                 taken += await _written(browser, ann.user_id, table, column, value, may_insert, may_update)
     assert taken > 300
 
-    worker = Worker(worker_database, WordllamaEmbedder())
+    worker = Worker(worker_db, WordllamaEmbedder())
     for _ in range(3):  # a row that names others queues them
         await worker.work()
     left = await (await owner.execute("select user_id, left(last_error, 20) from embedding_queue")).fetchall()
@@ -163,11 +142,11 @@ async def test_no_value_that_a_browser_may_write_breaks_anything(
     assert await (await owner.execute(stored, (ben.user_id,))).fetchone() == (1,)
     ((remembered,),) = await (await owner.execute(stored, (ann.user_id,))).fetchall()
     assert remembered > 100
-    await make_nudges(worker_database, now)
+    await make_nudges(worker_db, now)
     assert await (await owner.execute("select kind from nudges where user_id = %s", (ben.user_id,))).fetchall() == [
         ("overdue_commitment",)
     ]
-    await refresh_views(worker_database, now)
+    await refresh_views(worker_db, now)
     for reader in (ann, ben):
         await _everything_is_read(reader)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,12 +11,12 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
-from psycopg import sql
 
 from coach.commands.token import make_token
 from coach.database.embedded import EmbeddedServer
 from coach.database.migrations import migrate
 from coach.settings import Settings, load_settings
+from tests.conftest import acting_as
 from tests.live.conftest import SECRET, ApiUser, eventually
 from tests.migration.conftest import Supabase, supabase_database
 
@@ -75,9 +74,7 @@ def ann(client: httpx.AsyncClient, token_for: Callable[..., str]) -> ApiUser:
 def browse(adopted: Supabase, user: UUID, statement: str, *values: Any) -> None:
     """As the app in a browser does, through PostgREST."""
     with psycopg.connect(adopted.login("authenticator")) as connection:
-        connection.execute("set local role authenticated")
-        claims = sql.Literal(json.dumps({"sub": str(user), "role": "authenticated"}))
-        connection.execute(sql.SQL('set local "request.jwt.claims" = {}').format(claims))
+        connection.execute(acting_as("authenticated", user))
         connection.execute(statement.encode(), values)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from psycopg import AsyncConnection, sql
 
 from coach.database.embedded import EmbeddedServer
 from coach.database.migrations import Applied, migrate
+from tests.conftest import acting_as, own_database
 
 APP = Path(__file__).with_name("app_database.sql")
 SUPABASE = Path(__file__).with_name("supabase")
@@ -110,11 +110,8 @@ def qualified(table: str) -> sql.Identifier:
 @pytest.fixture
 def empty(cluster: EmbeddedServer) -> Iterator[str]:
     """The URL of an empty database, as its superuser."""
-    name = f"empty_{uuid4().hex[:12]}"
-    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    with own_database(cluster) as name:
         yield cluster.url(name)
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
@@ -164,9 +161,7 @@ def browser(owner_url: str) -> Callable[[UUID], Any]:
     @asynccontextmanager
     async def act(user: UUID) -> AsyncIterator[AsyncConnection[Any]]:
         async with await AsyncConnection.connect(owner_url) as connection:
-            await connection.execute("set local role authenticated")
-            claims = json.dumps({"sub": str(user), "role": "authenticated"})
-            await connection.execute(sql.SQL('set local "request.jwt.claims" = {}').format(sql.Literal(claims)))
+            await connection.execute(acting_as("authenticated", user))
             yield connection
 
     return act
@@ -184,9 +179,7 @@ class Adopted:
 
 @pytest.fixture(scope="module")
 def adopted(cluster: EmbeddedServer) -> Iterator[Adopted]:
-    name = f"app_{uuid4().hex[:12]}"
-    with psycopg.connect(cluster.url("postgres"), autocommit=True) as maintenance:
-        maintenance.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    with own_database(cluster) as name:
         url = cluster.url(name)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(APP.read_bytes())
@@ -196,7 +189,6 @@ def adopted(cluster: EmbeddedServer) -> Iterator[Adopted]:
         asyncio.run(migrate(url, report=report.append))
         again = asyncio.run(migrate(url, report=report_again.append))
         yield Adopted(url, cluster.url(name, role="coach_server"), before, report, again, report_again)
-        maintenance.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture
@@ -231,16 +223,13 @@ class Supabase:
 @contextmanager
 def supabase_database(cluster: EmbeddedServer, *, app: str | None = None) -> Iterator[Supabase]:
     """One of its own; ``app`` is the SQL of another app."""
-    name = f"supabase_{uuid4().hex[:12]}"
-    with psycopg.connect(cluster.url("postgres"), autocommit=True) as maintenance:
-        maintenance.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    with own_database(cluster) as name:
         with psycopg.connect(cluster.url(name), autocommit=True) as connection:
             connection.execute((SUPABASE / "platform.sql").read_bytes())
         url = cluster.url(name, role="app_postgres")
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(app.encode() if app is not None else (SUPABASE / "app.sql").read_bytes())
         yield Supabase(url, cluster.url(name), lambda role: cluster.url(name, role=role))
-        maintenance.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture

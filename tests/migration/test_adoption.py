@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +10,7 @@ import pytest
 from psycopg import sql
 
 from coach.database.pool import Database
+from tests.conftest import acting_as
 
 ANN = "a1000000-0000-4000-8000-000000000000"
 BEN = "b2000000-0000-4000-8000-000000000000"
@@ -30,8 +30,7 @@ def only(connection: Connection, query: str) -> Any:
 
 
 def browse(connection: Connection, user: str, role: str = "authenticated") -> None:
-    connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
-    connection.execute(sql.SQL('set local "request.jwt.claims" = {}').format(sql.Literal(json.dumps({"sub": user}))))
+    connection.execute(acting_as(role, user))
 
 
 def test_twice_is_a_no_op(adopted: Any) -> None:

@@ -16,6 +16,7 @@ from psycopg import sql
 from coach.database.embedded import EmbeddedServer
 from coach.database.migrations import migrate
 from coach.resources import SQL
+from tests.conftest import acting_as
 from tests.migration.conftest import SUPABASE, Supabase, supabase_database
 
 ANN = "a1000000-0000-4000-8000-000000000000"
@@ -78,15 +79,14 @@ class App:
         self.connection = connection
 
     def backend(self, statement: str, *values: Any) -> Rows:
-        return self._as("service_role", {"role": "service_role"}, statement, values)
+        return self._as(acting_as("service_role"), statement, values)
 
     def browser(self, statement: str, *values: Any) -> Rows:
-        return self._as("authenticated", {"sub": ANN, "role": "authenticated"}, statement, values)
+        return self._as(acting_as("authenticated", ANN), statement, values)
 
-    def _as(self, role: str, claims: dict[str, str], statement: str, values: tuple[Any, ...]) -> Rows:
+    def _as(self, acting: sql.Composed, statement: str, values: tuple[Any, ...]) -> Rows:
         connection = self.connection
-        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
-        connection.execute(sql.SQL('set local "request.jwt.claims" = {}').format(sql.Literal(json.dumps(claims))))
+        connection.execute(acting)
         cursor = connection.execute(statement.encode(), values)
         rows = cursor.fetchall() if cursor.description else []
         connection.execute("reset role")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from coach.database.embedded import EmbeddedServer
 from coach.database.migrations import migrate
+from tests.conftest import own_database
 from tests.migration.conftest import APP
 
 Owner = AsyncConnection[Any]
@@ -196,17 +197,13 @@ HOSTILE = f"""
 @pytest.fixture(scope="module")
 def hostile(cluster: EmbeddedServer) -> Iterator[tuple[psycopg.Connection[Any], list[str]]]:
     """An app's database with rows that are out of bounds, adopted; and what was reported."""
-    name = f"hostile_{uuid4().hex[:12]}"
     report: list[str] = []
-    with psycopg.connect(cluster.url("postgres"), autocommit=True) as maintenance:
-        maintenance.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        with psycopg.connect(cluster.url(name), autocommit=True) as connection:
-            connection.execute(APP.read_bytes())
-            connection.execute(HOSTILE.encode())
-            asyncio.run(migrate(cluster.url(name), report=report.append))
-            connection.execute("set search_path = public, extensions")
-            yield connection, report
-        maintenance.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    with own_database(cluster) as name, psycopg.connect(cluster.url(name), autocommit=True) as connection:
+        connection.execute(APP.read_bytes())
+        connection.execute(HOSTILE.encode())
+        asyncio.run(migrate(cluster.url(name), report=report.append))
+        connection.execute("set search_path = public, extensions")
+        yield connection, report
 
 
 def test_an_apps_rows_are_brought_within_bounds_and_nothing_is_lost(

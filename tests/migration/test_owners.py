@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import shutil
@@ -21,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from coach.database.embedded import EmbeddedServer
 from coach.database.migrations import migrate
 from coach.errors import Misconfigured
+from tests.conftest import acting_as
 
 APP = Path(__file__).with_name("app_database.sql")
 ROLES = ("anon", "authenticated", "service_role", "coach_session", "coach_server", "coach_worker")
@@ -84,9 +84,7 @@ async def test_an_owner_with_bypassrls_suffices(plain_owner: str, cluster: Embed
         connection.execute("select refresh_behavior_views()")
         log = connection.execute("select distinct status, error_message from coach.system_log").fetchall()
         assert log == [("completed", None)]
-        connection.execute("set local role authenticated")
-        claims = sql.Literal(json.dumps({"sub": str(ann)}))
-        connection.execute(sql.SQL('set local "request.jwt.claims" = {}').format(claims))
+        connection.execute(acting_as("authenticated", ann))
         assert connection.execute("select flow_sessions from daily_flow_metrics").fetchall() == [(1,)]
         connection.execute("delete from pillars")
         assert connection.execute("select pillar_id from areas").fetchall() == [(None,)]

@@ -16,6 +16,7 @@ from coach.pipeline.queue import ATTEMPTS
 from coach.pipeline.worker import Worker
 from coach.retrieval.base import Vector
 from coach.retrieval.wordllama import WordllamaEmbedder
+from tests.conftest import UNBOUND
 from tests.integration.pipeline.conftest import PipelineUser
 
 Make = Callable[[], Awaitable[PipelineUser]]
@@ -24,18 +25,8 @@ QUEUED = "select attempts, not_before = 'infinity', last_error from embedding_qu
 
 @pytest.fixture(autouse=True)
 async def _boundless(owner: AsyncConnection[Any]) -> None:
-    """Without the bounds that keep such rows out: whatever they let through one day is to be borne as well."""
-    await owner.execute("""
-        do $$
-        declare
-            bound record;
-        begin
-            for bound in select conrelid::regclass as name, conname from pg_constraint where conname like '%_bound' loop
-                execute format('alter table %s drop constraint %I', bound.name, bound.conname);
-            end loop;
-        end
-        $$
-    """)
+    """Without the bounds that keep such rows out."""
+    await owner.execute(UNBOUND)
 
 
 async def bad_task(person: PipelineUser, owner: AsyncConnection[Any]) -> None:

@@ -29,10 +29,12 @@ class App:
         self.answer = b"ok"
         self.heads: list[dict[bytes, bytes]] = []
         self.bodies: list[bytes] = []
-        self.may_answer = asyncio.Event()
+        self.may_read, self.may_answer = asyncio.Event(), asyncio.Event()
+        self.may_read.set()
         self.may_answer.set()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.may_read.wait()
         status, body, more = (401 if self.refuses else 200), b"", not self.refuses
         while more:
             message = await receive()
@@ -277,6 +279,18 @@ async def test_a_long_body_that_keeps_coming_has_more_time():
         await client.send(b"x")
         assert await client.status() == 200
         assert len(app.bodies[0]) == 65_536
+
+
+async def test_time_stands_still_while_we_are_the_ones_who_do_not_read(monkeypatch):
+    monkeypatch.setattr(protocol, "SLOWEST", 10**9)
+    async with served(Timeouts(600, SOON, 600)) as (app, connect, _):
+        app.may_read.clear()
+        client = await connect()
+        sending = asyncio.create_task(client.send(HEAD, b"content-length: 1000000\r\n\r\n", b"x" * 1_000_000))
+        await asyncio.sleep(3 * SOON)
+        app.may_read.set()
+        await sending
+        assert await client.status() == 200
 
 
 async def test_an_answer_takes_as_long_as_it_takes():
