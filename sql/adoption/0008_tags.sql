@@ -15,16 +15,12 @@ begin
     end if;
     perform coach.pause_triggers(target);
     for old in
-        select conname, pg_get_constraintdef(c.oid) as definition
-        from pg_constraint c
+        select conname
+        from pg_constraint
         join pg_attribute on attrelid = conrelid and attnum = any (conkey)
         where conrelid = target and attname = 'domain_tag' and contype in ('c', 'f')
     loop
-        execute format('alter table %s drop constraint %I', target, old.conname);
-        perform coach.report(format(
-            'public.user_metadata_embeddings: %s dropped, which could refuse what the coach writes: %s',
-            old.conname, old.definition
-        ), 'converted');
+        perform coach.drop_constraint(target, old.conname);
     end loop;
     perform coach.drop_narrow_keys(target, target, '{chunk,domain_tag,embedding_model,entity_id,user_id}');
     if (select atttypid <> 'text'::regtype from pg_attribute where attrelid = target and attname = 'domain_tag') then

@@ -1,4 +1,4 @@
--- after: app_columns, filling, refusing, tags
+-- after: app_columns, constraints, filling, tags
 -- How a table comes to be. A migration drafts it in schema coach, in full; coach.settle then moves it to public, or,
 -- where an app's database has one of that name, gives that one what it lacks.
 

@@ -43,6 +43,23 @@ begin
 end
 $$;
 
+create function coach.drop_constraint(p_table regclass, p_name name, p_is_remade boolean default false) returns void
+language plpgsql
+as $$
+declare
+    definition text := (
+        select pg_get_constraintdef(oid) from pg_constraint where conrelid = p_table and conname = p_name
+    );
+begin
+    execute format('alter table %s drop constraint %I', p_table, p_name);
+    if not p_is_remade then
+        perform coach.report(format(
+            '%s: %s dropped, which could refuse what the coach writes: %s', coach.full_name(p_table), p_name, definition
+        ), 'converted');
+    end if;
+end
+$$;
+
 create function coach.drop_constraints(p_table regclass, p_draft regclass, p_owner name) returns void
 language plpgsql
 as $$
@@ -52,7 +69,6 @@ begin
     for old in
         select
             conname,
-            pg_get_constraintdef(c.oid) as definition,
             contype = 'f' and (confrelid = conrelid or coach.is_linked(confrelid)) as is_remade
         from pg_constraint c
         where conrelid = p_table
@@ -67,13 +83,7 @@ begin
             )
         order by conname
     loop
-        execute format('alter table %s drop constraint %I', p_table, old.conname);
-        if not old.is_remade then
-            perform coach.report(format(
-                '%s: %s dropped, which could refuse what the coach writes: %s',
-                coach.full_name(p_table), old.conname, old.definition
-            ), 'converted');
-        end if;
+        perform coach.drop_constraint(p_table, old.conname, old.is_remade);
     end loop;
 end
 $$;
@@ -172,101 +182,15 @@ begin
         );
     end loop;
     for old in
-        select conname, pg_get_constraintdef(oid) as definition, pg_get_expr(conbin, conrelid) as expression
+        select conname, pg_get_expr(conbin, conrelid) as expression
         from pg_constraint
         where conrelid = p_table and contype = 'c'
         order by conname
     loop
         execute format('select (%s) is false from (select null%s) preset', old.expression, presets) into refuses;
         if refuses then
-            execute format('alter table %s drop constraint %I', p_table, old.conname);
-            perform coach.report(format(
-                '%s: %s dropped, which refuses a row of the coach''s: %s',
-                coach.full_name(p_table), old.conname, old.definition
-            ), 'converted');
+            perform coach.drop_constraint(p_table, old.conname);
         end if;
-    end loop;
-end
-$$;
-
--- An app may write our values in other letters ('HIGH', 'in progress'), or in LangChain's words. They become ours, where a
--- check of ours lists the values of one column.
-create function coach.respell(p_table regclass, p_column name, p_check text) returns void
-language plpgsql
-as $$
-declare
-    allowed text[] := array(select word[1] from regexp_matches(p_check, '''([^'']*)''::text', 'g') word);
-    plain constant text := 'regexp_replace(lower(%s), ''[^a-z0-9]'', '''', ''g'')';
-    spelt bigint;
-begin
-    if p_check !~ '= ANY \(ARRAY\[' then
-        return;
-    end if;
-    execute format(
-        'update %1$s t
-        set %2$I = ours.word
-        from unnest($1) ours (word)
-        where t.%2$I <> all ($1)
-            and (%3$s = %4$s or (%3$s, ours.word) in ((''human'', ''user''), (''ai'', ''assistant'')))',
-        p_table, p_column, format(plain, 't.' || quote_ident(p_column)), format(plain, 'ours.word')
-    ) using allowed;
-    get diagnostics spelt = row_count;
-    if spelt > 0 then
-        perform coach.report(format(
-            '%s: %s spelt otherwise in %s rows, and respelt; consider: write one of %s from now on',
-            coach.full_name(p_table), p_column, spelt, array_to_string(allowed, ', ')
-        ), 'warning');
-    end if;
-end
-$$;
-
--- Unique constraints and checks of ours.
-create function coach.adopt_constraints(p_table regclass, p_draft regclass) returns void
-language plpgsql
-as $$
-declare
-    ours record;
-begin
-    for ours in
-        select
-            conname,
-            contype,
-            replace(pg_get_constraintdef(c.oid), 'PRIMARY KEY', 'UNIQUE') as definition,
-            array(
-                select attname from pg_attribute where attrelid = conrelid and attnum = any (conkey) order by 1
-            ) as columns
-        from pg_constraint c
-        where conrelid = p_draft and contype in ('p', 'u', 'c')
-        order by conname
-    loop
-        if ours.contype <> 'c' then
-            perform coach.drop_narrow_keys(p_table, p_draft, ours.columns);
-            if not exists (
-                select
-                from pg_index
-                where indrelid = p_table
-                    and indisunique
-                    and indpred is null
-                    and indexprs is null
-                    and ours.columns = array(
-                        select attname from pg_attribute where attrelid = p_table and attnum = any (indkey) order by 1
-                    )
-            ) then
-                execute format('alter table %s add %s', p_table, ours.definition);
-            end if;
-            continue;
-        end if;
-        if cardinality(ours.columns) = 1 then
-            perform coach.respell(p_table, ours.columns[1], ours.definition);
-        end if;
-        begin
-            execute format('alter table %s add constraint %I %s', p_table, ours.conname, ours.definition);
-        exception
-            when check_violation then
-                perform coach.report(format(
-                    '%s: rows do not keep to %s; it was not added', coach.full_name(p_table), ours.definition
-                ), 'warning');
-        end;
     end loop;
 end
 $$;
