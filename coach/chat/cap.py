@@ -10,15 +10,13 @@ from msgspec import Struct
 
 from coach.chat.prompt import CountTokens, Prompt
 from coach.models.base import Completion, Delta, Piece, Reasoning, Usage
+from coach.models.tokens import MESSAGE_OVERHEAD
 from coach.values.text import storable
 
 T = TypeVar("T", Delta, Reasoning)
 
 SLICE = 2_048
 """Characters that readers are told of at once: between two slices of one huge piece the others get their turn."""
-
-MESSAGE_OVERHEAD = 4
-"""Tokens that a chat format adds to each message."""
 
 
 class AnswerCap(Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -21,6 +20,7 @@ from coach.database.pool import Database
 from coach.errors import CoachError, DatabaseUnavailable, ModelUnavailable
 from coach.metrics import turn_ended
 from coach.models.base import Usage
+from coach.values.background import log_failure
 from coach.values.text import storable
 
 _log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ def ending_of(running: RunningTurn, cause: Exception | None, timeout: float) -> 
             return failed(running, ModelUnavailable(f"The turn took longer than {timeout:g} s."))
         case CoachError():
             return failed(running, cause)
-    _log_error("turn_failed", running, cause)
+    log_failure("turn_failed", cause, turn=str(running.turn.answer_id))
     return failed(running, CoachError(OUR_FAULT))
 
 
@@ -102,7 +102,7 @@ async def settled(
         ending, event = ending_of(running, cause, timeout)
         event = await store(db, running.turn, ending, event, clock)
     except Exception as error:  # noqa: BLE001 - as above: a value that no row takes must not keep the turn running
-        _log_error("ending_not_stored", running, error)
+        log_failure("ending_not_stored", error, turn=str(running.turn.answer_id))
         event = await _store_least(db, running, clock)
     running.log.publish(event)
 
@@ -132,14 +132,8 @@ async def _store_least(db: Database, running: RunningTurn, clock: Callable[[], d
     try:
         return await store(db, running.turn, ending, event, clock)
     except Exception as error:  # noqa: BLE001 - readers wait for the terminal event
-        _log_error("ending_not_stored", running, error)
+        log_failure("ending_not_stored", error, turn=str(running.turn.answer_id))
         return event
-
-
-def _log_error(event: str, running: RunningTurn, error: Exception) -> None:
-    """Without the message: a database error may quote the row, and logs hold no content."""
-    frames = traceback.format_tb(error.__traceback__)
-    _log.error(event, turn=str(running.turn.answer_id), error=type(error).__name__, frames=frames)
 
 
 def _facts(running: RunningTurn) -> dict[str, Any]:
