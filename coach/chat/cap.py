@@ -18,6 +18,9 @@ T = TypeVar("T", Delta, Reasoning)
 SLICE = 2_048
 """Characters that readers are told of at once: between two slices of one huge piece the others get their turn."""
 
+SLICES_BETWEEN_PAUSES = 16
+"""Of many small pieces that came at once, such as a thought after each word."""
+
 
 class AnswerCap(Struct, frozen=True):
     """What an answer and the reasoning before it may have together."""
@@ -63,7 +66,7 @@ async def capped(
 ) -> AsyncGenerator[Piece, None]:
     """``pieces`` in slices and of text that can be stored. At the cap a completion of ours takes the place of the
     model's; ``model`` is its name, ``count`` counts its tokens."""
-    meter = Meter(cap, count)
+    meter, told = Meter(cap, count), 0
     async for piece in pieces:
         if not isinstance(piece, Delta | Reasoning):
             yield piece
@@ -76,6 +79,6 @@ async def capped(
                 yield Completion("length", Usage(asked, meter.tokens, counted=True), model)
                 return
             yield type(piece)(taken)
-            at += len(taken)
-            if at < whole:
+            at, told = at + len(taken), told + 1
+            if at < whole or told % SLICES_BETWEEN_PAUSES == 0:
                 await asyncio.sleep(0)

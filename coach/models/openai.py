@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -33,9 +33,6 @@ from coach.models.timeouts import PATIENT, Timeouts
 
 _NO_KEY = "none"  # local endpoints want no key, the client insists on one
 _LOOK_AGAIN = 1.0
-_LONGEST_PIECE = 8_192
-"""Characters at once: a huge delta is no reason to hold up the other turns of the loop."""
-_PIECES_BETWEEN_PAUSES = 16
 
 
 class Retries(Struct, frozen=True):
@@ -118,12 +115,10 @@ class OpenAIModel:
                     yield Loading()
                 upstream, pieces = await begun
             while pieces:
-                for number, piece in enumerate(_cut(pieces), 1):
+                for piece in pieces:
                     if isinstance(piece, Delta):
                         written.append(piece.text)
                     yield piece
-                    if number % _PIECES_BETWEEN_PAUSES == 0:
-                        await asyncio.sleep(0)
                 pieces = await upstream.read()
             self._is_unopened = upstream.is_unopened
             if not written:
@@ -219,9 +214,3 @@ class OpenAIModel:
 
 
 _Begun = tuple[Upstream, Pieces]
-
-
-def _cut(pieces: Pieces) -> Iterator[Piece]:
-    for piece in pieces:
-        for at in range(0, len(piece.text), _LONGEST_PIECE):
-            yield msgspec.structs.replace(piece, text=piece.text[at : at + _LONGEST_PIECE])

@@ -303,15 +303,6 @@ async def test_absurd_usage_is_counted_instead(model, model_stub):
     assert completion.usage == Usage(completion.usage.input_tokens, model.count_tokens("Rest."), counted=True)
 
 
-async def test_a_huge_delta_comes_in_pieces(model, model_stub):
-    model_stub.will(stream(token("x" * 1_000_000)))
-
-    sizes = [len(piece.text) async for piece in model.stream(ASK) if isinstance(piece, Delta)]
-
-    assert sum(sizes) == 1_000_000
-    assert max(sizes) <= 8_192
-
-
 HEADS = (
     b"HTTP/1.1 99 x", b"HTTP/9.9 200 OK", b"garbage", b"\x16\x03\x01\x02", b"HTTP/1.1 304 Not",
     b"HTTP/1.1 101 Switching",
@@ -343,21 +334,3 @@ async def test_an_absurd_body_in_the_middle_is_a_cut(model, model_stub):
 
     assert ending.text in ("", "Rest")
     assert ending.failure is not None
-
-
-async def test_a_huge_delta_of_many_parts_does_not_hold_up_the_loop(model, model_stub):
-    model_stub.will(stream(token("<think>a</think>b" * 50_000)))
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    beside = asyncio.create_task(others())
-    async for _ in model.stream(ASK):
-        turns_at_most_apart = turns
-    beside.cancel()
-
-    assert turns_at_most_apart > 100_000 / 16 / 2

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from coach.chat.cap import SLICE, AnswerCap, capped
+from coach.chat.cap import SLICE, SLICES_BETWEEN_PAUSES, AnswerCap, capped
 from coach.chat.prompt import Prompt
 from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, Piece, Reasoning, Usage
 from coach.retrieval.base import Receipt
@@ -78,7 +78,12 @@ async def test_what_a_model_thinks_counts_as_well() -> None:
     assert told[-1].reason == "length"
 
 
-async def test_one_huge_delta_leaves_the_loop_to_others_and_is_not_read_past_the_cap() -> None:
+@pytest.mark.parametrize(
+    ("pieces", "told"),
+    [([Delta("x" * 20_000_000)], 50), ([Reasoning("a"), Delta("b")] * 10_000, 20_000)],
+    ids=["one huge delta", "many small pieces"],
+)
+async def test_what_came_at_once_leaves_the_loop_to_others(pieces: list[Piece], told: int) -> None:
     turns = 0
 
     async def others() -> None:
@@ -88,12 +93,12 @@ async def test_one_huge_delta_leaves_the_loop_to_others_and_is_not_read_past_the
             await asyncio.sleep(0)
 
     beside = asyncio.create_task(others())
-    told = await read(AnswerCap(tokens=10**9, bytes=50 * SLICE), Delta("x" * 20_000_000), END)
+    found = await read(AnswerCap(tokens=10**9, bytes=50 * SLICE), *pieces, END)
     beside.cancel()
 
-    assert max(len(piece.text) for piece in told if isinstance(piece, Delta)) == SLICE
-    assert len(told) == 51
-    assert turns >= 49
+    assert max(len(piece.text) for piece in found if isinstance(piece, Delta)) <= SLICE
+    assert len(found) == told + 1
+    assert turns >= (told - 1) // (1 if told == 50 else SLICES_BETWEEN_PAUSES)
 
 
 async def test_what_no_row_can_hold_is_replaced() -> None:
