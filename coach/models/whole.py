@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from contextlib import aclosing
 
@@ -15,11 +14,9 @@ from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, ChatModel, Comple
 LONGEST = 32_000
 """Characters of an answer; what comes after them is not read."""
 
-_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)\s*|\A.*</think>\s*", re.DOTALL)
-
 
 class WholeAnswer(Struct, frozen=True):
-    """``text`` is never blank, and without what the model thought aloud (``<think>…</think>``)."""
+    """``text`` is never blank, and without what the model thought aloud."""
 
     text: str
     completion: Completion
@@ -52,7 +49,7 @@ async def ask_model_once(
                         completion = piece
     except TimeoutError:
         raise ModelUnavailable(f"The answer took longer than {within:g} s.") from None
-    text = _THINKING.sub("", "".join(said))[:LONGEST]
+    text = "".join(said)[:LONGEST]
     if completion is None or not text.strip():
         raise ModelUnavailable("The model gave an empty answer; try again.")
     return WholeAnswer(text, completion)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from coach.errors import ModelUnavailable
-from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, ModelOptions, Usage
+from coach.models.base import AS_THE_MODEL_LIKES, ChatMessage, Completion, Delta, ModelOptions, Reasoning, Usage
 from coach.models.whole import LONGEST, ask_model_once
 
 QUESTION = [ChatMessage("user", "A title, please.")]
@@ -20,21 +20,21 @@ class MadeUp:
 
     name, context_tokens = "made-up", 1_000
 
-    def __init__(self, *pieces: str | None) -> None:
+    def __init__(self, *pieces: str | Reasoning | None) -> None:
         self._pieces = pieces
         self.is_closed = False
         self.options: ModelOptions | None = None
 
     async def stream(
         self, _messages: object, options: ModelOptions = AS_THE_MODEL_LIKES
-    ) -> AsyncGenerator[Delta | Completion, None]:
+    ) -> AsyncGenerator[Delta | Reasoning | Completion, None]:
         self.options = options
         try:
             for piece in self._pieces:
                 if piece is None:
                     await asyncio.sleep(60)
                 else:
-                    yield Delta(piece)
+                    yield Delta(piece) if isinstance(piece, str) else piece
             yield END
         finally:
             self.is_closed = True
@@ -49,13 +49,11 @@ class MadeUp:
     ("pieces", "text"),
     [
         (("Knee ", "and race"), "Knee and race"),
-        (("<think>Six wo", "rds?</think>\n\nKnee"), "Knee"),
-        (("Knee<think>and on", " without an end"), "Knee"),
-        (("Six words?", "</think>\n\nKnee"), "Knee"),
+        ((Reasoning("Six words?"), "Knee"), "Knee"),
         (("x" * LONGEST,), "x" * LONGEST),
     ],
 )
-async def test_it_is_the_answer_without_its_thoughts(pieces: tuple[str, ...], text: str) -> None:
+async def test_it_is_the_answer_without_its_thoughts(pieces: tuple[str | Reasoning, ...], text: str) -> None:
     options = ModelOptions(max_tokens=20)
     model = MadeUp(*pieces)
     answer = await ask_model_once(model, QUESTION, options, within=1)
@@ -71,8 +69,8 @@ async def test_what_comes_after_the_longest_is_not_read() -> None:
     assert model.is_closed
 
 
-@pytest.mark.parametrize("pieces", [(), (" \n",), ("<think>Nothing to say",), ("<think>Nothing</think>",)])
-async def test_an_empty_answer_is_none(pieces: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("pieces", [(), (" \n",), (Reasoning("Nothing to say"),)])
+async def test_an_empty_answer_is_none(pieces: tuple[str | Reasoning, ...]) -> None:
     with pytest.raises(ModelUnavailable, match="empty"):
         await ask_model_once(MadeUp(*pieces), QUESTION, within=1)
 
