@@ -105,6 +105,7 @@ async def test_a_slow_answer_keeps_nobody_waiting_whose_key_is_known(keys, publi
     async with asyncio.timeout(30):
         for _ in range(20):
             assert await keys.key("r", "RS256")
+    assert keys._fetching is not None, "the answer is still awaited"
 
 
 @pytest.mark.parametrize("published", [[], [jwk(RSA_KEY, "r", use="enc")], ["not a key"]])

@@ -123,6 +123,23 @@ async def test_a_text_that_breaks_the_embedder_costs_its_own_row_alone(
     assert await ann.rows(QUEUED) == [(1, False, "It could not be embedded (UnicodeError).")]
 
 
+async def test_a_batch_is_embedded_in_parts(ann: PipelineUser, worker_db: Database, monkeypatch: Any) -> None:
+    sizes = list[int]()
+
+    class Counting(WordllamaEmbedder):
+        async def embed_documents(self, texts: Sequence[str]) -> Vector:
+            sizes.append(len(texts))
+            return await super().embed_documents(texts)
+
+    monkeypatch.setattr("coach.pipeline.worker.PART", 10)
+    await ann.does("insert into tasks (user_id, name) select %(me)s, 'Task ' || n from generate_series(1, 25) n")
+
+    await Worker(worker_db, Counting()).work()
+
+    assert sizes == [10, 10, 5]
+    assert len(await ann.remembered()) == 25
+
+
 async def test_a_row_that_breaks_the_nudges_of_its_user_breaks_nobody_elses(
     ann: PipelineUser, someone: Make, worker_db: Database, owner: AsyncConnection[Any]
 ) -> None:

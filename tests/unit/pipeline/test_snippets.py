@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coach.kinds.area import AreaRow, of_area
@@ -170,7 +170,8 @@ def test_a_closing_quote_stays_with_its_sentence() -> None:
 
 
 @given(st.text() | st.text('aB.!"”)( \n'), st.integers(5, 60))
+@example("aaaa bbbb  cccc", 5)
 def test_no_character_is_lost_and_no_piece_is_too_long(text: str, characters: int) -> None:
     pieces = chunked(text, characters)
     assert "".join("".join(pieces).split()) == "".join(text.split())
-    assert all(0 < len(piece) <= characters for piece in pieces)
+    assert all(0 < len(piece) <= characters and piece == piece.strip() for piece in pieces)
