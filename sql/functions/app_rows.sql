@@ -124,6 +124,16 @@ create trigger coach_take_event
     )
     execute function coach.take_event();
 
+-- Whether a role may do it, be it to some columns only.
+create function coach.is_let(p_role name, p_table regclass, p_command text) returns boolean
+language sql stable
+as $$
+    select case p_command
+        when 'delete' then has_table_privilege(p_role, p_table, p_command)
+        else has_any_column_privilege(p_role, p_table, p_command)
+    end
+$$;
+
 -- A trigger of an app's that runs as the browser's role writes what a browser may not. It may; a browser itself still may
 -- not.
 create function coach.require_trigger() returns trigger
@@ -142,6 +152,16 @@ do $$
 declare
     written record;
 begin
+    -- What the file granted when it was applied last; its triggers are gone by now.
+    for written in
+        select parts[1] as command, parts[2] as name
+        from coach.functions
+        cross join unnest(made) object
+        cross join regexp_match(object, '^trigger "A_require_trigger_(\w+)" on (.*)$') parts
+        where parts is not null
+    loop
+        execute format('revoke %s on %s from authenticated', written.command, written.name);
+    end loop;
     for written in
         -- materialized: each pattern is compiled for an app's own functions only, and not for PostgreSQL's 3,400
         with theirs as materialized (
@@ -167,16 +187,16 @@ begin
                     and not f.prosecdef
                     and (f.oid = p.oid or f.prosrc ~ (coach.name_pattern(p.proname) || '"?\s*\('))
             )
-            and not has_table_privilege('authenticated', c.oid, command.name)
+            and not coach.is_let('authenticated', c.oid, command.name)
         order by 1, 2, 3
     loop
         execute format('grant %s on %s to authenticated', written.command, written.name);
         execute format(
-            'create or replace trigger "A_require_trigger"
-            before insert or update or delete on %s
+            'create or replace trigger "A_require_trigger_%1$s"
+            before %1$s on %2$s
             for each statement
             execute function coach.require_trigger()',
-            written.name
+            written.command, written.name
         );
         perform coach.report(format(
             'public.%s: %s by %s, in a trigger, as the browser''s role; it may, a browser itself may not',
@@ -199,10 +219,7 @@ begin
             on theirs.polcmd in ('*', command.code::"char")
         where owned.polname = 'coach_only_own'
             and theirs.polroles && array[0::oid, 'authenticated'::regrole]
-            and not case command.name
-                when 'delete' then has_table_privilege('authenticated', owned.polrelid, command.name)
-                else has_any_column_privilege('authenticated', owned.polrelid, command.name)
-            end
+            and not coach.is_let('authenticated', owned.polrelid, command.name)
         group by owned.polrelid
         order by 1
     loop

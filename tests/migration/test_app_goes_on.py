@@ -30,6 +30,7 @@ create function public.log_task() returns trigger language plpgsql as $$
 begin
     perform public.log_change(tg_table_name);
     delete from user_metadata_embeddings where entity_id::text = new.id::text;
+    delete from user_behavior_events where session_id = new.id::text;
     return new;
 end
 $$;
@@ -229,6 +230,7 @@ def test_a_trigger_that_runs_as_the_browser_writes_and_the_browser_does_not(app:
     for statement in (
         "insert into webhook_logs (user_id, webhook_type) values (auth.uid(), 'quota_limit_reached')",
         "delete from user_metadata_embeddings",
+        "delete from user_behavior_events",
         "update webhook_logs set status = 'error'",
         "select log_change('tasks')",
     ):
@@ -318,6 +320,12 @@ async def test_a_newer_versions_files_keep_it_all(cluster: EmbeddedServer, tmp_p
             assert connection.execute(plan, (ANN,)).fetchall() == [("free",)]
             assert connection.execute("select weight from area_habit_metrics").fetchall() == []
             assert connection.execute("select what from coach.set_aside").fetchall() == []
+            guarded = "select tgrelid::regclass::text, tgname from pg_trigger where tgname ~ '^A_req'"
+            assert set(connection.execute(guarded).fetchall()) == {
+                ("user_behavior_events", "A_require_trigger_delete"),
+                ("user_metadata_embeddings", "A_require_trigger_delete"),
+                ("webhook_logs", "A_require_trigger_insert"),
+            }
 
 
 @pytest.mark.parametrize(
