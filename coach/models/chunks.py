@@ -13,15 +13,21 @@ _DEEPEST = 5
 
 
 def tells_failure(chunk: dict[str, Any]) -> bool:
-    """``{"error": …}``, ``{"error_code": …}``, ``{"object": "error"}``; ``{"detail": …}`` in the place of choices."""
+    """``{"error": …}``, ``{"error_code": …}``, ``{"object": "error"}``, ``{"base_resp": {"status_code": …}}``; beside
+    empty choices ``{"code": …}``, in the place of choices ``{"detail": …}`` too.
+    """
     if "error" in (chunk.get("object"), chunk.get("type"), chunk.get("status")):
         return True
-    if any(chunk.get(name) not in _NO_ERRORS for name in ("error", "errors", "error_code", "errcode", "err")):
+    inner = chunk.get("base_resp")
+    named = [chunk.get(name) for name in ("error", "errors", "error_code", "errcode", "err")]
+    if any(told not in _NO_ERRORS for told in (*named, inner.get("status_code") if isinstance(inner, dict) else None)):
         return True
-    if chunk.keys() & {"choices", "usage"}:
+    if chunk.get("choices") or chunk.get("usage"):
         return False
     status = chunk.get("status")
     code = chunk.get("code", chunk.get("status_code", status if isinstance(status, int) else None))
+    if chunk.keys() & {"choices", "usage"}:
+        return code not in _NO_ERRORS
     is_told = any(chunk.get(name) and isinstance(chunk[name], str) for name in ("message", "msg", "error_msg"))
     return bool(chunk.get("detail")) or code not in _NO_ERRORS or (is_told and code is None)
 

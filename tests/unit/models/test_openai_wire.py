@@ -58,6 +58,7 @@ def test_text_reason_and_usage_are_read():
      b'data: {"choices":[{"finish_reason":7}]}\n', b'data: {"choices":[{"finish_reason":{"type":"stop"}}]}\n',
      b'data: {"choices":[{"finish_reason":""}]}\n', b'data: {"choices":[],"usage":[]}\n', b'data: {"error":null}\n\n',
      b'data: {"error_code":0,"error_msg":"success","choices":[]}\n\n', b'data: {"status":"queued"}\n\n',
+     b'data: {"choices":[],"code":0,"message":"ok"}\n\n', b'data: {"base_resp":{"status_code":0},"choices":[]}\n\n',
      b'event: error_rate\ndata: {"choices":[]}\n\n'],
 )  # fmt: skip
 def test_what_says_nothing_is_passed_over(harmless):
@@ -87,6 +88,8 @@ def test_an_event_has_a_longest_length(length, failure):
      event({"error_code": 336_501, "error_msg": "rate"}), event({"errors": ["no"]}), event({"object": "error"}),
      event({"object": "error", "message": "no", "code": 400}), event({"type": "error"}), event({"detail": "no"}),
      event({"detail": [{"loc": ["body"]}]}), event({"code": "Throttling", "message": "no"}), event({"code": 500}),
+     event({"choices": None, "code": 500, "message": "no"}), event({"choices": [], "usage": None, "status": 503}),
+     event({"choices": None, "base_resp": {"status_code": 1004, "status_msg": "no"}}),
      event({"message": "Internal server error"}), event({"status": 503}),
      b"event: error\ndata: boom\n\n", b"event: error\ndata: {}\n\n", b"event: error\n\n", b"event:error\ndata:null\n\n",
      b"event: response.failed\ndata: {}\n\n", event({"choices": [{"delta": {}, "error": {"code": 502}}]}),
