@@ -36,7 +36,7 @@ as $$
     from pg_proc p
     join pg_namespace n on n.oid = pronamespace
     where prokind in ('f', 'p')
-        and nspname !~ '^(pg_|information_schema$|coach)'
+        and nspname !~ '^(pg_|(information_schema|coach|coach_jobs)$)'
         and p.oid not in (select objid from pg_depend where classid = 'pg_proc'::regclass and deptype = 'e')
         and (select format('%s %s', type, identity) from pg_identify_object('pg_proc'::regclass, p.oid, 0))
             not in (select unnest(made) from coach.functions)

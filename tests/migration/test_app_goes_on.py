@@ -212,6 +212,18 @@ def test_what_the_app_asks_of_a_model_counts(app: App) -> None:
     assert app.browser("select used from check_ai_quota_available(%s)", ANN) == [(before[0][0] + 1,)]
 
 
+def test_what_the_app_gave_back_does_not_count(app: App) -> None:
+    before = app.backend("select used from ai_quota_months where user_id = %s", ANN)
+
+    app.backend(
+        "insert into ai_interactions (user_id, feature_type, tokens_used, request_id, status)"
+        " values (%s, 'goal_coaching', 9, 'given back', 'refunded')",
+        ANN,
+    )
+
+    assert app.backend("select used from ai_quota_months where user_id = %s", ANN) == before
+
+
 def test_an_event_of_nobody_is_the_systems(app: App) -> None:
     app.backend("insert into webhook_logs (webhook_type, status, error_message) values ('nightly', 'broken', 'why')")
 

@@ -271,6 +271,10 @@ revoke all on function public.moods() from anon, authenticated, service_role;
 create function public.is_busy(p_user_id uuid) returns boolean
 language sql stable security definer as $$ select exists (select from public.tasks where user_id = p_user_id) $$;
 create policy "Comments of the busy" on public.task_comments for select using (public.is_busy(auth.uid()));
+create schema coaching;
+grant usage on schema coaching to authenticated;
+create function coaching.overdue() returns bigint
+language sql stable security definer as $$ select count(*) from public.tasks where not completed $$;
 create schema private;
 create function private.purge() returns void
 language sql security definer as $$ delete from public.tasks where completed $$;
