@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from msgspec.structs import replace
-
 from coach.models.base import Completion, FinishReason, Usage
-
-MOST_TOKENS = 1_000_000_000
-"""Of a count: the sum of two still fits its column."""
-
-
-def with_bounded_usage(completion: Completion) -> Completion:
-    """The same with counts that rows, metrics and clients can take, whatever the provider claims."""
-    usage = completion.usage
-    read, written = (min(max(count, 0), MOST_TOKENS) for count in (usage.input_tokens, usage.output_tokens))
-    return replace(completion, usage=Usage(int(read), int(written), usage.counted))
 
 
 class Answer:

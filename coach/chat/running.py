@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from uuid import UUID
 
-from coach.chat.answer import Answer, with_bounded_usage
+from coach.chat.answer import Answer
 from coach.chat.events import ModelLoading, ReasoningDelta, TextDelta
 from coach.chat.log import EventLog
 from coach.chat.meaning import Replay
@@ -60,7 +60,7 @@ class RunningTurn:
             case Loading():
                 self.publish(ModelLoading())
             case Completion():
-                self.answer.completion = with_bounded_usage(piece)
+                self.answer.completion = piece
 
     def stop(self, reason: str) -> None:
         """End it at its next step; what was said so far is kept."""

@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from coach.chat.answer import with_bounded_usage
 from coach.chat.events import Event, Failed, Finished, Started, TextDelta
 from coach.chat.log import EventLog
 from coach.chat.prompt import alternating
@@ -80,6 +79,6 @@ async def _ask(model: ChatModel, messages: Sequence[ChatMessage], options: Model
         log_failure("ui_task_broke", error)
         log.publish(Failed(ModelUnavailable.slug, str(ModelUnavailable())))
         return
-    completion = with_bounded_usage(answer.completion)
+    completion = answer.completion
     spent = round((monotonic() - began) * 1000)
     log.publish(TextDelta(storable(answer.text)), Finished(completion.reason, completion.usage, spent, spent))

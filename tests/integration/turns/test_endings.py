@@ -10,13 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from coach.chat import checkpoints, endings
-from coach.chat.answer import MOST_TOKENS
 from coach.chat.cap import AnswerCap
 from coach.chat.events import Failed, Finished, Interrupted, ReasoningDelta, Terminal
 from coach.chat.settling import close_orphan
 from coach.errors import RateLimited
+from coach.models.endings import MOST_TOKENS
 from coach.testing.stub_provider import StubProvider
-from coach.testing.stub_script import Answer, Garbage, Status
+from coach.testing.stub_script import Answer, Body, Garbage, Status
 from tests.integration.turns.conftest import Coach, begun, read, text_of
 
 LONG = Answer(tokens=2_000, rate=30.0)
@@ -31,11 +31,11 @@ def terminals(events: list[Any]) -> list[Any]:
 async def test_absurd_usage_ends_no_turn_badly(coach: Coach, model_stub: StubProvider, figure: str) -> None:
     usage = f'{{"prompt_tokens":{figure},"completion_tokens":{figure},"total_tokens":{figure}}}'
     line = f'data: {{"choices":[{{"index":0,"delta":{{"content":"Rest."}},"finish_reason":"stop"}}],"usage":{usage}}}'
-    model_stub.will(Garbage(after=1, line=line))
+    model_stub.will(Body(f"{line}\n\ndata: [DONE]\n\n", "text/event-stream"))
 
     events = await read(await coach.begin("u1"))
 
-    assert len(terminals(events)) == 1
+    assert [type(event) for event in terminals(events)] == [Finished]
     assert await coach.quota() == (1, 0)
     rows = await coach.rows("select input_tokens, output_tokens from ai_interactions where user_id = %(user)s")
     assert all(0 <= (count or 0) <= MOST_TOKENS for count in rows[0])
