@@ -54,6 +54,18 @@ async def test_after_one_silence_nobody_waits_and_nothing_is_sent(
     await model_stub.until(lambda stub: stub.open_connections == 0, 10)
 
 
+async def test_when_the_pause_is_over_one_probe_goes_out(embedder: OpenAIEmbedder, model_stub: StubProvider) -> None:
+    model_stub.embeddings_always(HUNG)
+    breaker = Breaker(embedder, patience=0.1, pause=FAR)
+    assert not await is_embedded(breaker)
+    breaker._probe_from = 0.0
+
+    assert not any([await is_embedded(breaker) for _ in range(20)])
+
+    assert len(breaker._calls) == 2
+    await breaker.aclose()
+
+
 async def test_a_late_answer_closes_the_circuit_by_itself(embedder: OpenAIEmbedder, model_stub: StubProvider) -> None:
     model_stub.embeddings_will(Embeddings(delay=0.5))
     breaker = Breaker(embedder, patience=0.1, pause=FAR)
