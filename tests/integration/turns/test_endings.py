@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from coach.chat import checkpoints, endings
+from coach.chat import checkpoints, endings, turn
 from coach.chat.cap import AnswerCap
 from coach.chat.events import Failed, Finished, Interrupted, ReasoningDelta, Terminal
 from coach.chat.settling import close_orphan
@@ -196,6 +196,27 @@ async def test_one_turn_more_than_may_run_is_refused_a_repeat_joins_and_another_
     await begun(await other.begin("m1"))
     await coach.turns.drain(0)
     assert [type((await read(reader))[-1]) for reader in readers] == [Interrupted, Interrupted]
+
+
+async def test_of_one_users_turns_a_few_may_wait_to_begin(
+    coach: Coach, model_stub: StubProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "WAITING", 2)
+    gate = coach.turns._runner._openings
+    for _ in range(turn.OPENINGS):
+        await gate.enter("others")
+    first = [asyncio.create_task(coach.begin(f"m{number}", conversation_id=f"c{number}")) for number in range(2)]
+    async with asyncio.timeout(10):
+        while gate.waiting(coach.user) < 2:  # noqa: ASYNC110 - it sets no event
+            await asyncio.sleep(0)
+
+    with pytest.raises(RateLimited, match="wait to begin"):
+        await coach.begin("m2", conversation_id="c2")
+
+    for _ in range(turn.OPENINGS):
+        gate.leave()
+    assert [type((await read(await begins))[-1]) for begins in first] == [Finished, Finished]
+    await coach.settled()
 
 
 async def test_after_a_failed_turn_roles_still_alternate(coach: Coach, model_stub: StubProvider) -> None:
