@@ -14,8 +14,6 @@ import msgspec
 from coach.values.text import mend_surrogates
 
 Path = tuple[str | int, ...]
-MOST_DEEP = 8
-"""Containers that are stepped into; what is deeper is part of a value."""
 
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _LEAD = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\n\r]*+")
@@ -64,7 +62,8 @@ Expected = Literal["value", "name", "colon", "next", "nothing"]
 class JsonStream:
     """Events of a JSON text: ``(path, bytes)`` a value, ``None`` one that is larger than ``limit``, ``Closed`` an end.
 
-    ``descends`` says of the path of an object (``b"{"``) or a list (``b"["``) whether it is stepped into.
+    ``descends`` says of the path of an object (``b"{"``) or a list (``b"["``) whether it is stepped into,
+    and so bounds the depth.
     """
 
     def __init__(self, descends: Callable[[Path, bytes], bool], limit: int) -> None:
@@ -149,7 +148,7 @@ class JsonStream:
             if not top.is_object:
                 top.name = top.count
             top.count += 1
-        if opener in (b"[", b"{") and len(self._containers) < MOST_DEEP and self._descends(self._path(), opener):
+        if opener in (b"[", b"{") and self._descends(self._path(), opener):
             del self._buffer[:1]
             self._containers.append(_Container(is_object=opener == b"{"))
             self._expected = "name" if opener == b"{" else "value"
